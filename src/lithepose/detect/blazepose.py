@@ -1,0 +1,467 @@
+"""BlazePose: the default detector, two small networks and a crop that follows the person.
+
+The first network finds people in a square picture of 224 pixels: of each, the middle of the hips
+and a point that gives the size and tilt of the body. From these two points comes a rotated square
+crop, in which the second network places 33 landmarks, tells how sure it is that there is a person
+at all, and predicts where the two points are now: the crop of the next frame. So the first network
+is only needed at the start and after a loss.
+
+Source: Bazarevsky et al., BlazePose: On-device Real-time Body Pose Tracking, 2020, and the tensor
+layouts of the two files in `lithepose.assets.MODELS`, which run here on LiteRT without MediaPipe.
+Landmarks are not smoothed over time: that is left to a later stage that sees both sides of a frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lithepose.assets import model_path
+from lithepose.poses import Detections, Floats
+
+LANDMARKS = 33  # of the 39 points of the network; 33 and 34 make the next crop, the rest is unused
+
+_FINDER_SIZE = 224  # pixels, side of the picture that the first network sees
+_LANDMARKER_SIZE = 256  # pixels, side of the crop that the second network sees
+_CROP_MARGIN = 1.25  # the circle around hips and far point, enlarged to hold hands and feet
+_MIN_FIND_SCORE = 0.5
+_MIN_PRESENCE = 0.5
+_NMS_OVERLAP = 0.3
+_REFINE_WINDOW = 7  # heatmap cells
+_REFINE_MIN_PEAK = 0.5
+_PATIENCE_S = 0.5  # how long a lost person is expected back at the same place
+_MIN_SIDE = 24.0  # pixels; in a smaller crop there is nothing to see
+_MAX_SIDE = 4.0  # in long sides of the frame
+_SEARCH_AGAIN = 1.2  # side of the square searched for a lost person, in sides of the last crop
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A square of the frame, possibly tilted and reaching over the border.
+
+    Attributes:
+        x, y: centre, pixels of the frame.
+        side: length of a side, pixels of the frame.
+        angle: radians, clockwise on the screen; 0 has the crop's upper side level.
+    """
+
+    x: float
+    y: float
+    side: float
+    angle: float = 0.0
+
+    @classmethod
+    def around(cls, hips: Floats, far: Floats) -> Crop:
+        """The crop of a person.
+
+        Args:
+            hips: (2,) middle of the hips, pixels.
+            far: (2,) point at the end of the body's radius, straight above the hips in the crop.
+        """
+        dx, dy = float(far[0] - hips[0]), float(far[1] - hips[1])
+        side = 2 * _CROP_MARGIN * float(np.hypot(dx, dy))
+        return cls(float(hips[0]), float(hips[1]), side, float(np.arctan2(dx, -dy)))
+
+    def matrix(self, size: int) -> Floats:
+        """(2, 3) affine map from continuous pixels of the `size` x `size` crop to the frame."""
+        scale = self.side / size
+        cos, sin = scale * np.cos(self.angle), scale * np.sin(self.angle)
+        half = size / 2
+        return np.array(
+            [
+                [cos, -sin, self.x - (cos - sin) * half],
+                [sin, cos, self.y - (sin + cos) * half],
+            ]
+        )
+
+    def to_frame(self, points: Floats, size: int) -> Floats:
+        """(..., 2) points in pixels of the `size` x `size` crop -> pixels of the frame."""
+        matrix = self.matrix(size)
+        return points @ matrix[:, :2].T + matrix[:, 2]
+
+    def cut(self, frame: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+        """The (size, size, 3) picture in the crop; black where it leaves the frame."""
+        matrix = self.matrix(size)
+        # OpenCV counts from the centre of the first pixel, these coordinates from its corner.
+        matrix[:, 2] += matrix[:, :2].sum(axis=1) * 0.5 - 0.5
+        return cv2.warpAffine(
+            frame,
+            matrix,
+            (size, size),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=(0, 0, 0),
+        )  # type: ignore[return-value]
+
+
+def finder_anchors() -> Floats:
+    """(2254, 2) anchor centres of the first network, as fractions of its picture.
+
+    Cells of 8, 16 and 32 pixels in this order, row by row, with 2, 2 and 6 anchors each.
+    """
+    centres = []
+    for stride, repeats in ((8, 2), (16, 2), (32, 6)):
+        cells = _FINDER_SIZE // stride
+        middle = (np.arange(cells) + 0.5) / cells
+        y, x = np.meshgrid(middle, middle, indexing="ij")
+        centres.append(np.repeat(np.stack([x.ravel(), y.ravel()], axis=1), repeats, axis=0))
+    return np.concatenate(centres)
+
+
+def decode_people(raw: Floats, logits: Floats, anchors: Floats) -> tuple[Floats, Floats]:
+    """People from the output of the first network, the surest first, without duplicates.
+
+    Args:
+        raw: (A, 12) in pixels of the network's picture relative to the anchor: box centre x, y,
+            width, height, then four points, of which the first is the hips, the second the far
+            point.
+        logits: (A,) score before the sigmoid.
+        anchors: (A, 2) from `finder_anchors`.
+
+    Returns:
+        (P, 2, 2) hips and far point in pixels of the network's picture, and (P,) scores in [0, 1].
+    """
+    scores = _sigmoid(logits)
+    kept = np.flatnonzero(scores >= _MIN_FIND_SCORE)
+    kept = kept[np.argsort(-scores[kept], kind="stable")]
+    origin = anchors[kept] * _FINDER_SIZE
+    centre = raw[kept, 0:2] + origin
+    half = raw[kept, 2:4] / 2
+    boxes = np.concatenate([centre - half, centre + half], axis=1)  # left, top, right, bottom
+    points = raw[kept, 4:8].reshape(-1, 2, 2) + origin[:, None]
+    scores = scores[kept]
+
+    people, people_scores = [], []
+    left = np.arange(len(kept))
+    while len(left):
+        same = _overlap(boxes[left[0]], boxes[left]) > _NMS_OVERLAP
+        same[0] = True  # also where a box has no area
+        cluster = left[same]
+        # Boxes of one person vote on where its points are: steadier than the best box alone.
+        people.append(np.average(points[cluster], axis=0, weights=scores[cluster]))
+        people_scores.append(scores[left[0]])
+        left = left[~same]
+    return np.array(people).reshape(-1, 2, 2), np.array(people_scores)
+
+
+def refine_with_heatmaps(points: Floats, heatmaps: Floats) -> Floats:
+    """Move landmarks to the nearby mass of their heatmaps.
+
+    Each point becomes the mean of the 7 x 7 cells around it, weighted by the heatmap, if the
+    largest of these reaches 0.5; a weaker heatmap says too little, and the point stays.
+
+    Args:
+        points: (N, 2) as fractions of the crop.
+        heatmaps: (H, W, N) logits.
+
+    Returns:
+        (N, 2) as fractions of the crop.
+    """
+    height, width, count = heatmaps.shape
+    reach = np.arange(_REFINE_WINDOW) - _REFINE_WINDOW // 2
+    columns = np.floor(points[:, 0] * width).astype(int)[:, None] + reach  # (N, 7)
+    rows = np.floor(points[:, 1] * height).astype(int)[:, None] + reach
+    inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[
+        :, None, :
+    ]
+    window = heatmaps[
+        rows.clip(0, height - 1)[:, :, None],
+        columns.clip(0, width - 1)[:, None, :],
+        np.arange(count)[:, None, None],
+    ]
+    weight = np.where(inside, _sigmoid(window), 0.0)  # (N, 7, 7)
+    total = weight.sum(axis=(1, 2))
+    strong = weight.max(axis=(1, 2)) >= _REFINE_MIN_PEAK
+    divisor = np.where(strong, total, 1.0)
+    x = (weight.sum(axis=1) * columns).sum(axis=1) / divisor / width
+    y = (weight.sum(axis=2) * rows).sum(axis=1) / divisor / height
+    return np.where(strong[:, None], np.stack([x, y], axis=1), points)
+
+
+@dataclass(frozen=True)
+class _Person:
+    """What the second network says about one crop; pixels of the frame, metres, camera axes."""
+
+    keypoints: Floats  # (33, 2)
+    confidence: Floats  # (33,)
+    world: Floats  # (33, 3)
+    presence: float
+    crop: Crop  # where it was looked for
+    next_crop: Crop  # where to look in the next frame
+
+    @property
+    def prominence(self) -> float:
+        """Large and well seen: what makes someone the person that a clip is about."""
+        return self.crop.side * self.presence * float(self.confidence.mean())
+
+
+def search_tiles(width: int, height: int, fine: bool) -> list[Crop]:
+    """Overlapping squares that cover a frame, for finding people too small in the whole picture.
+
+    Squares of the frame's short side, and, if `fine` or if the frame is itself nearly square, also
+    squares of 0.6 of it.
+    """
+    short = min(width, height)
+    sides: list[float] = [short] if max(width, height) > 1.2 * short else []
+    if fine or not sides:
+        sides.append(0.6 * short)
+    tiles = []
+    for side in sides:
+        # Neighbours share at least 40 %, so that a person lies whole in one of them.
+        across, down = (int(np.ceil((n - side) / (0.6 * side) - 1e-6)) + 1 for n in (width, height))
+        tiles += [
+            Crop(float(x), float(y), side)
+            for y in np.linspace(side / 2, height - side / 2, down)
+            for x in np.linspace(side / 2, width - side / 2, across)
+        ]
+    return tiles
+
+
+def is_near(crop: Crop, other: Crop) -> bool:
+    """Whether two crops, some frames apart, may be of one person."""
+    apart = np.hypot(crop.x - other.x, crop.y - other.y)
+    return bool(apart < 0.5 * other.side and 0.5 < crop.side / other.side < 2)
+
+
+def are_hips_shared(crop: Crop, other: Crop) -> bool:
+    """Whether two crops of one frame have hips so close that they are of one person."""
+    apart = np.hypot(crop.x - other.x, crop.y - other.y)
+    return bool(apart < 0.15 * min(crop.side, other.side))
+
+
+def is_same_pose(person: _Person, other: _Person) -> bool:
+    """Whether two crops ended up on one person; people who only pass each other differ."""
+    apart = np.linalg.norm(person.keypoints - other.keypoints, axis=1)
+    return bool(np.median(apart) < 0.05 * min(person.crop.side, other.crop.side))
+
+
+def is_followable(person: _Person, shape: tuple[int, int]) -> bool:
+    """Whether there is a person in the crop, and one who can be followed to the next frame.
+
+    Args:
+        shape: (H, W) of the frame.
+    """
+    now, following = person.crop, person.next_crop
+    height, width = shape
+    apart = np.hypot(following.x - now.x, following.y - now.y)
+    return bool(
+        person.presence >= _MIN_PRESENCE
+        and np.isfinite(person.keypoints).all()
+        and _MIN_SIDE <= following.side <= _MAX_SIDE * max(shape)
+        and 0.5 < following.side / now.side < 2
+        and apart < 0.5 * now.side
+        and -0.25 * following.side < following.x < width + 0.25 * following.side
+        and -0.25 * following.side < following.y < height + 0.25 * following.side
+    )
+
+
+def _as_detections(people: Sequence[_Person]) -> Detections:
+    def stack(parts: list[Floats], *shape: int) -> Floats:
+        return np.array(parts, dtype=np.float32).reshape(-1, *shape)
+
+    return Detections(
+        keypoints=stack([person.keypoints for person in people], LANDMARKS, 2),
+        confidence=stack([person.confidence for person in people], LANDMARKS),
+        score=np.array([person.presence for person in people], dtype=np.float32),
+        skeleton=BlazePose.skeleton,
+        world=stack([person.world for person in people], LANDMARKS, 3),
+    )
+
+
+class _Network:
+    """A LiteRT file with one picture as input; outputs by name."""
+
+    def __init__(self, path: Path, threads: int):
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
+        self._interpreter.allocate_tensors()
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._outputs = {
+            details["name"]: details["index"] for details in self._interpreter.get_output_details()
+        }
+
+    def run(self, picture: NDArray[np.float32]) -> None:
+        self._interpreter.set_tensor(self._input, picture[None])
+        self._interpreter.invoke()
+
+    def output(self, name: str) -> Floats:
+        return self._interpreter.get_tensor(self._outputs[name])[0]
+
+
+def _sigmoid(x: Floats) -> Floats:
+    return 1.0 / (1.0 + np.exp(-np.clip(x, -50.0, 50.0)))
+
+
+def _overlap(box: Floats, boxes: Floats) -> Floats:
+    """Intersection over union of one box with (N, 4) boxes (left, top, right, bottom)."""
+    low = np.maximum(box[:2], boxes[:, :2])
+    high = np.minimum(box[2:], boxes[:, 2:])
+    shared = np.prod(np.clip(high - low, 0, None), axis=1)
+    areas = np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1)
+    area = np.prod(np.clip(box[2:] - box[:2], 0, None))
+    return shared / np.maximum(area + areas - shared, 1e-9)
+
+
+class BlazePose:
+    """The default detector: one person, or several, in 33 landmarks with 3D.
+
+    Not for use from several threads at once; make one for each.
+
+    Attributes:
+        skeleton: "blazepose33".
+    """
+
+    skeleton = "blazepose33"
+
+    def __init__(
+        self,
+        people: int | Literal["one"] = "one",
+        *,
+        models: Path | None = None,
+        threads: int = 1,
+        search_interval: int = 10,
+    ):
+        """Load both networks.
+
+        Args:
+            people: the most people to follow. "one" is the same as 1: the largest, then the same
+                person for as long as they can be found. With more, the frame is also searched in
+                overlapping tiles, since the network finds few small people in the whole picture.
+            models: folder of the model files; by default as `lithepose.assets` says.
+            threads: CPU threads of each network. More than 2 bring little.
+            search_interval: frames from one search in tiles to the next, while fewer people are
+                followed than asked for.
+
+        Raises:
+            ValueError: `people`, `threads` or `search_interval` is below 1.
+            lithepose.assets.ModelsError: the model files are absent and could not be fetched.
+        """
+        self.people = 1 if people == "one" else people
+        for name, value in (
+            ("people", self.people),
+            ("threads", threads),
+            ("search_interval", search_interval),
+        ):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r}: pass a whole number, 1 or more")
+        self.search_interval = search_interval
+        self._finder = _Network(model_path("pose_detection", models), threads)
+        self._landmarker = _Network(model_path("pose_landmark_full", models), threads)
+        self._anchors = finder_anchors()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the people followed so far."""
+        self._crops: list[Crop] = []
+        self._lost: list[tuple[Crop, float]] = []  # where somebody was last, and when
+        self._since_search = self.search_interval  # the first frame is searched in tiles
+
+    def detect(self, frame: NDArray[np.uint8], time_s: float) -> Detections:
+        """Find the people in the next frame of a clip.
+
+        Args:
+            frame: (H, W, 3) RGB, upright.
+            time_s: time stamp in seconds.
+
+        Returns:
+            Up to `people` people. All 33 landmarks are always placed, also where they are hidden
+            or beyond the border; `confidence` (visibility times presence) tells which to trust.
+
+        Raises:
+            ValueError: the frame is not (H, W, 3) of uint8.
+        """
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+            raise ValueError(
+                f"frame is {frame.dtype} of shape {frame.shape}: pass (H, W, 3) uint8 RGB"
+            )
+        shape = frame.shape[:2]
+        found: list[_Person] = []
+        for crop in self._crops:
+            person = self._place_landmarks(frame, crop)
+            if not is_followable(person, shape):
+                self._lost.append((crop, time_s))
+            elif not any(is_same_pose(person, other) for other in found):
+                found.append(person)
+        self._lost = [(crop, since) for crop, since in self._lost if time_s - since <= _PATIENCE_S]
+
+        self._since_search += 1
+        if len(found) < self.people:
+            found += self._search(frame, found)
+        self._crops = [person.next_crop for person in found]
+        return _as_detections(found)
+
+    def _search(self, frame: NDArray[np.uint8], followed: Sequence[_Person]) -> list[_Person]:
+        """People beyond those followed, as many as may be added, the most prominent first."""
+        height, width = frame.shape[:2]
+        squares = [Crop(crop.x, crop.y, _SEARCH_AGAIN * crop.side) for crop, _ in self._lost]
+        if not followed:
+            squares.insert(0, Crop(width / 2, height / 2, max(width, height)))
+        if self._since_search >= self.search_interval:
+            self._since_search = 0
+            squares += search_tiles(width, height, fine=self.people > 1)
+
+        candidates = [candidate for square in squares for candidate in self._find(frame, square)]
+        candidates.sort(key=lambda candidate: candidate[1] * candidate[0].side, reverse=True)
+        if self.people == 1 and self._lost:
+            # Someone else would be a new person: for a moment only the lost one is welcome.
+            lost = self._lost[-1][0]
+            candidates = [c for c in candidates if is_near(c[0], lost)]
+        added: list[_Person] = []
+        seen: list[Crop] = [person.crop for person in followed]
+        for crop, _ in candidates:
+            if any(are_hips_shared(crop, other) for other in seen):
+                continue
+            person = self._place_landmarks(frame, crop)
+            if is_followable(person, (height, width)) and not any(
+                are_hips_shared(person.next_crop, other.next_crop) for other in (*followed, *added)
+            ):
+                added.append(person)
+                seen.append(crop)
+        added.sort(key=lambda person: person.prominence, reverse=True)
+        added = added[: self.people - len(followed)]
+        self._lost = [
+            (crop, since)
+            for crop, since in self._lost
+            if not any(is_near(person.crop, crop) for person in added)
+        ]
+        return added
+
+    def _find(self, frame: NDArray[np.uint8], square: Crop) -> list[tuple[Crop, float]]:
+        """Crops of the people that the first network sees in a square, with scores."""
+        picture = square.cut(frame, _FINDER_SIZE)
+        self._finder.run(picture.astype(np.float32) / 127.5 - 1.0)  # black borders become -1
+        points, scores = decode_people(
+            self._finder.output("Identity"), self._finder.output("Identity_1")[:, 0], self._anchors
+        )
+        points = square.to_frame(points, _FINDER_SIZE)
+        return [
+            (Crop.around(hips, far), float(score))
+            for (hips, far), score in zip(points, scores, strict=True)
+        ]
+
+    def _place_landmarks(self, frame: NDArray[np.uint8], crop: Crop) -> _Person:
+        picture = crop.cut(frame, _LANDMARKER_SIZE)
+        self._landmarker.run(picture.astype(np.float32) / 255.0)
+        output = self._landmarker.output
+        points = output("Identity").reshape(-1, 5).astype(float)  # x, y, z, two logits
+        places = refine_with_heatmaps(points[:, :2] / _LANDMARKER_SIZE, output("Identity_3"))
+        places = crop.to_frame(places * _LANDMARKER_SIZE, _LANDMARKER_SIZE)
+        visible, present = _sigmoid(points[:LANDMARKS, 3:]).T
+        world = output("Identity_4").reshape(-1, 3)[:LANDMARKS].astype(float)
+        cos, sin = np.cos(crop.angle), np.sin(crop.angle)
+        upright = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+        return _Person(
+            keypoints=places[:LANDMARKS],
+            confidence=visible * present,
+            world=world @ upright.T,
+            presence=float(output("Identity_1")[0]),
+            crop=crop,
+            next_crop=Crop.around(places[LANDMARKS], places[LANDMARKS + 1]),
+        )
