@@ -1,0 +1,147 @@
+"""Lifters: networks that turn clips of 2D poses into 3D poses.
+
+`LIFTERS` lists the published sizes; it loads without PyTorch, the networks themselves need it
+(`pip install "lithepose[train]"`).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One published size of a network.
+
+    Attributes:
+        family: the network, a key of `FAMILIES`.
+        settings: fields of its config that differ from the defaults there.
+        frames_in: frames of the clip it takes; 1 means that frames are lifted one by one.
+        frames_out: frames it gives.
+        which_frames: `"all"` frames of the clip, or the `frames_out` around its `"centre"`.
+        in_channels: numbers per joint and frame; 2 is (x, y).
+        normalisation: what the network expects of 2D. `"width"`: x from -1 to 1 over the width of
+            the image, y on the same scale, both 0 at the centre of the image.
+        source: where the size is published.
+    """
+
+    family: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    frames_in: int
+    frames_out: int
+    which_frames: Literal["all", "centre"]
+    in_channels: int = 2
+    normalisation: Literal["width"] = "width"
+    source: str
+
+
+# Each module also has `from_authors`, which translates the authors' checkpoints.
+FAMILIES = {
+    "htnet": "lithepose.lifters.htnet:HTNet",
+    "nanohtnet": "lithepose.lifters.nanohtnet:NanoHTNet",
+}
+
+
+def _nanohtnet(frames: int, kept_frames: int, source: str) -> Row:
+    return Row(
+        family="nanohtnet",
+        settings={"frames": frames, "kept_frames": kept_frames},
+        frames_in=frames,
+        frames_out=kept_frames,
+        which_frames="centre",
+        source=source,
+    )
+
+
+_NANOHTNET_OPTIONS = "options of the authors' code (arXiv 2501.15763), default width and depth"
+
+LIFTERS: dict[str, Row] = {
+    "htnet": Row(
+        family="htnet",
+        frames_in=1,
+        frames_out=1,
+        which_frames="all",
+        source="Cai et al., HTNet (arXiv 2302.09790), the authors' default",
+    ),
+    "nanohtnet-9-9": _nanohtnet(9, 9, _NANOHTNET_OPTIONS),
+    "nanohtnet-27-3": _nanohtnet(27, 3, _NANOHTNET_OPTIONS),
+    "nanohtnet-27-9": _nanohtnet(27, 9, _NANOHTNET_OPTIONS),
+    "nanohtnet-27-27": _nanohtnet(27, 27, _NANOHTNET_OPTIONS),
+    "nanohtnet-81-9": _nanohtnet(81, 9, _NANOHTNET_OPTIONS),
+    "nanohtnet-81-27": _nanohtnet(81, 27, _NANOHTNET_OPTIONS),
+    "nanohtnet-243-9": _nanohtnet(243, 9, "the authors' demo and default (arXiv 2501.15763)"),
+    "nanohtnet-243-27": _nanohtnet(243, 27, _NANOHTNET_OPTIONS),
+}
+
+
+def load_family(family: str) -> tuple[Any, Any]:
+    """Import a family of networks: its class (with `Config`), and its `from_authors`.
+
+    Raises:
+        ValueError: there is no such family.
+        ImportError: PyTorch is not installed.
+    """
+    if family not in FAMILIES:
+        raise ValueError(f"no network named {family!r}; known: {', '.join(sorted(FAMILIES))}")
+    module_name, _, class_name = FAMILIES[family].partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ImportError(
+            f"the network {family!r} needs PyTorch, which is not installed: "
+            'pip install "lithepose[train]"'
+        ) from error
+    return getattr(module, class_name), module.from_authors
+
+
+def create_lifter(name: str, **overrides: Any) -> nn.Module:
+    """Build a lifter, untrained.
+
+    Args:
+        name: a key of `LIFTERS`, or of `FAMILIES` for a network with its default config.
+        overrides: replace fields of its config.
+
+    Raises:
+        ValueError: there is no such lifter, or the config does not allow a value.
+        TypeError: the config has no such field.
+        ImportError: PyTorch is not installed.
+    """
+    if name not in LIFTERS and name not in FAMILIES:
+        known = ", ".join(sorted(LIFTERS.keys() | FAMILIES.keys()))
+        raise ValueError(f"no lifter named {name!r}; known: {known}")
+    row = LIFTERS.get(name)
+    network, _ = load_family(row.family if row else name)
+    settings = {**(row.settings if row else {}), **overrides}
+    return network(network.Config(**settings))
+
+
+def convert_state_dict(
+    network: str, state_dict: Mapping[str, Tensor], **authors_arguments: Any
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Translate a checkpoint of a network's authors to the names used here.
+
+    Args:
+        network: a key of `FAMILIES`.
+        state_dict: tensors by the authors' names; a prefix `module.` is ignored.
+        authors_arguments: the authors' options the checkpoint was trained with, by their names;
+            those left out have the authors' defaults.
+
+    Returns:
+        The config as keyword arguments of `create_lifter(network, ...)`, and the tensors for the
+        `load_state_dict` of the lifter it builds.
+
+    Raises:
+        ValueError: there is no such network, or tensors are missing, surplus or misshapen.
+        TypeError: the network has no such option.
+        ImportError: PyTorch is not installed.
+    """
+    _, from_authors = load_family(network)
+    return from_authors(state_dict, **authors_arguments)

@@ -1,0 +1,300 @@
+"""Parts that two or more lifters use unchanged, from small to large.
+
+The skeleton-aware parts (graph convolution, limbs) are for the 17 joints of Human3.6M.
+
+Source: Cai et al., "HTNet: Human Topology Aware Network for 3D Human Pose Estimation" (2023) and
+the authors' code; the modulated graph convolution is that of Zou and Tang, "Modulated Graph
+Convolutional Network for 3D Human Pose Estimation" (2021).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lithepose.lifters.weights import prefixed
+
+JOINTS = 17
+PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15)
+# Right leg, left leg, left arm, right arm, each from the trunk outwards.
+LIMBS = ((1, 2, 3), (4, 5, 6), (11, 12, 13), (14, 15, 16))
+
+
+def drop_path_rates(first: float, last: float, layers: int) -> list[float]:
+    """Drop path of each block, rising evenly from the first to the last."""
+    return [first + (last - first) * i / max(layers - 1, 1) for i in range(layers)]
+
+
+class DropPath(nn.Module):
+    """Zero whole samples in training, and scale the others so that the mean stays the same."""
+
+    def __init__(self, p: float):
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0.0:
+            return x
+        kept = torch.rand(x.shape[0], *(1,) * (x.dim() - 1), device=x.device) >= self.p
+        return x * (kept.to(x.dtype) / (1.0 - self.p))
+
+    def extra_repr(self) -> str:
+        return f"p={self.p:g}"
+
+
+class Mlp(nn.Module):
+    """Two linear layers with a GELU (the exact one) between them."""
+
+    def __init__(self, dim: int, hidden: int, dropout: float = 0.0):
+        super().__init__()
+        self.expand = nn.Linear(dim, hidden)
+        self.contract = nn.Linear(hidden, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.dropout(functional.gelu(self.expand(x)))
+        return self.dropout(self.contract(x))
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over the second-to-last axis: (..., N, C) to (..., N, C)."""
+
+    def __init__(self, dim: int, heads: int, dropout: float = 0.0):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)  # outputs: q, k, v; each head 0, head 1, ...
+        self.project = nn.Linear(dim, dim)
+        self.dropout = nn.Dropout(dropout)  # after `project`
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(-3)  # (..., N, heads, C/h)
+        q, k, v = (part.transpose(-2, -3) for part in (q, k, v))  # (..., heads, N, C/heads)
+        mixed = functional.scaled_dot_product_attention(q, k, v)
+        return self.dropout(self.project(mixed.transpose(-2, -3).flatten(-2)))
+
+
+def skeleton_adjacency() -> Tensor:
+    """Bone graph of the 17 joints: each row divided by its number of neighbours, ones on the
+    diagonal. (17, 17), float32. Not symmetric; the graph convolution symmetrises it."""
+    bones = torch.zeros(JOINTS, JOINTS)
+    for joint, parent in enumerate(PARENTS):
+        if parent >= 0:
+            bones[joint, parent] = bones[parent, joint] = 1.0
+    return bones / bones.sum(dim=1, keepdim=True) + torch.eye(JOINTS)
+
+
+class ModulatedGraphConvolution(nn.Module):
+    """Graph convolution whose edges are learned and whose nodes weigh their own features.
+
+    A node's own features and those of its neighbours go through different matrices. Each node
+    scales every feature it sends by a learned modulation. The adjacency is the given one plus a
+    learned one, made symmetric.
+
+    Args:
+        in_dim, out_dim: features per node before and after.
+        adjacency: (N, N) of the N nodes, a constant that is not saved with the weights.
+    """
+
+    adjacency: Tensor
+    identity: Tensor
+
+    def __init__(self, in_dim: int, out_dim: int, adjacency: Tensor):
+        super().__init__()
+        nodes = len(adjacency)
+        # The outputs are the node's own part, then the part it sends to its neighbours.
+        self.transform = nn.Linear(in_dim, 2 * out_dim, bias=False)
+        self.modulation = nn.Parameter(torch.empty(nodes, out_dim))
+        self.learned_adjacency = nn.Parameter(torch.full((nodes, nodes), 1e-6))
+        self.bias = nn.Parameter(torch.empty(out_dim))
+        self.register_buffer("adjacency", adjacency.clone(), persistent=False)
+        self.register_buffer("identity", torch.eye(nodes), persistent=False)
+
+        # Xavier with gain 1.414, for the authors' tensor of shape (2, in, out): PyTorch counts
+        # in·out inputs and 2·out outputs for it.
+        bound = 1.414 * math.sqrt(6.0 / (out_dim * (in_dim + 2)))
+        nn.init.uniform_(self.transform.weight, -bound, bound)
+        nn.init.xavier_uniform_(self.modulation, gain=1.414)
+        nn.init.uniform_(self.bias, -1.0 / math.sqrt(out_dim), 1.0 / math.sqrt(out_dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve (B, N, in_dim) to (B, N, out_dim)."""
+        edges = self.adjacency + self.learned_adjacency
+        edges = (edges + edges.T) / 2.0
+        own, sent = self.transform(x).chunk(2, dim=-1)  # (B, N, out_dim) each
+        own_scale = edges.diagonal().unsqueeze(-1) * self.modulation  # (N, out_dim)
+        received = torch.matmul(edges * (1.0 - self.identity), self.modulation * sent)
+        return received + own_scale * own + self.bias
+
+
+class JointConnection(nn.Module):
+    """Local joint-level connection (LJC): two graph convolutions in a residual branch."""
+
+    hidden = 384
+
+    def __init__(self, dim: int, adjacency: Tensor, drop_path: float):
+        super().__init__()
+        self.norm_in = nn.LayerNorm(dim)
+        self.graph_in = ModulatedGraphConvolution(dim, self.hidden, adjacency)
+        self.graph_out = ModulatedGraphConvolution(self.hidden, dim, adjacency)
+        self.norm_out = nn.LayerNorm(dim)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch = self.graph_out(functional.gelu(self.graph_in(self.norm_in(x))))
+        return x + self.drop_path(self.norm_out(branch))
+
+
+class LimbFeatures(nn.Module):
+    """One feature vector per limb, from a few of its joints in their order: (B, 17, C) to
+    (B, 4, C). The same weights serve all four limbs."""
+
+    members: Tensor
+
+    def __init__(self, dim: int, hidden: int, joints: int, dropout: float, drop_path: float):
+        super().__init__()
+        self.gather = nn.Linear(joints * dim, dim)  # joint-major: a convolution over the limb
+        self.mlp_norm = nn.LayerNorm(dim)
+        self.mlp = Mlp(dim, hidden, dropout)
+        self.drop_path = DropPath(drop_path)
+        members = torch.tensor([limb[-joints:] for limb in LIMBS]).flatten()
+        self.register_buffer("members", members, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        joints = x.index_select(1, self.members)
+        joints = joints.reshape(x.shape[0], len(LIMBS), -1)  # (B, 4, joints·C)
+        limbs = self.drop_path(functional.gelu(self.gather(joints)))
+        return limbs + self.drop_path(self.mlp(self.mlp_norm(limbs)))
+
+
+def write_back_index(first: int) -> list[int]:
+    """Where each joint takes its value from, in the 17 joints followed by the four limbs.
+
+    Args:
+        first: the first joint of each limb, counted from the trunk, that is replaced by its limb.
+    """
+    index = list(range(JOINTS))
+    for number, limb in enumerate(LIMBS):
+        for joint in limb[first:]:
+            index[joint] = JOINTS + number
+    return index
+
+
+class PartConstraint(nn.Module):
+    """Intra-part constraint (IPC): the outer joints of a limb take the features of the limb.
+
+    One branch reads whole limbs (three joints), the other their outer two joints. Joints that no
+    limb replaces contribute their normalised features, not zero.
+    """
+
+    index_three: Tensor
+    index_two: Tensor
+
+    def __init__(self, dim: int, hidden: int, dropout: float, drop_path: float):
+        super().__init__()
+        self.norm_three, self.norm_two = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.three = LimbFeatures(dim, hidden, 3, dropout, drop_path)
+        self.two = LimbFeatures(dim, hidden, 2, dropout, drop_path)
+        # Middle and end joints take the limb of three; end joints alone take the limb of two.
+        self.register_buffer("index_three", torch.tensor(write_back_index(1)), persistent=False)
+        self.register_buffer("index_two", torch.tensor(write_back_index(2)), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        three, two = self.norm_three(x), self.norm_two(x)  # (B, 17, C)
+        three = torch.cat([three, self.three(three)], dim=1)  # (B, 17 + 4, C)
+        two = torch.cat([two, self.two(two)], dim=1)
+        three = three.index_select(1, self.index_three)
+        two = two.index_select(1, self.index_two)
+        return x + three + two  # (B, 17, C)
+
+
+class BodyInteraction(nn.Module):
+    """Global body-level interaction (GBI): pre-norm self-attention over all tokens."""
+
+    heads = 8
+
+    def __init__(self, dim: int, dropout: float, drop_path: float):
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.attention = Attention(dim, self.heads, dropout)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.drop_path(self.attention(self.norm(x)))
+
+
+class HierarchicalMixer(nn.Module):
+    """A block over joints: joint level, part level, body level on a third of the channels each,
+    every level fed by the one before it, then an MLP over all channels.
+
+    Args:
+        dim: channels, a multiple of 24 (three levels, eight heads).
+        hidden: width of the MLPs.
+        dropout: in the MLPs.
+        attention_dropout: after the attention's output layer.
+        drop_path: probability that a sample skips a residual branch in training.
+    """
+
+    def __init__(
+        self, dim: int, hidden: int, *, dropout: float, attention_dropout: float, drop_path: float
+    ):
+        super().__init__()
+        self.joint = JointConnection(dim // 3, skeleton_adjacency(), drop_path)
+        self.part = PartConstraint(dim // 3, hidden, dropout, drop_path)
+        self.body = BodyInteraction(dim // 3, attention_dropout, drop_path)
+        # The authors set eps to 1e-6 here and leave PyTorch's 1e-5 inside the three levels.
+        self.mlp_norm = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = Mlp(dim, hidden, dropout)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        joint, part, body = x.chunk(3, dim=-1)  # (B, 17, C/3) each
+        joint = self.joint(joint)
+        part = self.part(part + joint)
+        body = self.body(body + part)
+        x = torch.cat([joint, part, body], dim=-1)  # (B, 17, C)
+        return x + self.drop_path(self.mlp(self.mlp_norm(x)))
+
+
+# Our names to the authors', for the parts above; HTNet and NanoHTNet name them alike.
+JOINT_CONNECTION_NAMES = {
+    "norm_in": "norm_gcn1",
+    "graph_in.transform.weight": "gcn1.W",
+    "graph_in.modulation": "gcn1.M",
+    "graph_in.learned_adjacency": "gcn1.adj2",
+    "graph_in.bias": "gcn1.bias",
+    "graph_out.transform.weight": "gcn2.W",
+    "graph_out.modulation": "gcn2.M",
+    "graph_out.learned_adjacency": "gcn2.adj2",
+    "graph_out.bias": "gcn2.bias",
+    "norm_out": "norm_gcn2",
+}
+BODY_INTERACTION_NAMES = {
+    "norm": "norm_attn",
+    "attention.qkv": "attn.qkv",
+    "attention.project": "attn.proj",
+}
+BLOCK_MLP_NAMES = {"mlp_norm": "norm_mlp", "mlp.expand": "mlp.fc1", "mlp.contract": "mlp.fc2"}
+HIERARCHICAL_MIXER_NAMES = {
+    **prefixed("joint", "lgc", JOINT_CONNECTION_NAMES),
+    "part.norm_three": "ipc.norm_conv1",
+    "part.three.gather": "ipc.conv1",
+    "part.three.mlp_norm": "ipc.norm_conv1_mlp",
+    "part.three.mlp.expand": "ipc.mlp_down_1.fc1",
+    "part.three.mlp.contract": "ipc.mlp_down_1.fc2",
+    "part.norm_two": "ipc.norm_conv2",
+    "part.two.gather": "ipc.conv2",
+    "part.two.mlp_norm": "ipc.norm_conv2_mlp",
+    "part.two.mlp.expand": "ipc.mlp_down_2.fc1",
+    "part.two.mlp.contract": "ipc.mlp_down_2.fc2",
+    **prefixed("body", "gbi", BODY_INTERACTION_NAMES),
+    **BLOCK_MLP_NAMES,
+}
+RESHAPE_FROM_AUTHORS = {
+    # (2, in, out) to (2·out, in): both matrices of a graph convolution as one linear layer.
+    "transform.weight": lambda w: w.transpose(1, 2).flatten(0, 1),
+    # (out, in, joints) to (out, joints·in): the limb convolution as a linear layer.
+    "gather.weight": lambda w: w.transpose(1, 2).flatten(1),
+}
