@@ -1,0 +1,1 @@
+"""Errors and scores of poses, and the protocols that average them."""

@@ -1,0 +1,73 @@
+"""Files that are complete or absent: written beside their place, then moved onto it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+_NO_PERMISSION = "no permission to write there: write elsewhere, or close the program that uses it"
+_ADVICE = {
+    errno.ENOSPC: "the disk is full: free some space or write elsewhere",
+    errno.EDQUOT: "the disk quota is used up: free some space or write elsewhere",
+    errno.EACCES: _NO_PERMISSION,
+    errno.EPERM: _NO_PERMISSION,
+    errno.EROFS: "the disk is read-only: write elsewhere",
+    errno.ENAMETOOLONG: "the name is too long: shorten it",
+    errno.EISDIR: "that is a folder: name a file",
+    errno.ENOTDIR: "a part of that path is a file, not a folder: write elsewhere",
+    errno.EEXIST: "a part of that path is a file, not a folder: write elsewhere",
+}
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary path to write to, which takes the place of `path` when the block ends well.
+
+    The temporary file lies in the same folder, because only a move within one disk is a single
+    step, and keeps the suffix, because writers choose their container by it. When the block fails
+    for any reason the temporary file is removed, and a file that stood at `path` before stays as
+    it was.
+
+    Args:
+        path: the file to write. Its folder is made if need be.
+
+    Yields:
+        The temporary path: an empty file to overwrite.
+
+    Raises:
+        OSError: the place cannot be written to or the disk is full; same class and errno as the
+            system's error, in words that say what to do. Whatever the block raises passes through.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}")
+    with _explained(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.open("xb").close()
+    try:
+        with _explained(path):
+            yield temporary
+            temporary.replace(path)
+    except BaseException:  # an interrupt, too, must leave no half a file
+        # The failure that brought us here is the one to report, not a failed removal.
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn a system error about the place into one that names the file and the way out."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _ADVICE:
+            raise
+        raise type(error)(
+            error.errno, f"cannot write: {_ADVICE[error.errno]}", str(path)
+        ) from error
