@@ -47,11 +47,12 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_other_system_errors_pass_through_unchanged(tmp_path):
-    missing = FileNotFoundError(errno.ENOENT, "No such file", "input.mov")
-    with pytest.raises(FileNotFoundError) as caught, atomic_write(tmp_path / "x.txt"):
-        raise missing
-    assert caught.value is missing
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES])
+def test_errors_about_other_files_pass_through_unchanged(tmp_path, number):
+    original = OSError(number, "trouble", "input.mov")
+    with pytest.raises(OSError, match=r"input\.mov") as caught, atomic_write(tmp_path / "x.txt"):
+        raise original
+    assert caught.value is original
 
 
 def test_a_writer_that_removes_the_temporary_file_itself_is_reported(tmp_path):

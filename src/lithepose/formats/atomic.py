@@ -39,8 +39,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         The temporary path: an empty file to overwrite.
 
     Raises:
-        OSError: the place cannot be written to or the disk is full; same class and errno as the
-            system's error, in words that say what to do. Whatever the block raises passes through.
+        OSError: the place cannot be written to or the disk is full; with the errno of the system's
+            error, in words that say what to do. Whatever the block raises passes through.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}")
@@ -50,7 +50,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.open("xb").close()
     try:
-        with _explained(path):
+        with _explained(path, about={None, str(temporary), str(path)}):
             yield temporary
             temporary.replace(path)
     except BaseException:  # an interrupt, too, must leave no half a file
@@ -61,13 +61,16 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn a system error about the place into one that names the file and the way out."""
+def _explained(path: Path, about: set[str | None] | None = None) -> Iterator[None]:
+    """Turn a system error into one that names the file to write and the way out.
+
+    `about`: the file names that an error may carry to be about this file; None takes every error.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno not in _ADVICE:
+        ours = about is None or error.filename in about
+        if not ours or error.errno not in _ADVICE:
             raise
-        raise type(error)(
-            error.errno, f"cannot write: {_ADVICE[error.errno]}", str(path)
-        ) from error
+        # OSError picks the subclass that belongs to the number.
+        raise OSError(error.errno, f"cannot write: {_ADVICE[error.errno]}", str(path)) from error
