@@ -1,0 +1,92 @@
+"""Files of finished motion: one table of formats, and a function that writes several at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+
+from lithepose.poses import Track3D
+
+# Name that the user types -> (what is appended to the file's name, where the writer is). A writer
+# takes (path, track); a path to it, so that the table loads without any of the modules.
+FORMATS: dict[str, tuple[str, str]] = {
+    "npz": (".npz", "lithepose.formats.npz:write_npz"),
+    "json": (".json", "lithepose.formats.text:write_json"),
+    "csv": (".csv", "lithepose.formats.text:write_csv"),
+    "csv-wide": (".wide.csv", "lithepose.formats.text:write_csv_wide"),
+}
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Refuse names that are not in `FORMATS`: worth a call before a long computation.
+
+    Raises:
+        ValueError: a name is unknown, or there is none at all.
+    """
+    known = ", ".join(FORMATS)
+    if not formats:
+        raise ValueError(f"no format to write; known: {known}")
+    for name in formats:
+        if name not in FORMATS:
+            raise ValueError(f"no format named {name!r}; known: {known}")
+
+
+def format_writer(name: str) -> Callable[[str | os.PathLike[str], Track3D], None]:
+    """The function (path, track) that writes a format.
+
+    Raises:
+        ValueError: there is no format of that name.
+    """
+    check_formats([name])
+    module, function = FORMATS[name][1].split(":")
+    return getattr(import_module(module), function)
+
+
+def write_result(
+    stem: str | os.PathLike[str], track: Track3D, formats: Sequence[str]
+) -> list[Path]:
+    """Write one person's motion in one or more formats.
+
+    Args:
+        stem: path of the files without their ending: `out/walk` gives `out/walk.npz` and so on.
+            A dot in it is part of the name.
+        track: the motion.
+        formats: names from `FORMATS`; a repeated name is written once.
+
+    Returns:
+        The files, in the order of `formats`.
+
+    Raises:
+        ValueError: an unknown format (nothing has been written then), or a track whose arrays do
+            not fit.
+        OSError: a file cannot be written; the files before it are complete, it and those after it
+            are absent.
+    """
+    check_formats(formats)
+    stem = Path(stem)
+    written = []
+    for name in dict.fromkeys(formats):
+        path = stem.with_name(stem.name + FORMATS[name][0])
+        format_writer(name)(path, track)
+        written.append(path)
+    return written
+
+
+def read_result(path: str | os.PathLike[str]) -> Track3D:
+    """Read a result that keeps everything: .npz or .json.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: another kind of file, a damaged one, or one of a later version.
+    """
+    path = Path(path)
+    readers = {
+        ".npz": "lithepose.formats.npz:read_npz",
+        ".json": "lithepose.formats.text:read_json",
+    }
+    if path.suffix.lower() not in readers:
+        raise ValueError(f"cannot read a result from {path}: give the .npz or .json file of it")
+    module, function = readers[path.suffix.lower()].split(":")
+    return getattr(import_module(module), function)(path)

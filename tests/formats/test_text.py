@@ -1,0 +1,158 @@
+"""Results as JSON and CSV, and the table of formats."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lithepose.formats import FORMATS, format_writer, read_result, write_result
+from lithepose.formats.text import read_json, write_csv, write_csv_wide, write_json
+from lithepose.skeletons import SKELETONS
+
+JOINTS = SKELETONS["h36m17"].joints
+
+
+def rows_of(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_json_brings_a_result_back_to_the_stated_precision(tmp_path, make_track, assert_same_track):
+    track = make_track()
+    write_json(tmp_path / "walk.json", track)
+    assert_same_track(read_json(tmp_path / "walk.json"), track, atol=1e-6)
+
+
+def test_json_is_strict_and_has_null_for_missing_joints(tmp_path, make_track):
+    write_json(tmp_path / "walk.json", make_track())
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    text = (tmp_path / "walk.json").read_text(encoding="utf-8")
+    content = json.loads(text, parse_constant=refuse)
+    assert content["schema"] == "lithepose/1"
+    assert content["keypoints_2d"][1][13] == [None, None]
+    assert content["joints_3d_camera"][3][0] == [None, None, None]
+    assert content["confidence"][1][13] == 0
+    assert content["joint_names"] == list(JOINTS)
+    assert content["derived"][0] is True
+    assert content["metadata"]["notes"] == ["ß", None]
+
+
+def test_csv_has_a_row_per_joint_and_frame(tmp_path, make_track):
+    track = make_track()
+    write_csv(tmp_path / "walk.csv", track)
+    rows = rows_of(tmp_path / "walk.csv")
+    assert len(rows) == 4 * 17
+    assert list(rows[0]) == [
+        "frame", "time_s", "person", "joint", "x_m", "y_m", "z_m", "u_px", "v_px", "confidence",
+    ]  # fmt: skip
+    row = rows[17 + 13]
+    assert (row["frame"], row["person"], row["joint"]) == ("1", "2", "left_wrist")
+    assert (row["u_px"], row["v_px"], row["confidence"]) == ("", "", "0.0000")
+    assert float(row["z_m"]) == pytest.approx(track.joints_camera[1, 13, 2], abs=1e-6)
+    assert float(row["time_s"]) == pytest.approx(1 / 29.97, abs=1e-6)
+    assert all(row["x_m"] == "" for row in rows[-17:])
+
+
+def test_wide_csv_has_a_row_per_frame_with_the_same_values(tmp_path, make_track):
+    write_csv(tmp_path / "long.csv", make_track())
+    write_csv_wide(tmp_path / "wide.csv", make_track())
+    wide = rows_of(tmp_path / "wide.csv")
+    assert len(wide) == 4
+    assert len(wide[0]) == 3 + 17 * 6
+    for row in rows_of(tmp_path / "long.csv"):
+        for column in ("x_m", "y_m", "z_m", "u_px", "v_px", "confidence"):
+            assert wide[int(row["frame"])][f"{row['joint']}_{column}"] == row[column]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_writes_one_file_named_by_its_ending(tmp_path, make_track, name):
+    paths = write_result(tmp_path / "take.2", make_track(), [name])
+    assert [p.name for p in paths] == ["take.2" + FORMATS[name][0]]
+    assert list(tmp_path.iterdir()) == paths
+    assert paths[0].stat().st_size > 0
+
+
+def test_endings_differ_so_that_formats_do_not_overwrite_each_other():
+    endings = [ending for ending, _ in FORMATS.values()]
+    assert len(set(endings)) == len(endings)
+
+
+def test_several_formats_are_written_in_order_and_once(tmp_path, make_track):
+    paths = write_result(tmp_path / "new" / "walk", make_track(), ["json", "npz", "json"])
+    assert [p.name for p in paths] == ["walk.json", "walk.npz"]
+
+
+def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path, make_track):
+    with pytest.raises(ValueError, match="no format named 'xlsx'; known: npz, json, csv"):
+        write_result(tmp_path / "walk", make_track(), ["npz", "xlsx"])
+    with pytest.raises(ValueError, match="no format to write"):
+        write_result(tmp_path / "walk", make_track(), [])
+    with pytest.raises(ValueError, match="no format named 'npy'"):
+        format_writer("npy")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["npz", "json"])
+def test_results_are_read_by_their_suffix(tmp_path, make_track, assert_same_track, name):
+    (path,) = write_result(tmp_path / "walk", make_track(), [name])
+    assert_same_track(read_result(path), make_track(), atol=1e-6)
+
+
+def test_a_csv_is_no_full_result(tmp_path):
+    with pytest.raises(ValueError, match=r"give the \.npz or \.json"):
+        read_result(tmp_path / "walk.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is not readable JSON"),
+        ("[1, 2]", "holds a JSON list"),
+        ("{}", "has schema 'none'"),
+        ('{"schema": "lithepose/1"}', "lacks joints_3d_camera, keypoints_2d"),
+    ],
+)
+def test_other_json_files_are_refused(tmp_path, text, message):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_json(tmp_path / "x.json")
+
+
+def test_ragged_json_arrays_are_refused(tmp_path, make_track):
+    write_json(tmp_path / "x.json", make_track())
+    content = json.loads((tmp_path / "x.json").read_text(encoding="utf-8"))
+    content["confidence"][0] = [1.0]
+    (tmp_path / "x.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="confidence is not an array of numbers"):
+        read_json(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("write", [write_json, write_csv, write_csv_wide])
+def test_a_track_of_wrong_shape_is_not_written(tmp_path, make_track, write):
+    with pytest.raises(ValueError, match="time_s must be"):
+        write(tmp_path / "walk.txt", make_track(time_s=np.zeros(3)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_single_frame_is_a_result_too(tmp_path, make_track, assert_same_track):
+    for path in write_result(tmp_path / "one", make_track(frames=1), ["npz", "json"]):
+        assert_same_track(read_result(path), make_track(frames=1), atol=1e-6)
+
+
+def test_the_table_loads_without_its_modules():
+    code = (
+        "import sys, lithepose.formats; "
+        "print([m for m in sys.modules if m.startswith('lithepose.formats.')])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
