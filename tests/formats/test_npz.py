@@ -60,7 +60,7 @@ def test_numpy_values_in_the_metadata_become_numbers_and_nan_becomes_null(tmp_pa
 
 
 def test_metadata_that_json_cannot_hold_is_refused(tmp_path, make_track):
-    with pytest.raises(ValueError, match="JSON-ready; found .* of type object"):
+    with pytest.raises(ValueError, match=r"JSON-ready; found .* of type object"):
         write_npz(tmp_path / "walk.npz", make_track(metadata={"x": object()}))
     assert list(tmp_path.iterdir()) == []
 

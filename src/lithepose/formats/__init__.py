@@ -18,6 +18,12 @@ FORMATS: dict[str, tuple[str, str]] = {
     "csv-wide": (".wide.csv", "lithepose.formats.text:write_csv_wide"),
 }
 
+# The formats that keep everything, by suffix.
+READERS: dict[str, str] = {
+    ".npz": "lithepose.formats.npz:read_npz",
+    ".json": "lithepose.formats.text:read_json",
+}
+
 
 def check_formats(formats: Sequence[str]) -> None:
     """Refuse names that are not in `FORMATS`: worth a call before a long computation.
@@ -82,11 +88,7 @@ def read_result(path: str | os.PathLike[str]) -> Track3D:
         ValueError: another kind of file, a damaged one, or one of a later version.
     """
     path = Path(path)
-    readers = {
-        ".npz": "lithepose.formats.npz:read_npz",
-        ".json": "lithepose.formats.text:read_json",
-    }
-    if path.suffix.lower() not in readers:
+    if path.suffix.lower() not in READERS:
         raise ValueError(f"cannot read a result from {path}: give the .npz or .json file of it")
-    module, function = readers[path.suffix.lower()].split(":")
+    module, function = READERS[path.suffix.lower()].split(":")
     return getattr(import_module(module), function)(path)

@@ -10,6 +10,7 @@ import os
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,16 +30,14 @@ def write_npz(path: str | os.PathLike[str], track: Track3D) -> None:
         ValueError: an array of the track has the wrong shape, or the metadata is not JSON-ready.
         OSError: the place cannot be written to; nothing is left behind.
     """
-    record = record_of(track)
-    metadata = json.dumps(json_ready(track.metadata), ensure_ascii=False)
+    arrays: dict[str, Any] = {
+        "schema": np.array(SCHEMA),
+        "metadata": np.array(json.dumps(json_ready(track.metadata), ensure_ascii=False)),
+        **record_of(track),
+    }
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         # Through an open file, because given a name NumPy appends .npz to it where that is missing.
-        np.savez_compressed(
-            file,
-            schema=np.array(SCHEMA),
-            metadata=np.array(metadata),
-            **record,
-        )
+        np.savez_compressed(file, **arrays)
 
 
 def read_npz(path: str | os.PathLike[str]) -> Track3D:

@@ -110,9 +110,8 @@ def write_csv_wide(path: str | os.PathLike[str], track: Track3D) -> None:
         writer = csv.writer(file, lineterminator="\n")
         names = (f"{joint}_{column}" for joint in SKELETON.joints for column in _COLUMNS)
         writer.writerow(("frame", "time_s", "person", *names))
-        writer.writerows(
-            (*start, *(cell for row in cells for cell in row)) for start, cells in frames
-        )
+        for start, cells in frames:
+            writer.writerow((*start, *(cell for row in cells for cell in row)))
 
 
 def _frames(track: Track3D) -> Iterator[tuple[tuple[Any, ...], list[list[str]]]]:
@@ -144,5 +143,6 @@ def _open_csv(path: Path) -> TextIO:
 def _rounded(array: NDArray[Any], places: int) -> list[Any]:
     """Nested lists of plain floats, None where not finite."""
     array = np.round(array.astype(np.float64), places)
-    finite = np.isfinite(array)
-    return array.tolist() if finite.all() else np.where(finite, array, None).tolist()
+    plain = array.astype(object)
+    plain[~np.isfinite(array)] = None
+    return plain.tolist()
