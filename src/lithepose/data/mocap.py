@@ -1,0 +1,129 @@
+"""Motion capture as 17 joints, and the changes of body, side and limbs that training makes of it.
+
+The expected file is an npz of positions `pos` (N, 17, 3) in metres, world axes with z up, with the
+segments' limits `clip_start`, `fps`, and per segment `clip`, `subject` and the segment lengths
+`body` named by `body_names` (docs/data/mocap.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+
+# Which of the file's segment lengths scales the bone that ends in each joint (the root has none).
+BONE_OF_JOINT = (
+    "",
+    *("hipw", "thigh", "shin"),
+    *("hipw", "thigh", "shin"),
+    *("trunk", "trunk", "neck", "headh"),
+    *("shw", "ua", "fa"),
+    *("shw", "ua", "fa"),
+)
+# Segment lengths of adults as fractions of stature, and how far they are spread when a body is
+# drawn anew. The means are those the motion files were built with; hips and shoulders are spread
+# wider because data sets and detectors disagree on them most.
+FRACTIONS = {
+    "thigh": (0.242, 0.045),
+    "shin": (0.232, 0.045),
+    "hipw": (0.130, 0.120),
+    "trunk": (0.287, 0.045),
+    "shw": (0.200, 0.090),
+    "ua": (0.164, 0.050),
+    "fa": (0.147, 0.050),
+    "neck": (0.080, 0.060),
+    "headh": (0.106, 0.060),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Motions:
+    """Motion clips of one split.
+
+    Attributes:
+        positions: (N, 17, 3) metres, world axes, z up.
+        start: (S + 1,) clip i is `positions[start[i]:start[i + 1]]`.
+        fps: frames per second.
+        clip, subject: (S,) names.
+        lengths: (S, 17) metres, the length that scales the bone ending in each joint; 1 at the root.
+        height: (S,) stature in metres.
+    """
+
+    positions: Floats
+    start: NDArray[np.int64]
+    fps: float
+    clip: NDArray[np.str_]
+    subject: NDArray[np.str_]
+    lengths: Floats
+    height: Floats
+
+    def __len__(self) -> int:
+        return len(self.clip)
+
+
+def read_motions(path: str | Path) -> Motions:
+    """Read a motion file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: an array is missing or has another shape than the format says.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no motion file at {path}: docs/data/mocap.md says how to make one from CMU's originals"
+        )
+    with np.load(path, allow_pickle=False) as file:
+        missing = {"pos", "clip_start", "fps", "clip", "subject", "body", "body_names"} - set(file)
+        if missing:
+            raise ValueError(f"{path} has no {', '.join(sorted(missing))}: see docs/data/mocap.md")
+        positions = np.asarray(file["pos"], np.float32)
+        names = [str(name) for name in file["body_names"]]
+        body = np.asarray(file["body"], np.float32)
+        motions = Motions(
+            positions=positions,
+            start=np.asarray(file["clip_start"], np.int64),
+            fps=float(file["fps"]),
+            clip=file["clip"],
+            subject=file["subject"],
+            lengths=np.stack(
+                [
+                    body[:, names.index(bone)] if bone else np.ones(len(body), np.float32)
+                    for bone in BONE_OF_JOINT
+                ],
+                1,
+            ),
+            height=body[:, names.index("H")],
+        )
+    if positions.ndim != 3 or positions.shape[1:] != (17, 3):
+        raise ValueError(f"{path}: pos has shape {positions.shape}, expected (frames, 17, 3)")
+    if motions.start[-1] != len(positions):
+        raise ValueError(f"{path}: clip_start ends at {motions.start[-1]}, pos at {len(positions)}")
+    if not np.isfinite(positions).all():
+        raise ValueError(f"{path}: pos holds values that are not finite")
+    return motions
+
+
+def draw_bodies(count: int, height_m: float, random: np.random.Generator) -> Floats:
+    """Draw segment lengths of bodies of one stature: (count, 17) metres, 1 at the root."""
+    drawn = {
+        bone: height_m * mean * np.clip(1 + spread * random.standard_normal(count), 0.7, 1.4)
+        for bone, (mean, spread) in FRACTIONS.items()
+    }
+    ones = np.ones(count)
+    return np.stack([drawn[b] if b else ones for b in BONE_OF_JOINT], 1).astype(np.float32)
+
+
+def trunk_frame(joints: Floats) -> Floats:
+    """Axes of the trunk, (..., 3, 3) with columns left, forward-ish and up, of (..., 17, 3)."""
+    up = joints[..., 8, :] - joints[..., 0, :]
+    left = joints[..., 11, :] - joints[..., 14, :]
+    up = up / np.maximum(np.linalg.norm(up, axis=-1, keepdims=True), 1e-6)
+    left = left - (left * up).sum(-1, keepdims=True) * up
+    left = left / np.maximum(np.linalg.norm(left, axis=-1, keepdims=True), 1e-6)
+    return np.stack([left, np.cross(up, left), up], -1)

@@ -1,0 +1,153 @@
+"""Train the default lifter from motion capture seen by virtual cameras.
+
+    python -m lithepose train --motions FOLDER --out runs/default
+
+`Recipe` says everything that decides the result; `fit` follows it and leaves the weights, the ONNX
+file and the log in one folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lithepose.data.clips import Batch, ClipSettings, Noise, draw_batch
+from lithepose.data.mocap import Motions, read_motions
+from lithepose.lifters import create_lifter
+from lithepose.lifters.windows import LIMBS
+from lithepose.metrics.pose3d import mpjpe, p_mpjpe
+from lithepose.train.loop import LoopSettings, Progress, train
+from lithepose.train.losses import joint_distance, velocity_distance
+from lithepose.train.noise import DetectorNoise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides a trained lifter.
+
+    Attributes:
+        lifter: name in `lithepose.lifters.LIFTERS`.
+        overrides: fields of its config that differ from the table.
+        clips: how windows are drawn; `frames` and `targets` must be the lifter's.
+        loop: how long and how to train.
+        limb_weight: weight of the twelve limb joints in the loss, beside 1 for the others.
+        velocity_weight: weight of the loss on steps from frame to frame.
+        noise: add the measured detector noise.
+    """
+
+    lifter: str = "nanohtnet-81-27"
+    overrides: dict[str, Any] = field(default_factory=dict)
+    clips: ClipSettings = ClipSettings()
+    loop: LoopSettings = LoopSettings()
+    limb_weight: float = 2.0
+    velocity_weight: float = 0.5
+    noise: bool = True
+
+
+# The shipped model's. Dropout is off: with every window drawn anew nothing is seen twice.
+DEFAULT = Recipe(
+    overrides={
+        "in_channels": 4,
+        "drop_path": (0.0, 0.0),
+        "spatial_dropout": 0.0,
+        "temporal_dropout": 0.0,
+        "attention_dropout": 0.0,
+    },
+)
+
+
+def validation_windows(
+    motions: Motions, recipe: Recipe, noise: Noise | None, count: int = 2048
+) -> Batch:
+    """Windows of other people, the same for every run: recorded bodies and limbs, known lens."""
+    settings = replace(
+        recipe.clips,
+        redraw_bodies=False,
+        exchange_arms=0.0,
+        bend=0.0,
+        focal_known=1.0,
+        clean=0.0,
+        fps=(25.0, 25.0001),
+    )
+    return draw_batch(motions, count, settings, noise, np.random.default_rng(20261121))
+
+
+def score(model: nn.Module, batch: Batch) -> dict[str, float]:
+    """MPJPE and P-MPJPE over the limb joints in millimetres, height known."""
+    parts = torch.from_numpy(batch.values).split(256)
+    predicted = torch.cat([model(part) for part in parts]).float().numpy()[..., LIMBS, :]
+    middle = predicted.shape[1] // 2
+    predicted, target = predicted[:, middle], batch.targets[:, middle][..., LIMBS, :]
+    return {
+        "mpjpe": 1000 * float(mpjpe(predicted, target).mean()),
+        "p_mpjpe": 1000 * float(p_mpjpe(predicted, target).mean()),
+    }
+
+
+def loss_of(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
+    """The recipe's loss as a function of predicted and target poses."""
+    weight = torch.ones(17)
+    weight[torch.from_numpy(LIMBS)] = recipe.limb_weight
+    weight[0] = 0  # the root is the origin of both
+    weight *= len(weight) / weight.sum()
+
+    def loss(predicted: Tensor, target: Tensor) -> Tensor:
+        at = weight.to(predicted.device)
+        error = joint_distance(predicted, target, at)
+        return error + recipe.velocity_weight * velocity_distance(predicted, target, at)
+
+    return loss
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """Draws training batches; a class, so that it can be sent to another process."""
+
+    motions: Motions
+    settings: ClipSettings
+    noise: Noise | None
+
+    def __call__(self, count: int, random: np.random.Generator) -> Batch:
+        return draw_batch(self.motions, count, self.settings, self.noise, random)
+
+
+def fit(
+    motions: Path,
+    out: Path,
+    recipe: Recipe = DEFAULT,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> nn.Module:
+    """Train by a recipe, resuming what `out` holds.
+
+    Args:
+        motions: folder with `cmu17_train.npz` and `cmu17_val.npz` (docs/data/mocap.md).
+        out: folder for the checkpoint and the log.
+        report: called after every validation.
+    Returns:
+        The network with averaged weights, in evaluation mode.
+    """
+    noise = DetectorNoise.measured() if recipe.noise else None
+    train_set = read_motions(motions / "cmu17_train.npz")
+    val_set = read_motions(motions / "cmu17_val.npz")
+    exact = validation_windows(val_set, recipe, None)
+    noisy = validation_windows(val_set, recipe, noise) if noise else None
+    torch.manual_seed(recipe.loop.seed)
+    model = create_lifter(recipe.lifter, **recipe.overrides)
+
+    def validate(model: nn.Module) -> dict[str, float]:
+        scores = score(model, exact)
+        if noisy is not None:
+            scores |= {f"noisy_{k}": v for k, v in score(model, noisy).items()}
+        return scores
+
+    for progress in train(
+        model, _Draw(train_set, recipe.clips, noise), loss_of(recipe), validate, out, recipe.loop
+    ):
+        report(progress)
+    return model

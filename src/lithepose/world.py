@@ -1,0 +1,179 @@
+"""From lifted poses to a person before a camera: constant bones, metres, and a path of the root.
+
+A lifted pose is centred at the mid-hips. Where those are follows from the image: under the camera's
+focal length there is one place from which the pose projects onto the observed joints. That place is
+found for all frames together, because depth is hard to tell from one frame and easy to tell
+from a person's steady motion.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lithepose.skeletons import SKELETONS
+
+Floats = NDArray[np.floating[Any]]
+
+_BODY = SKELETONS["h36m17"]
+PARENTS = np.array(_BODY.parents)
+# Hips and shoulders hang on the middle between them, so each pair is one bone across.
+_ACROSS = ((4, 1), (11, 14))
+# How far a lifted joint is from the line of sight through its observation, and how hard a person's
+# hips accelerate: the two spreads whose ratio decides how much the root's path is smoothed.
+JOINT_SPREAD_M = 0.05
+ACCELERATION_SPREAD = 3.0  # m/s²
+
+
+def bones(joints: Floats) -> Floats:
+    """Vectors from each joint's parent to it: (..., 17, 3), zero at the root."""
+    vectors = joints - joints[..., PARENTS, :]
+    vectors[..., 0, :] = 0
+    return vectors
+
+
+def from_bones(root: Floats, vectors: Floats) -> Floats:
+    """Joints (..., 17, 3) from the root's position (..., 3) and the bone vectors (..., 17, 3)."""
+    joints = np.empty_like(vectors)
+    joints[..., 0, :] = root
+    for joint in range(1, 17):
+        joints[..., joint, :] = joints[..., PARENTS[joint], :] + vectors[..., joint, :]
+    return joints
+
+
+def bone_lengths(poses: Floats) -> Floats:
+    """One person's bone lengths (17,), 0 at the root: medians over frames, both sides averaged.
+
+    Args:
+        poses: (T, 17, 3), any unit; frames with nan are left out.
+    """
+    length = np.linalg.norm(bones(poses), axis=-1)
+    for left, right in _ACROSS:
+        half = np.linalg.norm(poses[:, left] - poses[:, right], axis=-1) / 2
+        length[:, left] = length[:, right] = half
+    whole = np.isfinite(length).all(1)
+    if not whole.any():
+        return np.full(17, np.nan)
+    median = np.median(length[whole], axis=0)
+    return (median + median[list(_BODY.mirror)]) / 2
+
+
+def with_lengths(poses: Floats, lengths: Floats) -> Floats:
+    """The same directions with given bone lengths, the root staying where it is.
+
+    Args:
+        poses: (T, 17, 3), nan frames stay nan.
+        lengths: (17,) in the unit of the poses.
+    """
+    vectors = bones(poses)
+    for left, right in _ACROSS:
+        across = (poses[:, left] - poses[:, right]) / 2
+        vectors[:, left], vectors[:, right] = across, -across
+    norm = np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
+    return from_bones(poses[:, 0], vectors / norm * lengths[:, None])
+
+
+def _solve_block_tridiagonal(diagonal: Floats, upper: Floats, right: Floats) -> Floats:
+    """Solve a symmetric block tridiagonal system: diagonal (N, m, m), blocks above it (N-1, m, m),
+    right-hand side (N, m)."""
+    count = len(diagonal)
+    diagonal, right = diagonal.copy(), right.copy()
+    for i in range(1, count):
+        factor = np.linalg.solve(diagonal[i - 1], upper[i - 1]).T
+        diagonal[i] -= factor @ upper[i - 1]
+        right[i] -= factor @ right[i - 1]
+    solution = np.empty_like(right)
+    solution[-1] = np.linalg.solve(diagonal[-1], right[-1])
+    for i in range(count - 2, -1, -1):
+        solution[i] = np.linalg.solve(diagonal[i], right[i] - upper[i] @ solution[i + 1])
+    return solution
+
+
+def _smooth_path(normal: Floats, right: Floats, stiffness: Floats) -> Floats:
+    """Minimise the sum over frames of x'Nx - 2r'x plus stiffness times the second differences.
+
+    Args:
+        normal: (T, 3, 3), right: (T, 3), stiffness: (T - 2,), of the difference centred at 1...T-2.
+    """
+    frames = len(normal)
+    if frames < 3:
+        return np.linalg.solve(normal + 1e-9 * np.eye(3), right[..., None])[..., 0]
+    # Two frames make one block, so that second differences reach only into the next block. An odd
+    # clip gets one frame more, tied to nothing.
+    blocks = (frames + 1) // 2
+    band = np.zeros((2 * blocks, 3))  # couplings of frame t with t, t + 1, t + 2
+    band[1 : frames - 1, 0] += 4 * stiffness
+    band[: frames - 2, 0] += stiffness
+    band[2:frames, 0] += stiffness
+    band[: frames - 2, 1] -= 2 * stiffness
+    band[1 : frames - 1, 1] -= 2 * stiffness
+    band[: frames - 2, 2] += stiffness
+    eye = np.eye(3)
+    data = np.zeros((2 * blocks, 3, 3))
+    data[:frames] = normal
+    data[frames:] = eye
+    target = np.zeros((2 * blocks, 3))
+    target[:frames] = right
+
+    diagonal = np.zeros((blocks, 6, 6))
+    upper = np.zeros((blocks - 1, 6, 6))
+    even, odd = band[0::2], band[1::2]
+    diagonal[:, :3, :3] = data[0::2] + even[:, 0, None, None] * eye
+    diagonal[:, 3:, 3:] = data[1::2] + odd[:, 0, None, None] * eye
+    diagonal[:, :3, 3:] = diagonal[:, 3:, :3] = even[:, 1, None, None] * eye
+    upper[:, :3, :3] = even[:-1, 2, None, None] * eye
+    upper[:, 3:, :3] = odd[:-1, 1, None, None] * eye
+    upper[:, 3:, 3:] = odd[:-1, 2, None, None] * eye
+    solved = _solve_block_tridiagonal(diagonal, upper, target.reshape(blocks, 6))
+    return solved.reshape(-1, 3)[:frames]
+
+
+def fit_root_path(poses: Floats, rays: Floats, confidence: Floats, time_s: Floats) -> Floats:
+    """Place poses before the camera so that they project onto the observed joints.
+
+    Every joint gives two linear equations: its place, pose plus root, lies on its line of sight.
+    They are weighted by confidence over depth (twice, with distant joints re-weighted), and the
+    root's accelerations are held near zero.
+
+    Args:
+        poses: (T, 17, 3) metres, camera axes, centred at the root; all finite.
+        rays: (T, 17, 2), pixels minus the principal point over the focal length; nan if unseen.
+        confidence: (T, 17) in [0, 1]; joints with 0 are not used.
+        time_s: (T,) seconds, ascending.
+    Returns:
+        (T, 3) metres, the root's place in camera axes. Depth is at least 0.3 m.
+    """
+    seen = (confidence > 0) & np.isfinite(rays).all(-1)
+    # Spine, nose and head top differ between detectors; limbs place the body.
+    trust = np.where(seen, confidence, 0) * np.where(np.isin(np.arange(17), (7, 9, 10)), 0.2, 1)
+    x, y = np.moveaxis(np.where(seen[..., None], rays, 0), -1, 0)
+    rows = np.zeros((*x.shape, 2, 3))  # two equations per joint: rows @ root = known
+    rows[..., 0, 0] = rows[..., 1, 1] = 1
+    rows[..., 0, 2], rows[..., 1, 2] = -x, -y
+    known = np.stack(
+        [x * poses[..., 2] - poses[..., 0], y * poses[..., 2] - poses[..., 1]], -1
+    )  # (T, 17, 2) metres at the joint's depth
+
+    if len(poses) >= 3:
+        step = np.maximum(np.diff(time_s), 1e-3)
+        mean_step = (step[1:] + step[:-1]) / 2
+        stiffness = 1 / (ACCELERATION_SPREAD * mean_step**2) ** 2
+    else:
+        stiffness = np.zeros(0)
+    weight = trust / JOINT_SPREAD_M**2
+    root = np.zeros((len(poses), 3))
+    for _ in range(4):
+        normal = np.einsum("tj,tjab,tjac->tbc", weight, rows, rows)
+        right = np.einsum("tj,tjab,tja->tb", weight, rows, known)
+        # A frame with few joints leans on its neighbours; the small diagonal keeps it solvable.
+        root = _smooth_path(normal + 1e-6 * np.eye(3), right, stiffness)
+        root[:, 2] = np.maximum(root[:, 2], 0.3)
+        miss = np.linalg.norm(np.einsum("tjab,tb->tja", rows, root) - known, axis=-1)
+        depth = np.maximum(poses[..., 2] + root[:, None, 2], 0.3)
+        middle = np.maximum(root[:, None, 2], 0.3)
+        # Huber's weights at two spreads; equal errors in the image count the same at every depth.
+        robust = np.minimum(1, 2 * JOINT_SPREAD_M / np.maximum(miss, 1e-9))
+        weight = trust * robust * (middle / depth) ** 2 / JOINT_SPREAD_M**2
+    return root
