@@ -1,0 +1,1 @@
+"""Results for the eye: stills, overlay videos and pages."""
