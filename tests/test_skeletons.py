@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -232,3 +233,17 @@ def test_convert_says_what_is_wrong():
         convert(np.zeros((17, 2)), np.ones(16), "coco17", "h36m17")
     with pytest.raises(ValueError, match="h36m17 has no joint 'tail'; known: pelvis"):
         SKELETONS["h36m17"].index("tail")
+
+
+def test_the_conventions_page_lists_the_joints_as_they_are():
+    page = Path(__file__).parents[1] / "docs" / "conventions.md"
+    cells = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in page.read_text(encoding="utf-8").splitlines()
+    ]
+    header = next(row for row in cells if "`blazepose33`" in row)
+    assert {name.strip("`") for name in header[1:]} == set(NAMES)
+    rows = [row for row in cells if len(row) == len(header) and row[0].isdigit()]
+    for column, name in enumerate(header[1:], start=1):
+        listed = [row[column] for row in rows if row[column]]
+        assert tuple(listed) == SKELETONS[name.strip("`")].joints

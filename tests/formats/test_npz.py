@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lithepose.formats import npz
 from lithepose.formats.npz import read_npz, write_npz
+from lithepose.formats.record import RECORD
 
 
 def test_a_result_comes_back_as_it_was(tmp_path, make_track, assert_same_track):
@@ -143,3 +145,19 @@ def test_archives_with_pickles_are_refused(tmp_path):
 def test_a_missing_file_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_npz(tmp_path / "none.npz")
+
+
+def test_the_conventions_page_lists_the_arrays_as_they_are():
+    page = Path(__file__).parents[2] / "docs" / "conventions.md"
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if line.startswith("| `")
+    ]
+    listed = {row[0].strip("`"): (row[1], row[2]) for row in rows if len(row) == 4}
+    expected = {"schema": ("", "text"), "metadata": ("", "JSON")}
+    for name, (shape, kind) in RECORD.items():
+        sizes = ", ".join(str(size) for size in shape) + ("," if len(shape) == 1 else "")
+        text = {np.str_: "text", np.bool_: "bool"}.get(kind, kind.__name__)
+        expected[name] = (f"({sizes})" if shape else "", text)
+    assert listed == expected
