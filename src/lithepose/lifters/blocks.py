@@ -140,8 +140,10 @@ class ModulatedGraphConvolution(nn.Module):
         edges = torch.stack([edges * self.identity, edges * (1.0 - self.identity)], dim=-1)
         parts = self.transform(x).unflatten(-1, (2, -1)).flatten(1, 2)  # (B, 2N, out_dim)
         modulation = self.modulation.repeat_interleave(2, dim=0)  # (2N, out_dim)
-        parts = parts * modulation.to(parts.dtype)  # else autocast would widen a large product
-        return torch.bmm(edges.flatten(1).expand(len(x), -1, -1), parts) + self.bias
+        # Cast the small factors: under autocast, the large products would be widened otherwise.
+        parts = parts * modulation.to(parts.dtype)
+        mixed = torch.bmm(edges.flatten(1).expand(len(x), -1, -1), parts)  # (B, N, out_dim)
+        return mixed + self.bias.to(mixed.dtype)
 
 
 class JointConnection(nn.Module):
