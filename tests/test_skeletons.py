@@ -182,16 +182,17 @@ def test_trunk_joints_from_coco_are_the_stated_points():
 
 
 def test_the_vertex_lies_above_the_ears_of_an_upright_head():
-    # Metres, y down: shoulders at 1.42 m height, ears at 1.62 m, nose 0.10 m before them.
+    # Metres, y down: shoulders at 1.42 m height, ears at 1.62 m and 0.04 m before them, nose
+    # 0.10 m before the ears. By the rule: ears + 0.64 (0, -0.20, -0.04) + 0.443 (0, -0.02, 0.10).
     coco = SKELETONS["coco17"]
     person = np.zeros((17, 3))
     person[coco.index("left_shoulder")] = (0.17, -1.42, 0)
     person[coco.index("right_shoulder")] = (-0.17, -1.42, 0)
-    person[coco.index("left_ear")] = (0.07, -1.62, 0)
-    person[coco.index("right_ear")] = (-0.07, -1.62, 0)
-    person[coco.index("nose")] = (0, -1.60, -0.10)
+    person[coco.index("left_ear")] = (0.07, -1.62, -0.04)
+    person[coco.index("right_ear")] = (-0.07, -1.62, -0.04)
+    person[coco.index("nose")] = (0, -1.60, -0.14)
     top = convert(person, None, "coco17", "h36m17")[0][10]
-    np.testing.assert_allclose(top, (0, -1.76, 0.018), atol=0.005)
+    np.testing.assert_allclose(top, (0, -1.757, -0.021), atol=0.001)
 
 
 def test_a_missing_source_joint_loses_only_what_needs_it():

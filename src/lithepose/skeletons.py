@@ -240,9 +240,9 @@ def _between(first: str, second: str, fraction: float, trust: float) -> Rule:
 
 # For each joint the rules in order of preference; the first whose sources exist (seen or derived
 # themselves) is used. The head's numbers are least-squares fits over CMU motion capture rebuilt
-# with average head proportions (ears 0.030 of the height above and 0.006 before the skull base):
-# the vertex from ears, thorax and nose with 15 mm mean error; the ears' height on the line from
-# thorax to vertex 0.59.
+# with average proportions (ears 0.030 of the height above and 0.006 before the base of the skull,
+# which is 0.025 before the line of the trunk): the vertex from ears, thorax and nose with 16 mm
+# mean error; the ears' place on the way from thorax to vertex 0.60.
 RULES: dict[str, tuple[Rule, ...]] = {
     "pelvis": (_between("left_hip", "right_hip", 0.5, 1.0),),
     "thorax": (_between("left_shoulder", "right_shoulder", 0.5, 1.0), Rule({"neck": 1.0}, 0.8)),
@@ -251,7 +251,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "upper_neck": (_between("thorax", "head_top", 0.43, 0.6), _between("thorax", "head", 0.7, 0.6)),
     "head": (_between("left_ear", "right_ear", 0.5, 0.9), _between("thorax", "head_top", 0.6, 0.7)),
     "head_top": (
-        Rule({"left_ear": 0.926, "right_ear": 0.926, "thorax": -0.675, "nose": -0.177}, 0.5),
+        Rule({"left_ear": 1.0415, "right_ear": 1.0415, "thorax": -0.640, "nose": -0.443}, 0.5),
         _between("thorax", "head", 1 / 0.6, 0.4),
     ),
     # The centre of the head stands in for the tip of the nose, some 10 cm behind it.
