@@ -719,6 +719,7 @@ class VideoWriter:
         self, path: str | os.PathLike[str], *, size: tuple[int, int], fps: float | Fraction
     ) -> None:
         import av
+        from av.video.reformatter import VideoReformatter
 
         self.path = Path(path)
         self.size = size
@@ -734,6 +735,7 @@ class VideoWriter:
             raise FileNotFoundError(f"no folder {self.path.parent} to write {self.path.name} to")
         if self.path.is_dir():
             raise IsADirectoryError(f"{self.path} is a folder: give the name of a file")
+        self._reformatter = VideoReformatter()  # one for all frames: it keeps its tables
         self._written = 0
         self._last_tick: int | None = None
         self._open = True
@@ -796,7 +798,7 @@ class VideoWriter:
         if width % 2 or height % 2:
             image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
-        frame = frame.reformat(format="yuv420p", dst_colorspace=_BT709)
+        frame = self._reformatter.reformat(frame, format="yuv420p", dst_colorspace=_BT709)
         frame.pts = tick
         frame.time_base = Fraction(1, _TICKS_PER_SECOND)
         try:

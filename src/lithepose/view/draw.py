@@ -115,6 +115,15 @@ def _paint_skeleton(
             _disc(canvas, points[joint], 0.85 * thickness, bright)
 
 
+def _paint_wires(canvas: Image, keypoints: Floats) -> None:
+    """Thin white lines, to be told from the skeleton that they are compared with."""
+    seen = np.isfinite(keypoints).all(axis=1) & _near_canvas(keypoints, canvas)
+    points = _subpixel(np.where(seen[:, None], keypoints, 0.0))
+    for first, second in _BODY.limbs:
+        if seen[first] and seen[second]:
+            _line(canvas, points[first], points[second], _WHITE, 1)
+
+
 def _fitting_thickness(keypoints: Floats) -> float:
     """Limb thickness for a person of this size: 1 to 6 pixels."""
     height, width = np.ptp(keypoints[:, 1]), np.ptp(keypoints[:, 0])
@@ -605,8 +614,10 @@ class _Composer:
                 _paint_skeleton(clip, head, confidence, _BODY, None)
             if self.overlay != "observed":
                 again = _reproject(track, index) * self.zoom
-                thickness = None if self.overlay == "reprojected" else 1.0
-                _paint_skeleton(clip, again, np.ones(17), _BODY, thickness)
+                if self.overlay == "both":
+                    _paint_wires(clip, again)
+                else:
+                    _paint_skeleton(clip, again, np.ones(17), _BODY, None)
                 head = np.where(np.isfinite(head), head, again)
             seen = head[np.isfinite(head).all(axis=1)]
             if len(seen):
