@@ -19,7 +19,7 @@ were chosen to look like adults between slim and stout.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -221,7 +221,8 @@ _HAIRS = ((0.08, 0.06, 0.05), (0.20, 0.12, 0.07), (0.38, 0.24, 0.13), (0.72, 0.5
           (0.55, 0.53, 0.51), (0.40, 0.16, 0.08))  # fmt: skip
 _CLOTH = ((0.10, 0.11, 0.14), (0.15, 0.20, 0.35), (0.30, 0.42, 0.60), (0.85, 0.85, 0.83),
           (0.55, 0.12, 0.13), (0.20, 0.38, 0.26), (0.52, 0.50, 0.46), (0.70, 0.58, 0.40),
-          (0.82, 0.66, 0.20), (0.45, 0.28, 0.42), (0.75, 0.42, 0.38), (0.35, 0.60, 0.65))  # fmt: skip
+          (0.82, 0.66, 0.20), (0.45, 0.28, 0.42), (0.75, 0.42, 0.38),
+          (0.35, 0.60, 0.65))  # fmt: skip
 
 
 def _tint(rng: np.random.Generator, colour: tuple[float, ...], amount: float = 0.05):
@@ -273,7 +274,6 @@ class _Part:
     low: Floats
     high: Floats
     blend: float = 0.02  # metres over which it melts into its neighbours
-    weighs: bool = True  # whether it takes part in the bone weights
 
 
 def _ellipsoid(bone: str, material: str, centre, radii, blend=0.015, axes=None) -> _Part:
@@ -392,7 +392,6 @@ def _surface(parts: list[_Part], axes: tuple[Floats, Floats, Floats], floor: flo
     number = np.full(cell_shape, -1, np.int64)
     number[tuple(cells.T)] = np.arange(len(cells))
 
-    positions = [axis for axis in axes]
     total, crossings = np.zeros((len(cells), 3)), np.zeros(len(cells))
     for start in corners:
         for dimension in range(3):
@@ -404,8 +403,8 @@ def _surface(parts: list[_Part], axes: tuple[Floats, Floats, Floats], floor: flo
             value_a, value_b = field_values[tuple(a.T)], field_values[tuple(b.T)]
             crossed = (value_a < 0) != (value_b < 0)
             share = np.where(crossed, value_a / np.where(crossed, value_a - value_b, 1), 0)
-            point_a = np.stack([positions[d][a[:, d]] for d in range(3)], -1)
-            point_b = np.stack([positions[d][b[:, d]] for d in range(3)], -1)
+            point_a = np.stack([axes[d][a[:, d]] for d in range(3)], -1)
+            point_b = np.stack([axes[d][b[:, d]] for d in range(3)], -1)
             point = point_a + share[:, None] * (point_b - point_a)
             total += np.where(crossed[:, None], point, 0)
             crossings += crossed
@@ -454,8 +453,8 @@ def rest_joints(body: Body) -> Floats:
     joints[7] = (0, 0, 0.47 * body.trunk)
     joints[8] = (0, 0, body.trunk)
     skull = joints[8] + (0, 0, body.neck)
-    joints[9] = skull + (0, body.nose_forward, body.nose_up)
-    joints[10] = skull + (0, 0, body.head)
+    joints[9] = skull + np.array([0, body.nose_forward, body.nose_up])
+    joints[10] = skull + np.array([0, 0, body.head])
     for side, hip, shoulder in ((1, 1, 14), (-1, 4, 11)):
         leg = np.array([side * np.sin(_LEG_ANGLE), 0, -np.cos(_LEG_ANGLE)])
         arm = np.array([side * np.sin(_ARM_ANGLE), 0, -np.cos(_ARM_ANGLE)])
@@ -524,9 +523,10 @@ def _body_parts(body: Body, look: Appearance, joints: Floats) -> list[_Part]:
                        (0.075 * g, 0.045 * g + bust, 0.065 * g), blend=0.035)
         )  # fmt: skip
         shoulder_at = joints[shoulder]
+        acromion = shoulder_at + s * np.array([-side * 0.015, -0.008, 0.006])
         parts.append(
             _limb("chest", shirt, (side * 0.045 * s, -0.02 * s, chest_z + 0.058 * s),
-                  shoulder_at + (-side * 0.015 * s, -0.008 * s, 0.006 * s),
+                  acromion,
                   ((0, 0.042 * m), (1, 0.046 * m)), blend=0.04)
         )  # fmt: skip
         # Arm: bare arm and sleeve lie on each other, the thicker one shows.
@@ -559,9 +559,10 @@ def _body_parts(body: Body, look: Appearance, joints: Floats) -> list[_Part]:
                 (1, 0.033 * g))  # fmt: skip
         calf = ((0, -0.014 * m, 0), 0.28, 0.22)
         hip_at, knee, ankle = joints[hip], joints[hip + 1], joints[hip + 2]
+        kneecap = knee + np.array([0, 0.004, 0])
         parts.append(_ellipsoid(f"{name}_hip", trousers, hip_at, (0.082 * g,) * 3, 0.03))
         parts.append(_limb(f"{name}_thigh", "skin", hip_at, knee, thigh))
-        parts.append(_ellipsoid(f"{name}_knee", "skin", knee + (0, 0.004, 0), (0.051 * g,) * 3))
+        parts.append(_ellipsoid(f"{name}_knee", "skin", kneecap, (0.051 * g,) * 3))
         parts.append(_limb(f"{name}_shin", "skin", knee, ankle, shin, bulge=calf))
         upper = min(look.leg, 1.0)
         wider = tuple((t, r + 0.003 + loose * (0.4 + 0.6 * t)) for t, r in thigh)
@@ -570,9 +571,7 @@ def _body_parts(body: Body, look: Appearance, joints: Floats) -> list[_Part]:
         )
         if look.leg > 1:
             wider = tuple((t, r + 0.004 + loose * (1 + 0.6 * t)) for t, r in shin)
-            parts.append(
-                _ellipsoid(f"{name}_knee", trousers, knee + (0, 0.004, 0), (0.053 * g + loose,) * 3)
-            )
+            parts.append(_ellipsoid(f"{name}_knee", trousers, kneecap, (0.053 * g + loose,) * 3))
             parts.append(
                 _limb(f"{name}_shin", trousers, knee, ankle, wider, span=(0, look.leg - 1),
                       bulge=calf, blend=0.01)
@@ -589,8 +588,10 @@ def _foot_parts(body: Body, side: str) -> list[_Part]:
         _limb(bone, "skin", (0, 0, 0.06 * s), (0, -0.005 * s, -0.03 * s),
               ((0, 0.033 * s), (1, 0.036 * s))),
         _ellipsoid(bone, "shoes", (0, -0.022 * s, -0.048 * s), (0.036 * s, 0.050 * s, 0.048 * s)),
-        _ellipsoid(bone, "shoes", (out * s, 0.055 * s, -0.050 * s), (0.042 * s, 0.085 * s, 0.042 * s), 0.03),
-        _ellipsoid(bone, "shoes", (out * s, 0.115 * s, -0.060 * s), (0.046 * s, 0.070 * s, 0.028 * s), 0.03),
+        _ellipsoid(bone, "shoes", (out * s, 0.055 * s, -0.050 * s),
+                   (0.042 * s, 0.085 * s, 0.042 * s), 0.03),
+        _ellipsoid(bone, "shoes", (out * s, 0.115 * s, -0.060 * s),
+                   (0.046 * s, 0.070 * s, 0.028 * s), 0.03),
     ]  # fmt: skip
 
 
@@ -687,7 +688,7 @@ def _paint_face(points: Floats, colours: Floats, look: Appearance, h: float) -> 
     colours[nostril] *= 0.55
 
 
-def _cloth_colours(cloth: Cloth, points: Floats, seed: int) -> Floats:
+def _cloth_colours(cloth: Cloth, points: Floats) -> Floats:
     """(F, 3) colours of a garment at rest-pose `points`."""
     first, second = np.asarray(cloth.colour), np.asarray(cloth.second)
     x, y, z = points.T
@@ -705,7 +706,7 @@ def _cloth_colours(cloth: Cloth, points: Floats, seed: int) -> Floats:
         raise ValueError(
             f"no cloth pattern named {cloth.pattern!r}; known: plain, stripes, checks, print"
         )
-    return first + mix[:, None] * (second - first) + 0 * seed
+    return first + mix[:, None] * (second - first)
 
 
 def _folds(points: Floats, seed: int) -> Floats:
@@ -745,7 +746,6 @@ class Figure:
     colours: Floats
     bones: NDArray[np.int64]
     gloss: Floats
-    _anchors: Floats = field(repr=False)
 
     def pose(self, joints_world: Floats) -> tuple[Floats, Floats]:
         """Move the skin onto 17 joints.
@@ -760,16 +760,19 @@ class Figure:
             ValueError: wrong shape, missing joints, or a body of another size.
         """
         matrices, offsets, rotations = _bone_transforms(self.body, self.joints, joints_world)
-        blend = np.einsum("vb,bij->vij", self.weights, matrices, optimize=True)
-        shift = self.weights @ offsets
-        vertices = np.einsum("vij,vj->vi", blend, self.vertices) + shift
-        turn = (self.weights @ rotations.reshape(len(BONES), 9)).reshape(-1, 3, 3)
-        normals = np.einsum("vij,vj->vi", turn, self.normals)
-        normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
-        return vertices, normals
+        # One product for all: (V, B) @ (B, 9 + 3 + 9).
+        bones = len(BONES)
+        parts = [matrices.reshape(bones, 9), offsets, rotations.reshape(bones, 9)]
+        blend = self.weights @ np.concatenate(parts, axis=1)
+        x, y, z = (self.vertices[:, i, None] for i in range(3))
+        vertices = blend[:, 0:9:3] * x + blend[:, 1:9:3] * y + blend[:, 2:9:3] * z + blend[:, 9:12]
+        x, y, z = (self.normals[:, i, None] for i in range(3))
+        normals = blend[:, 12::3] * x + blend[:, 13::3] * y + blend[:, 14::3] * z
+        length = np.sqrt((normals * normals).sum(-1, keepdims=True))
+        return vertices, normals / np.maximum(length, 1e-9)
 
 
-def build_figure(body: Body, appearance: Appearance, *, cell: float = 0.016) -> Figure:
+def build_figure(body: Body, appearance: Appearance, *, cell: float = 0.019) -> Figure:
     """Build the skin of a person; takes about a second.
 
     Args:
@@ -791,7 +794,8 @@ def build_figure(body: Body, appearance: Appearance, *, cell: float = 0.016) -> 
                         _axis(0.055 * h, 0.13 * h, coarse)])  # fmt: skip
     y = np.concatenate([_axis(-0.19 * h, 0.04 * h, coarse), _axis(0.052 * h, 0.19 * h, fine)])
     z = np.concatenate([_axis(-body.neck - 0.08, -0.045 * h, coarse),
-                        _axis(-0.035 * h, 0.1 * h, fine), _axis(0.107 * h, 0.23 * h, coarse)])  # fmt: skip
+                        _axis(-0.035 * h, 0.1 * h, fine),
+                        _axis(0.107 * h, 0.23 * h, coarse)])  # fmt: skip
     parts = _head_parts(body, appearance)
     pieces.append((*_surface(parts, (x, y, z)), parts, skull, np.eye(3)))
 
@@ -849,7 +853,6 @@ def build_figure(body: Body, appearance: Appearance, *, cell: float = 0.016) -> 
         colours=np.clip(np.concatenate(colours), 0.01, 1),
         bones=np.concatenate(bones),
         gloss=np.concatenate(gloss),
-        _anchors=joints,
     )
 
 
@@ -890,7 +893,7 @@ def _paint(material: NDArray[np.str_], points: Floats, look: Appearance) -> tupl
         colours[material == name] = colour
     for name, cloth, seed in (("shirt", look.shirt, 1), ("trousers", look.trousers, 2)):
         mask = material == name
-        colours[mask] = _cloth_colours(cloth, points[mask], seed)
+        colours[mask] = _cloth_colours(cloth, points[mask])
         colours[mask] *= 1 + 0.10 * _folds(points[mask], seed)[:, None]
     skin = material == "skin"
     colours[skin] *= 1 + 0.03 * _folds(points[skin], 3)[:, None]
@@ -1040,8 +1043,7 @@ def _bone_transforms(body: Body, rest: Floats, joints: Floats):
     put("chest", chest, rest[8], joints[8])
     put("neck", _half(chest, head), skull_rest - (0, 0, body.neck / 2), (skull + joints[8]) / 2)
     put("head", head, skull_rest, skull)
-    for name, a in (("pelvis", 0),):
-        lengthen(name, a, 7)
+    lengthen("pelvis", 0, 7)
     lengthen("chest", 7, 8)
 
     shins = []
@@ -1087,6 +1089,12 @@ def _bone_transforms(body: Body, rest: Floats, joints: Floats):
     matrices = rotations @ scaled
     offsets = end - np.einsum("bij,bj->bi", matrices, start)
     return matrices, offsets, rotations
+
+
+def bone_rotations(body: Body, joints_world: Floats) -> Floats:
+    """(B, 3, 3) axes of each bone of `BONES` in one pose (17, 3): columns the rest pose's right,
+    forward and up as they stand in the world now."""
+    return _bone_transforms(body, rest_joints(body), joints_world)[2]
 
 
 def rebone(joints: Floats, body: Body) -> Floats:

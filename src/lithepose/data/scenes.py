@@ -9,26 +9,38 @@ the same seed gives the same pictures.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from lithepose.cameras import Camera, look_at
-from lithepose.data.people import BONES, JOINT_BONES, Figure
+from lithepose.data.motions import demo_motion
+from lithepose.data.people import (
+    BONES,
+    JOINT_BONES,
+    Appearance,
+    Cloth,
+    Figure,
+    build_figure,
+    random_body,
+)
 
 Floats = NDArray[np.floating[Any]]
 Image = NDArray[np.uint8]
 
 _OVERSAMPLING = 2
 _SHIFT = 4  # binary digits of the fraction in OpenCV's drawing coordinates
+_NOISE_UNIT = 256.0  # value of one standard deviation in the stored noise
+_NOISE_SPARE = 64  # pixels by which the stored noise is larger than a frame
 
 
 def aim_camera(
-    position: Floats,
-    target: Floats,
+    position: ArrayLike,
+    target: ArrayLike,
     *,
     focal_px: float,
     image_size: tuple[int, int],
@@ -340,21 +352,23 @@ def _box_mesh(box: Box) -> tuple[Floats, NDArray[np.int64], Floats]:
     return points, np.concatenate(quads), np.concatenate(normals)
 
 
-def _lit_share(centres: Floats, light: Floats, cell: float = 0.03, bias: float = 0.06) -> Floats:
-    """(F,) 1 where the light reaches a quad, falling to 0 where others stand in its way."""
+def _lit_share(
+    points: Floats, blockers: Floats, light: Floats, cell: float = 0.03, bias: float = 0.06
+) -> Floats:
+    """(N,) 1 where the light reaches a point, falling to 0 where blockers (M, 3) are in its way."""
     across = np.cross(light, (0.0, 0.0, 1.0))
     norm = float(np.linalg.norm(across))
     across = across / norm if norm > 1e-6 else np.array([1.0, 0, 0])
-    other = np.cross(light, across)
-    u = np.floor(centres @ across / cell).astype(int)
-    v = np.floor(centres @ other / cell).astype(int)
-    depth = -(centres @ light)  # small: close to the light
-    u -= u.min() - 1
-    v -= v.min() - 1
-    front = np.full((u.max() + 2, v.max() + 2), np.inf)
-    np.minimum.at(front, (u, v), depth)
+    plane = np.stack([across, np.cross(light, across)], -1)
+    low = np.floor((blockers @ plane).min(0) / cell) - 2
+    u, v = (np.floor(blockers @ plane / cell) - low).astype(int).T
+    front = np.full((u.max() + 3, v.max() + 3), np.inf)
+    np.minimum.at(front, (u, v), -(blockers @ light))  # small: close to the light
+    u, v = (np.floor(points @ plane / cell) - low).astype(int).T
+    u, v = u.clip(1, front.shape[0] - 2), v.clip(1, front.shape[1] - 2)
+    depth = -(points @ light)
     # The mean over neighbouring cells softens the edge of the shadow.
-    share = np.zeros(len(centres))
+    share = np.zeros(len(points))
     for du in (-1, 0, 1):
         for dv in (-1, 0, 1):
             share += np.clip(1 - (depth - front[u + du, v + dv] - bias) / 0.03, 0, 1)
@@ -363,92 +377,128 @@ def _lit_share(centres: Floats, light: Floats, cell: float = 0.03, bias: float =
 
 @dataclass
 class _Soup:
-    """All quads of a frame, ready to draw."""
+    """All quads of a frame, ready to draw; pixels are nan for vertices behind the camera."""
 
-    corners: Floats  # (F, 4, 3) world
+    vertices: Floats  # (V, 3) world
+    pixels: Floats  # (V, 2)
+    quads: NDArray[np.int64]  # (F, 4)
+    distance: Floats  # (F,) from the camera along its axis, at the middle
     normals: Floats  # (F, 3)
     colours: Floats  # (F, 3)
     gloss: Floats  # (F,)
     owner: NDArray[np.int64]  # (F,) person, -1 furniture
     bones: NDArray[np.int64]  # (F,)
 
+    def low(self) -> Floats:
+        """(F, 2) the least pixel coordinates of each quad."""
+        a, b, c, d = (self.pixels[self.quads[:, i]] for i in range(4))
+        return np.minimum(np.minimum(a, b), np.minimum(c, d))
 
-def _gather(people: Sequence[tuple[Figure, Floats]], boxes: Sequence[Box]) -> _Soup:
-    corners, normals, colours, gloss, owner, bones = [], [], [], [], [], []
+    def high(self) -> Floats:
+        """(F, 2) the greatest pixel coordinates of each quad."""
+        a, b, c, d = (self.pixels[self.quads[:, i]] for i in range(4))
+        return np.maximum(np.maximum(a, b), np.maximum(c, d))
+
+
+def _corner_sum(values: Floats, quads: NDArray[np.int64]) -> Floats:
+    return values[quads[:, 0]] + values[quads[:, 1]] + values[quads[:, 2]] + values[quads[:, 3]]
+
+
+def _gather(people: Sequence[tuple[Figure, Floats]], boxes: Sequence[Box], camera: Camera) -> _Soup:
+    vertices, quads, normals, colours, gloss, owner, bones = ([] for _ in range(7))
+    count = 0
     for number, (figure, joints) in enumerate(people):
-        vertices, vertex_normals = figure.pose(joints)
-        corners.append(vertices[figure.quads])
-        normals.append(vertex_normals[figure.quads].mean(1))
+        points, vertex_normals = figure.pose(joints)
+        vertices.append(points)
+        quads.append(figure.quads + count)
+        normal = _corner_sum(vertex_normals, figure.quads)
+        normals.append(normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9))
         colours.append(figure.colours)
         gloss.append(figure.gloss)
         owner.append(np.full(len(figure.quads), number))
         bones.append(figure.bones)
+        count += len(points)
     for box in boxes:
-        vertices, quads, box_normals = _box_mesh(box)
-        corners.append(vertices[quads])
+        points, faces, box_normals = _box_mesh(box)
+        vertices.append(points)
+        quads.append(faces + count)
         normals.append(box_normals)
-        colours.append(np.tile(box.colour, (len(quads), 1)))
-        gloss.append(np.full(len(quads), 0.02))
-        owner.append(np.full(len(quads), -1))
-        bones.append(np.full(len(quads), -1))
-    return _Soup(*(np.concatenate(x) for x in (corners, normals, colours, gloss, owner, bones)))
+        colours.append(np.tile(box.colour, (len(faces), 1)))
+        gloss.append(np.full(len(faces), 0.02))
+        owner.append(np.full(len(faces), -1))
+        bones.append(np.full(len(faces), -1))
+        count += len(points)
+    points, faces = np.concatenate(vertices), np.concatenate(quads)
+    local = camera.world_to_camera(points)
+    pixels = local[:, :2] / np.maximum(local[:, 2:], 0.15) * camera.focal_px + camera.centre_px
+    pixels[local[:, 2] < 0.15] = np.nan
+    return _Soup(
+        vertices=points,
+        pixels=pixels,
+        quads=faces,
+        distance=_corner_sum(local[:, 2], faces) / 4,
+        normals=np.concatenate(normals),
+        colours=np.concatenate(colours),
+        gloss=np.concatenate(gloss),
+        owner=np.concatenate(owner),
+        bones=np.concatenate(bones),
+    )
 
 
-def _shade(soup: _Soup, scene: Scene) -> Floats:
-    """(F, 3) colours in [0, 1] under the scene's light."""
-    centres = soup.corners.mean(1)
-    normal = soup.normals / np.maximum(np.linalg.norm(soup.normals, axis=-1, keepdims=True), 1e-9)
-    facing = normal @ scene.light
-    lit = _lit_share(centres, scene.light)
+def _shade(soup: _Soup, keep: NDArray[np.int64], scene: Scene) -> Floats:
+    """(K, 3) colours in [0, 1] of the quads `keep` under the scene's light."""
+    centres = _corner_sum(soup.vertices, soup.quads[keep]) / 4
+    normal = soup.normals[keep]
+    lit = _lit_share(centres, soup.vertices, scene.light)
     sky = 0.75 + 0.25 * normal[:, 2]  # less light from the floor than from above
-    # Where the body hides the sky, close to the floor and between the legs, it is darker.
-    view = np.asarray(scene.camera.position) - centres
+    view = scene.camera.position - centres
     view /= np.linalg.norm(view, axis=-1, keepdims=True)
     half = view + scene.light
     half /= np.linalg.norm(half, axis=-1, keepdims=True)
-    shine = soup.gloss * np.clip((normal * half).sum(-1), 0, 1) ** 20 * lit
-    direct = scene.light_strength * np.clip(facing, 0, 1) * lit
+    shine = soup.gloss[keep] * np.clip((normal * half).sum(-1), 0, 1) ** 20 * lit
+    direct = scene.light_strength * np.clip(normal @ scene.light, 0, 1) * lit
     fill = 0.12 * np.clip((normal * view).sum(-1), 0, 1)
     light = scene.ambient * sky + direct + fill
-    return np.clip(soup.colours * light[:, None] * scene.tint + shine[:, None], 0, 1)
+    return np.clip(soup.colours[keep] * light[:, None] * scene.tint + shine[:, None], 0, 1)
 
 
-def _draw_floor_shadow(picture: Floats, soup: _Soup, scene: Scene) -> None:
+def _draw_floor_shadow(picture: Image, soup: _Soup, scene: Scene) -> None:
     """Darken the floor where the figures stand in the light, in place."""
     camera = scene.camera
     width, height = camera.image_size
-    scale = 0.5
-    facing = (soup.normals @ scene.light) > 0
-    corners = soup.corners[facing]
-    drop = corners[..., 2:] / scene.light[2]
-    ground = corners - drop * scene.light
-    local = camera.world_to_camera(ground)
-    ok = (local[..., 2] > 0.2).all(-1)
-    pixel = camera.project(ground[ok])
-    mask = np.zeros((int(height * scale) + 1, int(width * scale) + 1), np.uint8)
-    points = np.round((pixel * scale - 0.5) * 2**_SHIFT).astype(np.int32)
-    inside = (np.abs(points) < 2**26).all((1, 2))
-    for quad in points[inside]:
-        cv2.fillConvexPoly(mask, quad, 255, cv2.LINE_8, _SHIFT)
-    mask = cv2.GaussianBlur(mask, (0, 0), max(width, height) / 450)
-    soft = (
-        cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32) / 255
-    )
+    step = 4  # pixels of the picture per cell of the shadow
+    mask = np.zeros((height // step + 1, width // step + 1), np.uint8)
+    contact = np.zeros_like(mask)
+    ground = soup.vertices - soup.vertices[:, 2:] / scene.light[2] * scene.light
+    _splat(mask, ground, camera, step)
+    # The sky is hidden under the feet whatever the light.
+    low = soup.vertices[soup.vertices[:, 2] < 0.06] * (1, 1, 0)
+    _splat(contact, low, camera, step)
+    if not mask.any() and not contact.any():
+        return
+    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    mask = cv2.GaussianBlur(mask, (0, 0), max(width, height) / 700)
+    contact = cv2.GaussianBlur(cv2.dilate(contact, np.ones((3, 3), np.uint8)), (0, 0), 1.0)
     share = 0.75 * scene.light_strength / (scene.light_strength + scene.ambient)
-    # Contact shadow: the sky is hidden under the feet whatever the light.
-    low = soup.corners[..., 2].mean(1) < 0.06
-    if low.any():
-        spots = camera.project(soup.corners[low].mean(1) * (1, 1, 0))
-        contact = np.zeros_like(mask)
-        distance = np.median(camera.world_to_camera(soup.corners[low].mean(1))[:, 2])
-        size = camera.focal_px[0] * 0.05 / max(float(distance), 0.3)
-        for x, y in spots * scale:
-            if 0 <= x < contact.shape[1] and 0 <= y < contact.shape[0]:
-                cv2.circle(contact, (int(x), int(y)), max(int(size * scale), 1), 255, -1)
-        contact = cv2.GaussianBlur(contact, (0, 0), max(size * scale * 0.6, 0.8))
-        contact = cv2.resize(contact, (width, height)).astype(np.float32) / 255
-        soft = np.maximum(soft, 0.8 * contact)
-    picture *= 1 - (share * soft * scene.floor)[..., None]
+    dark = np.maximum(mask * share, contact * 0.5) / 255
+    rows, columns = np.flatnonzero(dark.any(1)), np.flatnonzero(dark.any(0))
+    y0, y1 = rows[0] * step, min((rows[-1] + 1) * step, height)
+    x0, x1 = columns[0] * step, min((columns[-1] + 1) * step, width)
+    piece = dark[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32)
+    piece = cv2.resize(piece, None, fx=step, fy=step, interpolation=cv2.INTER_LINEAR)
+    piece = piece[: y1 - y0, : x1 - x0] * scene.floor[y0:y1, x0:x1]
+    region = picture[y0:y1, x0:x1]
+    picture[y0:y1, x0:x1] = (region * (1 - piece[..., None])).astype(np.uint8)
+
+
+def _splat(mask: Image, points: Floats, camera: Camera, step: int) -> None:
+    """Set the cells of a coarse mask in which world points are seen, in place."""
+    local = camera.world_to_camera(points)
+    local = local[local[:, 2] > 0.2]
+    cell = (local[:, :2] / local[:, 2:] * camera.focal_px + camera.centre_px) / step
+    inside = ((cell >= 0) & (cell < (mask.shape[1], mask.shape[0]))).all(-1)
+    x, y = cell[inside].astype(int).T
+    mask[y, x] = 255
 
 
 def _visible(soup: _Soup, camera: Camera, joints: Floats, person: int) -> NDArray[np.bool_]:
@@ -456,34 +506,25 @@ def _visible(soup: _Soup, camera: Camera, joints: Floats, person: int) -> NDArra
     width, height = camera.image_size
     pixel = camera.project(joints)
     depth = camera.world_to_camera(joints)[:, 2]
-    inside = (pixel >= 0).all(-1) & (pixel[:, 0] < width) & (pixel[:, 1] < height) & (depth > 0)
-    local = camera.world_to_camera(soup.corners)
-    near = local[..., 2].mean(1)
-    ahead = (local[..., 2] > 0.1).all(-1)
-    corners = np.full((*local.shape[:2], 2), np.nan)
-    corners[ahead] = camera.project(soup.corners[ahead])
-    low, high = corners.min(1), corners.max(1)
+    inside = ((pixel >= 0) & (pixel < (width, height))).all(-1)
+    low, high = soup.low(), soup.high()
     visible = np.zeros(17, bool)
-    for joint in range(17):
-        if not inside[joint]:
-            continue
-        hit = ((low <= pixel[joint]) & (high >= pixel[joint])).all(-1)
+    for joint in np.flatnonzero(inside):
+        u, v = pixel[joint]
+        hit = (low[:, 0] <= u) & (high[:, 0] >= u) & (low[:, 1] <= v) & (high[:, 1] >= v)
         hit = np.flatnonzero(hit)
-        if len(hit) == 0:  # on the rim (head top): nothing in front
-            visible[joint] = True
-            continue
-        edge = np.roll(corners[hit], -1, axis=1) - corners[hit]
-        to = pixel[joint] - corners[hit]
+        corners = soup.pixels[soup.quads[hit]]
+        edge, to = np.roll(corners, -1, axis=1) - corners, pixel[joint] - corners
         turn = edge[..., 0] * to[..., 1] - edge[..., 1] * to[..., 0]
-        hit = hit[(turn >= -1e-9).all(-1) | (turn <= 1e-9).all(-1)]
-        if len(hit) == 0:
+        hit = hit[(turn >= 0).all(-1) | (turn <= 0).all(-1)]
+        if len(hit) == 0:  # on the rim (the vertex of the head): nothing in front
             visible[joint] = True
             continue
-        first = hit[near[hit].argmin()]
+        first = hit[soup.distance[hit].argmin()]
         own = soup.owner[first] == person and BONES[soup.bones[first]] in JOINT_BONES[joint]
-        visible[joint] = own or near[first] > depth[joint]
-        if joint == 9 and own:  # the nose is seen from the front only, not through the head
-            visible[joint] = near[first] > depth[joint] - 0.04
+        visible[joint] = own or soup.distance[first] > depth[joint]
+        if joint == 9 and own:  # the nose lies on the skin: not to be seen through the head
+            visible[joint] = soup.distance[first] > depth[joint] - 0.04
     return visible
 
 
@@ -504,70 +545,72 @@ def render_frame(
     Raises:
         ValueError: a pose does not fit its figure (see `Figure.pose`).
     """
-    return _render(people, scene, rng)[0]
+    soup = _gather(people, scene.boxes, scene.camera) if people or scene.boxes else None
+    return _render(soup, scene, rng)
 
 
-def _render(people, scene, rng) -> tuple[Image, _Soup | None]:
-    camera = scene.camera
-    width, height = camera.image_size
-    picture = scene.background.astype(np.float32) / 255
-    soup = None
-    if people or scene.boxes:
-        soup = _gather(people, scene.boxes)
+def _render(soup: _Soup | None, scene: Scene, rng: np.random.Generator | None) -> Image:
+    picture = scene.background.copy()
+    if soup is not None:
         _draw_floor_shadow(picture, soup, scene)
         _draw_quads(picture, soup, scene)
     if scene.blur > 0:
         picture = cv2.GaussianBlur(picture, (0, 0), scene.blur)
-    picture *= 255
     if rng is not None and scene.noise > 0:
-        picture += scene.noise * rng.standard_normal(picture.shape, dtype=np.float32)
-    image = np.clip(picture + 0.5, 0, 255).astype(np.uint8)
-    if scene.jpeg_quality is not None:
-        _, data = cv2.imencode(
-            ".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, scene.jpeg_quality]
+        # One field of noise, shifted anew for each frame: drawing a field per frame costs as much
+        # as drawing the people.
+        height, width = picture.shape[:2]
+        y, x = rng.integers(0, _NOISE_SPARE, 2)
+        field_of_noise = _noise_field(height + _NOISE_SPARE, width + _NOISE_SPARE)
+        noise = field_of_noise[y : y + height, x : x + width]
+        picture = cv2.addWeighted(
+            picture, 1.0, noise, scene.noise / _NOISE_UNIT, 0.0, dtype=cv2.CV_8U
         )
-        image = np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
-    return image, soup
+    image = np.asarray(picture, dtype=np.uint8)
+    if scene.jpeg_quality is not None:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, scene.jpeg_quality]
+        _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
+        image = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return np.asarray(image, dtype=np.uint8)
 
 
-def _draw_quads(picture: Floats, soup: _Soup, scene: Scene) -> None:
+@cache
+def _noise_field(height: int, width: int) -> NDArray[np.int16]:
+    values = np.random.default_rng(0).standard_normal((height, width, 3), dtype=np.float32)
+    return (values * _NOISE_UNIT).astype(np.int16)
+
+
+def _draw_quads(picture: Image, soup: _Soup, scene: Scene) -> None:
     """Draw lit quads from far to near over the picture, in place, anti-aliased."""
-    camera = scene.camera
-    width, height = camera.image_size
-    local = camera.world_to_camera(soup.corners)
-    ahead = (local[..., 2] > 0.15).all(-1)
-    pixel = np.full((len(local), 4, 2), np.nan)
-    pixel[ahead] = camera.project(soup.corners[ahead])
-    diagonal, other = pixel[:, 2] - pixel[:, 0], pixel[:, 3] - pixel[:, 1]
-    # Image y points down: outsides that face the camera turn clockwise there.
-    front = diagonal[:, 0] * other[:, 1] - diagonal[:, 1] * other[:, 0] < 0
-    with np.errstate(invalid="ignore"):
-        keep = ahead & front & (pixel.max(1) > 0).all(-1) & (pixel.min(1) < (width, height)).all(-1)
+    width, height = scene.camera.image_size
+    a, b, c, d = (soup.pixels[soup.quads[:, i]] for i in range(4))
+    across, other = c - a, d - b
+    low, high = soup.low(), soup.high()
+    # Image y points down: outsides that face the camera turn clockwise there. nan compares false.
+    keep = across[:, 0] * other[:, 1] - across[:, 1] * other[:, 0] < 0
+    keep &= (high[:, 0] > 0) & (high[:, 1] > 0) & (low[:, 0] < width) & (low[:, 1] < height)
     keep = np.flatnonzero(keep)
     if len(keep) == 0:
         return
-    pixel = pixel[keep]
-    x0, y0 = np.maximum(np.floor(pixel.min((0, 1))).astype(int) - 2, 0)
-    x1, y1 = np.minimum(np.ceil(pixel.max((0, 1))).astype(int) + 2, (width, height))
-    colours = _shade(soup, scene)[keep] * 255
-    order = np.argsort(-local[keep][..., 2].mean(1))
+    keep = keep[np.argsort(-soup.distance[keep], kind="stable")]
+    x0, y0 = np.maximum(np.floor(low[keep].min(0)).astype(int) - 2, 0)
+    x1, y1 = np.minimum(np.ceil(high[keep].max(0)).astype(int) + 2, (width, height))
+    colours = _shade(soup, keep, scene) * 255
     n = _OVERSAMPLING
-    crop = picture[y0:y1, x0:x1]
-    canvas = cv2.resize(crop, None, fx=n, fy=n, interpolation=cv2.INTER_LINEAR)
-    canvas = np.clip(canvas * 255, 0, 255).astype(np.uint8)
+    canvas = cv2.resize(picture[y0:y1, x0:x1], None, fx=n, fy=n, interpolation=cv2.INTER_LINEAR)
     # Pixel centres lie at integers in OpenCV and at halves here.
-    points = np.round(((pixel[order] - (x0, y0)) * n - 0.5) * 2**_SHIFT).astype(np.int32)
-    for quad, colour in zip(points, colours[order].tolist(), strict=True):
-        cv2.fillConvexPoly(canvas, quad, colour, cv2.LINE_8, _SHIFT)
-    drawn = cv2.resize(canvas, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
-    picture[y0:y1, x0:x1] = drawn.astype(np.float32) / 255
+    points = soup.pixels[soup.quads[keep]]
+    points = np.round(((points - (x0, y0)) * n - 0.5) * 2**_SHIFT).astype(np.int32)
+    fill = cv2.fillConvexPoly
+    for quad, colour in zip(points, colours.tolist(), strict=True):
+        fill(canvas, quad, colour, cv2.LINE_8, _SHIFT)
+    picture[y0:y1, x0:x1] = cv2.resize(canvas, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
 
 
 class Clip:
     """A rendered clip: iterate over it for frames; `truth` holds the exact 3D of each person.
 
-    Frames are rendered while iterating, and every pass gives the same pictures. The visibility of
-    the truth is worked out with the pictures, or by `measure_visibility` without drawing them.
+    Frames are rendered while iterating, and every pass gives the same pictures.
 
     Args:
         people: (figure, motion) of each person; all motions (T, 17, 3) of one length, world axes.
@@ -603,17 +646,22 @@ class Clip:
         for frame in range(len(self)):
             yield self.frame(frame)
 
+    def _soup(self, index: int) -> _Soup:
+        people = [(figure, motion[index]) for figure, motion in self.people]
+        return _gather(people, self.scene.boxes, self.scene.camera)
+
     def frame(self, index: int) -> Image:
         """Render one frame: (H, W, 3) uint8 RGB."""
-        rng = np.random.default_rng([self.seed, index])
-        return _render([(f, m[index]) for f, m in self.people], self.scene, rng)[0]
+        return _render(self._soup(index), self.scene, np.random.default_rng([self.seed, index]))
 
     def visibility(self, index: int) -> NDArray[np.bool_]:
         """(P, 17) whether each joint is seen in a frame."""
-        people = [(f, m[index]) for f, m in self.people]
-        soup = _gather(people, self.scene.boxes)
+        soup = self._soup(index)
         return np.stack(
-            [_visible(soup, self.scene.camera, j, i) for i, (_, j) in enumerate(people)]
+            [
+                _visible(soup, self.scene.camera, motion[index], person)
+                for person, (_, motion) in enumerate(self.people)
+            ]
         )
 
     def truth(self, person: int = 0, *, visibility: bool = True) -> ClipTruth:
@@ -634,3 +682,49 @@ class Clip:
             fps=self.fps,
             camera=camera,
         )
+
+
+def demo_clip(
+    *, image_size: tuple[int, int] = (960, 540), fps: float = 30.0, visibility: bool = False
+) -> tuple[Clip, ClipTruth]:
+    """A clip for demonstrations: someone walks up, turns, waves and squats before a phone.
+
+    Always the same six seconds. Drawing takes about a tenth of a second per frame at the default
+    size; a smaller picture at a lower rate shows the same scene in less time.
+
+    Args:
+        image_size: (width, height) in pixels; the field of view follows the longer side.
+        fps: frames per second.
+        visibility: work out which joints are hidden (about as slow as drawing) for the truth.
+
+    Returns:
+        The clip (iterate for (H, W, 3) uint8 RGB frames) and the exact truth of its person.
+    """
+    rng = np.random.default_rng(11)
+    body = replace(random_body(rng), girth=1.0, bust=0.2, belly=1.0, muscle=1.0)
+    look = Appearance(
+        skin=(0.82, 0.62, 0.50), hair=(0.20, 0.12, 0.07), lips=(0.70, 0.40, 0.38),
+        eyes=(0.15, 0.09, 0.05), shoes=(0.85, 0.85, 0.86), sleeve=0.65, leg=1.97, loose=0.009,
+        shirt=Cloth(colour=(0.16, 0.42, 0.52), second=(0.85, 0.80, 0.62), pattern="print"),
+        trousers=Cloth(colour=(0.17, 0.19, 0.26), second=(0.3, 0.3, 0.3)), shirt_hem=0.05,
+    )  # fmt: skip
+    motion = demo_motion(body, fps)
+    wide = max(image_size)
+    distance = 3.5 if image_size[0] >= image_size[1] else 5.2
+    camera = aim_camera(
+        np.array([0.35, -distance, 1.35]),
+        np.array([-0.25, 0.0, 0.93]),
+        focal_px=0.78 * wide,
+        image_size=image_size,
+        roll_deg=0.6,
+    )
+    scene = replace(
+        random_scene(camera, np.random.default_rng(5), outdoors=False),
+        light_strength=0.6,
+        ambient=0.5,
+        noise=1.5,
+        jpeg_quality=None,
+        light=np.array([0.45, -0.55, 0.70]) / np.linalg.norm([0.45, -0.55, 0.70]),
+    )
+    clip = Clip([(build_figure(body, look), motion)], scene, fps, seed=1)
+    return clip, clip.truth(visibility=visibility)
