@@ -296,7 +296,7 @@ def from_authors(
     """
     if (n_joints, out_joints) != (JOINTS, JOINTS):
         raise ValueError(f"NanoHTNet is built for {JOINTS} joints, not {n_joints} to {out_joints}")
-    config = {
+    config: dict[str, Any] = {
         "frames": frames,
         "kept_frames": keep_frames,
         "layers": layers,

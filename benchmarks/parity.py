@@ -1,0 +1,222 @@
+"""Compare our networks with recordings of their authors' own code.
+
+    python benchmarks/parity.py FOLDER [--only PREFIX]
+
+FOLDER holds `.npz` files with the arrays `state/<authors' name of a tensor>`, `input`, `output` and
+`meta`, a JSON text: `network`, `variant`, `arguments` (the authors' options), `tolerance`,
+`parameter_count`. Each network is built from these options, loads the authors' tensors (all of
+them, and no others), and has to give the recorded output within the recorded tolerance. A file
+that this program does not understand counts as failed. The exit status is 0 if none failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lithepose.lifters import convert_state_dict, create_lifter
+
+# The 17 joints in a mirror: left and right change places.
+MIRRORED = [0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 14, 15, 16, 11, 12, 13]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """One file: tensors by the authors' names, the other arrays, and the description."""
+
+    state: dict[str, Tensor]
+    arrays: dict[str, np.ndarray]
+    meta: dict[str, Any]
+
+    def tensor(self, name: str) -> Tensor:
+        return torch.from_numpy(self.arrays[name])
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return self.meta["arguments"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What our network gave for a recording, on the recording's axes, and its parameters."""
+
+    output: Tensor
+    parameters: int
+
+
+class Mismatch(Exception):
+    """Our network differs from the recording; the text says how."""
+
+
+def read_recording(path: Path) -> Recording:
+    """Read a recording.
+
+    Raises:
+        ValueError: the file lacks a part of what makes a recording.
+    """
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    for name in ("meta", "input", "output"):
+        if name not in arrays:
+            raise ValueError(f"no array {name!r} in it")
+    meta = json.loads(str(arrays.pop("meta")))
+    for name in ("network", "variant", "arguments", "tolerance", "parameter_count"):
+        if name not in meta:
+            raise ValueError(f"no {name!r} in its description")
+    state = {
+        name.removeprefix("state/"): torch.from_numpy(arrays.pop(name))
+        for name in list(arrays)
+        if name.startswith("state/")
+    }
+    return Recording(state=state, arrays=arrays, meta=meta)
+
+
+def parameter_count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def mirror(poses: Tensor) -> Tensor:
+    """Mirror (..., 17, 2 or 3) from left to right."""
+    poses = poses[..., MIRRORED, :].clone()
+    poses[..., 0] *= -1
+    return poses
+
+
+def build(network: str, recording: Recording, state: dict[str, Tensor] | None = None) -> nn.Module:
+    """Our network with the recording's options and the authors' tensors, ready to evaluate."""
+    given = recording.state if state is None else state
+    config, converted = convert_state_dict(network, given, **recording.arguments)
+    model = create_lifter(network, **config).eval()
+    model.load_state_dict(converted)
+    return model
+
+
+def lift(model: nn.Module, recording: Recording) -> Tensor:
+    """Run on the recorded input, with the average over the mirrored view where there is one."""
+    clips = recording.tensor("input")
+    if recording.meta["variant"] == "flip":
+        return (model(clips[:, 0]) + mirror(model(clips[:, 1]))) / 2
+    return model(clips)
+
+
+def run_nanohtnet(recording: Recording) -> Outcome:
+    model = build("nanohtnet", recording)
+    return Outcome(output=lift(model, recording), parameters=parameter_count(model))
+
+
+def run_htnet(recording: Recording) -> Outcome:
+    from lithepose.lifters.htnet import PoseRefiner, back_project, refiner_from_authors
+
+    part = "post_refine."
+    network = {name: t for name, t in recording.state.items() if not name.startswith(part)}
+    model = build("htnet", recording, network)
+    poses = lift(model, recording).flatten(0, 1).unsqueeze(1)  # the authors merge clips and frames
+    if recording.meta["variant"] == "refine":
+        refiner = PoseRefiner().eval()
+        gate = {name: t for name, t in recording.state.items() if name.startswith(part)}
+        refiner.load_state_dict(refiner_from_authors(gate))
+        expected = recording.meta["refine_parameter_count"]
+        if parameter_count(refiner) != expected:
+            raise Mismatch(f"refinement: {parameter_count(refiner)} parameters, not {expected}")
+        camera = recording.tensor("input_camera").unsqueeze(1)  # (B, 1, 9): focal, centre, lens
+        root_depth = recording.tensor("input_gt_3D")[:, :, 0, 2]
+        keypoints = recording.tensor("input")
+        on_rays = back_project(poses, keypoints, root_depth, camera[..., :2], camera[..., 2:4])
+        poses = refiner(poses, on_rays)
+    return Outcome(output=poses, parameters=parameter_count(model))
+
+
+# Network to (how to run it, the variants it knows).
+NETWORKS: dict[str, tuple[Callable[[Recording], Outcome], set[str]]] = {
+    "htnet": (run_htnet, {"plain", "flip", "refine"}),
+    "nanohtnet": (run_nanohtnet, {"plain", "flip", "pretrain"}),
+}
+
+
+def differences(output: Tensor, expected: Tensor) -> dict[str, float]:
+    """The quantities that a tolerance may bound, by the names it has for them."""
+    distance = (output.double() - expected.double()).abs()
+    return {
+        "max_abs": distance.max().item(),
+        "mean_abs": distance.mean().item(),
+        "fraction_within_1e_3": (distance <= 1e-3).double().mean().item(),
+    }
+
+
+def check(recording: Recording) -> str:
+    """Run our network and compare.
+
+    Returns:
+        What was measured, for the table.
+
+    Raises:
+        Mismatch: the recording and our network differ.
+        ValueError: the recording is not understood.
+    """
+    network, variant = recording.meta["network"], recording.meta["variant"]
+    if network not in NETWORKS:
+        raise ValueError(f"network {network!r} is not one of {', '.join(sorted(NETWORKS))}")
+    run, variants = NETWORKS[network]
+    if variant not in variants:
+        raise ValueError(f"variant {variant!r} of {network} is not one of {sorted(variants)}")
+    with torch.inference_mode():
+        outcome = run(recording)
+
+    expected_parameters = recording.meta["parameter_count"]
+    if outcome.parameters != expected_parameters:
+        raise Mismatch(f"{outcome.parameters} parameters, not {expected_parameters}")
+    expected = recording.tensor("output")
+    if outcome.output.shape != expected.shape:
+        raise Mismatch(f"shape {tuple(outcome.output.shape)}, not {tuple(expected.shape)}")
+    if not bool(torch.isfinite(outcome.output).all()):
+        raise Mismatch("the output holds nan or infinity")
+    found = differences(outcome.output, expected)
+    if not recording.meta["tolerance"]:
+        raise ValueError("it states no tolerance")
+    for name, bound in recording.meta["tolerance"].items():
+        if name not in found:
+            raise ValueError(f"tolerance {name!r} is not understood")
+        good = found[name] >= bound if name.startswith("fraction") else found[name] <= bound
+        if not good:
+            raise Mismatch(f"{name} {found[name]:.2e}, allowed {bound:g}")
+    return f"max {found['max_abs']:.1e}, {outcome.parameters:,} parameters"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", type=Path, help="folder with recordings (.npz)")
+    parser.add_argument("--only", default="", help="take the files whose names start so")
+    options = parser.parse_args(arguments)
+    paths = sorted(options.folder.glob(f"{options.only}*.npz"))
+    if not paths:
+        print(f"no {options.only}*.npz in {options.folder}", file=sys.stderr)
+        return 2
+
+    width = max(len(path.stem) for path in paths)
+    passed = 0
+    for path in paths:
+        try:
+            line = f"ok      {check(read_recording(path))}"
+            passed += 1
+        except Mismatch as error:
+            line = f"FAILED  {error}"
+        # The border of the program: whatever is wrong with one file, the others are still checked.
+        except Exception as error:
+            line = f"FAILED  {type(error).__name__}: {error}"
+        print(f"{path.stem:<{width}}  {line}", flush=True)
+    failed = len(paths) - passed
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
