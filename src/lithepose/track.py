@@ -1,0 +1,450 @@
+"""Detections of every frame become one 2D track per person.
+
+`build_tracks` decides who is who from frame to frame, `select_people` whom the clip is about,
+`repair_left_right` undoes frames in which the detector took left for right, and `fill_gaps`
+bridges short absences. Each takes and returns plain values and can be left out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lithepose.poses import Detections, Floats, Track2D
+
+logger = logging.getLogger(__name__)
+
+# Assignment: joints of one person stray from their predicted place by this share of the body's
+# size from one frame to the next, and by so much more per second without an observation.
+_STRAY = 0.08
+_STRAY_PER_SECOND = 0.25
+_MAX_STRAY = 0.4
+_MAX_COST = 0.85  # 0 is the predicted pose, 1 is nowhere near it
+_MAX_PREDICT_S = 0.3  # a person seen longer ago has probably not kept their velocity
+
+# Left/right repair.
+_SWITCH_COST = 8.0  # of each change between "as is" and "exchanged"
+_FULL_COST = 1.0  # of a pair of joints that is nowhere near its prediction
+_SPREAD = 3.0  # errors of so many times the usual one are half surprising
+_VOTE = 0.2  # of each exchanged frame of full confidence
+# Lags in frames (place, and the earlier frame that gives the velocity, or None for no velocity).
+_PREDICTORS = ((1, 2), (2, 3), (3, 4), (1, None), (2, None), (3, None), (4, None))
+_NOISE_FLOOR = 0.004  # of the body's size: below this, differences mean nothing
+_STRETCH_GAP_S = 0.5  # across a longer absence the motion says nothing about left and right
+
+
+@dataclass
+class _Person:
+    """A track while it grows."""
+
+    first_frame: int
+    frames: list[int] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)  # index of the person in each frame's detections
+    keypoints: Floats = field(default_factory=lambda: np.empty(0))  # last seen, (J, 2)
+    confidence: Floats = field(default_factory=lambda: np.empty(0))
+    velocity: Floats = field(default_factory=lambda: np.zeros(2))  # pixels per second
+    seen_s: float = 0.0
+
+    def add(self, frame: int, row: int, time_s: float, detections: Detections) -> None:
+        keypoints = np.asarray(detections.keypoints[row], dtype=float)
+        if self.frames:
+            moved = keypoints - self.keypoints  # (J, 2)
+            moved = moved[np.isfinite(moved).all(axis=1)]
+            if len(moved):
+                velocity = np.median(moved, axis=0) / max(time_s - self.seen_s, 1e-6)
+                # A single displacement is noisy; after two, half of the old value stays.
+                self.velocity = (
+                    velocity if len(self.frames) == 1 else (self.velocity + velocity) / 2
+                )
+        self.keypoints = keypoints
+        self.confidence = np.asarray(detections.confidence[row], dtype=float)
+        self.seen_s = time_s
+        self.frames.append(frame)
+        self.rows.append(row)
+
+    def predict(self, time_s: float) -> Floats:
+        """(J, 2) where the joints should be at a time, at constant velocity."""
+        return self.keypoints + self.velocity * min(time_s - self.seen_s, _MAX_PREDICT_S)
+
+
+def build_tracks(
+    detections: Sequence[Detections],
+    *,
+    time_s: Floats,
+    image_size: tuple[int, int],
+    fps: float,
+    max_gap_s: float = 1.0,
+    min_seen_s: float = 0.3,
+) -> list[Track2D]:
+    """Follow each person through a clip.
+
+    In every frame the people seen are assigned to the tracks so far at the least total cost, which
+    is the distance of their joints from where each track should be by now, relative to the size of
+    the body. Who fits no track starts a new one.
+
+    Args:
+        detections: of every frame of the clip, in order; a frame may be empty.
+        time_s: (T,) time stamps in seconds, ascending.
+        image_size: (width, height) of the frames in pixels.
+        fps: mean frame rate.
+        max_gap_s: a person who is back within this time keeps the identity; later it is a new one.
+        min_seen_s: tracks seen in fewer frames than this time has are dropped as false, but one
+            that is seen in half of the clip's frames is always kept.
+
+    Returns:
+        The tracks by first appearance, `person` counted from 0; all span all T frames, with nan
+        where the person was not seen.
+
+    Raises:
+        ValueError: there are not as many time stamps as frames, time stamps do not ascend, or the
+            skeleton changes within the clip.
+    """
+    times = np.asarray(time_s, dtype=float)
+    if times.shape != (len(detections),):
+        raise ValueError(f"{len(detections)} frames but time stamps of shape {times.shape}")
+    if (np.diff(times) <= 0).any():
+        frame = int(np.flatnonzero(np.diff(times) <= 0)[0]) + 1
+        raise ValueError(
+            f"time stamps must ascend: frame {frame} is at {times[frame]} s, the one before at "
+            f"{times[frame - 1]} s"
+        )
+    skeletons = {d.skeleton for d in detections}
+    if len(skeletons) > 1:
+        raise ValueError(f"detections of one clip have several skeletons: {sorted(skeletons)}")
+
+    people: list[_Person] = []
+    for frame, (now, found) in enumerate(zip(times, detections, strict=True)):
+        waiting = [person for person in people if now - person.seen_s <= max_gap_s]
+        taken = _assign(waiting, found, float(now))
+        for row in range(len(found)):
+            person = taken.get(row)
+            if person is None:
+                person = _Person(first_frame=frame)
+                people.append(person)
+            person.add(frame, row, float(now), found)
+
+    needed = min(max(min_seen_s * fps, 2.0), 0.5 * len(detections))
+    kept = [person for person in people if len(person.frames) >= needed]
+    if len(kept) < len(people):
+        logger.info("dropped %d tracks of fewer than %.0f frames", len(people) - len(kept), needed)
+    return [
+        _as_track(number, person, detections, times, image_size, fps)
+        for number, person in enumerate(kept)
+    ]
+
+
+def select_people(
+    tracks: Sequence[Track2D], which: Literal["one", "largest", "all"]
+) -> list[Track2D]:
+    """Choose among the people of a clip; identities stay as they are.
+
+    Args:
+        which: "one" is the person whom the clip shows most: size times confidence, summed over the
+            frames. "largest" is who is largest while in view, however briefly. "all" is everyone.
+
+    Raises:
+        ValueError: `which` is none of these.
+    """
+    if which not in ("one", "largest", "all"):
+        raise ValueError(f"cannot select people by {which!r}; known: all, largest, one")
+    if which == "all" or len(tracks) < 2:
+        return list(tracks)
+
+    def prominence(track: Track2D) -> float:
+        sizes = body_size(track.keypoints)
+        if which == "largest":
+            return float(np.nanmedian(sizes))
+        return float(np.nansum(sizes * track.confidence.mean(axis=1)))
+
+    return [max(tracks, key=prominence)]
+
+
+def body_size(keypoints: Floats) -> Floats:
+    """Diagonal of the box around the joints, in pixels: (..., J, 2) -> (...); nan if none is seen.
+
+    It changes far less with the view and the pose than the height or a bone's length does.
+    """
+    seen = np.isfinite(keypoints).all(axis=-1, keepdims=True)
+    high = np.where(seen, keypoints, -np.inf).max(axis=-2)
+    low = np.where(seen, keypoints, np.inf).min(axis=-2)
+    with np.errstate(invalid="ignore"):
+        size = np.linalg.norm(high - low, axis=-1)
+    return np.where(np.isfinite(size), size, np.nan)
+
+
+def fill_gaps(track: Track2D, max_gap_s: float = 0.25) -> Track2D:
+    """Interpolate joints over short absences, linearly in time.
+
+    Args:
+        max_gap_s: the longest time between the two observations around a gap that is filled.
+            Longer gaps, and those at the ends of the clip, stay nan.
+
+    Returns:
+        A new track. Filled joints have half the lower confidence of their two observations.
+    """
+    keypoints, confidence = track.keypoints.copy(), track.confidence.copy()
+    world = None if track.world is None else track.world.copy()
+    times = np.asarray(track.time_s, dtype=float)
+    for joint in range(keypoints.shape[1]):
+        seen = np.flatnonzero(np.isfinite(keypoints[:, joint]).all(axis=1))
+        for before, after in pairwise(seen):
+            if after - before < 2 or times[after] - times[before] > max_gap_s:
+                continue
+            gap = slice(before + 1, after)
+            part = ((times[gap] - times[before]) / (times[after] - times[before]))[:, None]
+            for values in (keypoints, world):
+                if values is not None:
+                    start, end = values[before, joint], values[after, joint]
+                    values[gap, joint] = start + part * (end - start)
+            confidence[gap, joint] = 0.5 * min(confidence[before, joint], confidence[after, joint])
+    return replace(track, keypoints=keypoints, confidence=confidence, world=world)
+
+
+def repair_left_right(track: Track2D) -> tuple[Track2D, NDArray[np.bool_]]:
+    """Undo the frames in which the detector took the body's left side for its right.
+
+    For every frame there are two readings, as it is and with all left and right joints exchanged.
+    Dynamic programming finds the sequence of readings in which the joints move most steadily (each
+    is predicted from the frames before, at rest and at constant velocity), with a price for every
+    change of reading. In a side view the legs pass each other at every step without a jump in
+    place: there the velocity, not the distance, is what tells them apart.
+
+    Continuity cannot say which of a sequence and its mirror image is right. That is decided by
+    vote: each frame read as exchanged has a small price, by its confidence, so that within each
+    stretch of the clip without a long absence the reading of the majority is kept. An exchange
+    that lasts for most of a stretch is therefore not found.
+
+    Args:
+        track: in a skeleton of `lithepose.skeletons.SKELETONS` that knows left and right.
+
+    Returns:
+        The repaired track (keypoints, confidence and `world` exchanged where needed), and (T,)
+        which frames were exchanged.
+    """
+    from lithepose.skeletons import SKELETONS
+
+    pairs = np.array(SKELETONS[track.skeleton].pairs, dtype=int).reshape(-1, 2)
+    exchanged = find_exchanges(track.keypoints, track.confidence, track.time_s, pairs)
+    if not exchanged.any():
+        return track, exchanged
+    order = np.arange(track.keypoints.shape[1])
+    order[pairs[:, 0]], order[pairs[:, 1]] = pairs[:, 1], pairs[:, 0]
+
+    def exchange(values: Floats) -> Floats:
+        return np.where(exchanged[:, None, None], values[:, order], values)
+
+    return replace(
+        track,
+        keypoints=exchange(track.keypoints),
+        confidence=np.where(exchanged[:, None], track.confidence[:, order], track.confidence),
+        world=None if track.world is None else exchange(track.world),
+    ), exchanged
+
+
+def find_exchanges(
+    keypoints: Floats, confidence: Floats, time_s: Floats, pairs: NDArray[np.integer]
+) -> NDArray[np.bool_]:
+    """Frames in which the left and right joints of `pairs` are exchanged.
+
+    See `repair_left_right` for how.
+
+    Args:
+        keypoints: (T, J, 2) pixels, nan where missing.
+        confidence: (T, J).
+        time_s: (T,) seconds.
+        pairs: (N, 2) indices of left and right joints.
+
+    Returns:
+        (T,) bool; False in frames without any joint of a pair.
+    """
+    exchanged = np.zeros(len(keypoints), dtype=bool)
+    if len(pairs) == 0:
+        return exchanged
+    times = np.asarray(time_s, dtype=float)
+    sides = np.asarray(keypoints, dtype=float)[:, pairs]  # (T, N, 2 sides, 2)
+    seen = np.flatnonzero(np.isfinite(sides).all(axis=-1).reshape(len(sides), -1).any(axis=1))
+    if len(seen) < 3:
+        return exchanged
+    # Unit of length: the body's size, by a running median, as a single frame may be wrong.
+    size = _running_median(body_size(keypoints[seen]), 15)
+    trust = np.nan_to_num(confidence[:, pairs].mean(axis=(1, 2)))
+    for stretch in np.split(
+        np.arange(len(seen)), np.flatnonzero(np.diff(times[seen]) > _STRETCH_GAP_S) + 1
+    ):
+        frames = seen[stretch]
+        exchanged[frames] = _steadiest_reading(
+            sides[frames] / size[stretch, None, None, None], times[frames], trust[frames]
+        )
+    return exchanged
+
+
+def _steadiest_reading(sides: Floats, times: Floats, trust: Floats) -> NDArray[np.bool_]:
+    """The dynamic programme of `find_exchanges` for one stretch.
+
+    A frame is compared with what each of `_PREDICTORS` makes of the four frames before it. So
+    many, because an undecided detector often gives a blend of both readings for a frame or three:
+    nothing can be predicted from those, and something has to reach across them.
+
+    Args:
+        sides: (T, N, 2 sides, 2) in body sizes; nan where missing.
+        times: (T,) seconds.
+        trust: (T,) confidence of each frame's reading as it is.
+    """
+    count = len(sides)
+    # Axes: frame t, then the readings of t-4, t-3, t-2 and t-1: like that of t (0) or not (1). A
+    # motion and its mirror image cost the same, so this covers both readings of t.
+    cost = np.zeros((count, 2, 2, 2, 2))
+    for later, earlier in _PREDICTORS:
+        fits = _prediction_cost(sides, times, later, earlier)  # (T, 2 of earlier, 2 of later)
+        shape = [count, *(2 if lag in (later, earlier) else 1 for lag in (4, 3, 2, 1))]
+        cost += fits.reshape(shape)
+    unlike = np.array([[0, 1], [1, 0]])
+    vote = _VOTE * trust[:, None] * np.arange(2)  # (T, 2)
+
+    # best[a, b, c, d]: least cost of all readings so far that end with a, b, c, d. Before the clip
+    # four frames are imagined that are all read as the first one.
+    best = np.full((2, 2, 2, 2), np.inf)
+    best[0, 0, 0, 0] = best[1, 1, 1, 1] = 0
+    came_from = np.empty((count, 2, 2, 2, 2), dtype=int)
+    for t in range(count):
+        # total[a, b, c, d, e], e the reading of frame t.
+        total = best[..., None] + np.stack([cost[t], cost[t, ::-1, ::-1, ::-1, ::-1]], axis=-1)
+        total += _SWITCH_COST * unlike + vote[t]
+        came_from[t] = total.argmin(axis=0)
+        best = total.min(axis=0)
+
+    state = [int(index) for index in np.unravel_index(best.argmin(), best.shape)]
+    reading = np.zeros(count, dtype=bool)
+    for t in range(count - 1, -1, -1):
+        reading[t] = state[-1]
+        state = [int(came_from[t][tuple(state)]), *state[:-1]]
+    return reading
+
+
+def _prediction_cost(sides: Floats, times: Floats, later: int, earlier: int | None) -> Floats:
+    """How badly each frame fits what one or two frames before it predict.
+
+    Args:
+        sides: (T, N, 2 sides, 2).
+        times: (T,).
+        later: lag in frames of the frame that gives the place.
+        earlier: lag of the one that with it gives the velocity, or None to predict no motion.
+
+    Returns:
+        (T, 2, 2), or (T, 2) without `earlier`: by the readings of these frames (earlier first),
+        as they are (0) or exchanged (1). 0 where the clip has no such frames.
+    """
+    readings = np.stack([sides, sides[:, :, ::-1]])  # (2, T, N, 2, 2)
+    lag = later if earlier is None else earlier
+    count = len(sides) - lag
+    cost = np.zeros((len(sides), *((2,) if earlier is None else (2, 2))))
+    if count < 1:
+        return cost
+    place = readings[:, lag - later : len(sides) - later]  # (2, T - lag, N, 2, 2)
+    ahead = times[lag:] - times[lag - later : len(sides) - later]
+    if earlier is None:
+        predicted = place
+    else:
+        ratio = ahead / (times[lag - later : len(sides) - later] - times[:count])
+        moved = (
+            place[None] - readings[:, None, :count]
+        )  # (2 of earlier, 2 of later, T - lag, N, 2, 2)
+        predicted = place + ratio[:, None, None, None] * moved
+    error = np.linalg.norm(sides[lag:] - predicted, axis=-1)  # (..., T - lag, N, 2)
+
+    # How far each pair usually is from its prediction: this holds the detector's noise as well as
+    # the speed of the motion and the frame rate. Most frames are no exchange; the median ignores
+    # the others.
+    alike = error[0] if earlier is None else error[0, 0]
+    usual = alike.transpose(1, 0, 2).reshape(sides.shape[1], -1)  # (N, T * 2)
+    noise = np.array([np.median(e[np.isfinite(e)]) if np.isfinite(e).any() else 1 for e in usual])
+    noise = np.maximum(noise, _NOISE_FLOOR)[:, None]
+    # After missing frames a prediction reaches further and is less certain.
+    growth = np.maximum(ahead / (later * np.median(np.diff(times))), 1)[:, None, None]
+    # Welsch's cost is level far out: what fits neither reading votes for neither.
+    each = 1 - np.exp(-((error / (_SPREAD * noise * growth)) ** 2) / 2)
+    # Both joints of a pair tend to err together: a mean, not a sum, counts their evidence once.
+    each = _FULL_COST * np.where(np.isfinite(each), each, 0.0).mean(axis=-1).sum(axis=-1)
+    cost[lag:] = np.moveaxis(each, -1, 0)
+    return cost
+
+
+def _running_median(values: Floats, width: int) -> Floats:
+    half = width // 2
+    padded = np.pad(values, half, mode="edge")
+    return np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=-1)
+
+
+def _assign(people: Sequence[_Person], found: Detections, now: float) -> dict[int, _Person]:
+    """Row of `found` -> the person it continues."""
+    if not people or not len(found):
+        return {}
+    import lap
+
+    cost = np.array(
+        [[_cost(person, found, row, now) for row in range(len(found))] for person in people]
+    )
+    _, columns, _ = lap.lapjv(cost, extend_cost=True, cost_limit=_MAX_COST)
+    return {int(row): person for person, row in zip(people, columns, strict=True) if row >= 0}
+
+
+def _cost(person: _Person, found: Detections, row: int, now: float) -> float:
+    """How little a detection looks like the continuation of a person: 0 exactly, 1 not at all.
+
+    Half of it is the likeness of the pose (as object keypoint similarity is formed), half that of
+    the place alone, which also holds when the detector has exchanged left and right.
+    """
+    predicted = person.predict(now)
+    seen = np.asarray(found.keypoints[row], dtype=float)
+    apart = np.linalg.norm(seen - predicted, axis=1)
+    common = np.isfinite(apart)
+    if not common.any():
+        return 1.0
+    scale = float(np.fmax(body_size(person.keypoints), body_size(seen)))
+    stray = min(_STRAY + _STRAY_PER_SECOND * (now - person.seen_s), _MAX_STRAY)
+    spread = 2 * (stray * max(scale, 1e-6)) ** 2
+    # Joints that are guesses in either frame say less, but never nothing.
+    weight = (
+        0.1 + person.confidence[common] * np.asarray(found.confidence[row], dtype=float)[common]
+    )
+    pose = np.average(np.exp(-(apart[common] ** 2) / spread), weights=weight)
+    shift = np.average((seen - predicted)[common], axis=0, weights=weight)
+    place = np.exp(-float(shift @ shift) / spread)
+    return float(1 - (pose + place) / 2)
+
+
+def _as_track(
+    number: int,
+    person: _Person,
+    detections: Sequence[Detections],
+    times: Floats,
+    image_size: tuple[int, int],
+    fps: float,
+) -> Track2D:
+    first = detections[person.first_frame]
+    joints = first.keypoints.shape[1]
+    keypoints = np.full((len(detections), joints, 2), np.nan)
+    confidence = np.zeros((len(detections), joints))
+    world = None if first.world is None else np.full((len(detections), joints, 3), np.nan)
+    for frame, row in zip(person.frames, person.rows, strict=True):
+        found = detections[frame]
+        keypoints[frame] = found.keypoints[row]
+        confidence[frame] = found.confidence[row]
+        if world is not None and found.world is not None:
+            world[frame] = found.world[row]
+    return Track2D(
+        person=number,
+        keypoints=keypoints,
+        confidence=confidence,
+        skeleton=first.skeleton,
+        time_s=times,
+        fps=fps,
+        image_size=image_size,
+        world=world,
+    )
