@@ -308,55 +308,47 @@ def event_statistics(states: list[np.ndarray], records: list[Record], possible=N
 
 
 def split_in_time(series: list[tuple[Floats, np.ndarray, float]]) -> dict:
-    """Split residuals into a slow and a white part from their autocovariance.
+    """Split errors into a slow and a white part.
 
     Args:
-        series: (residual (T, 2), valid (T,), fps) of each clip, clip offset removed.
+        series: (error (T, 2), valid (T,), fps) of each clip.
 
-    The slow part is taken for a first-order autoregression: covariance s^2 exp(-lag / tau); the
-    white part adds w^2 at lag 0. s and tau come from a straight line through the logarithm of the
-    covariance at lags above 0, w from what is left at lag 0.
+    The model is white noise of variance w^2 plus a first-order autoregression of variance s^2 and
+    correlation exp(-lag / tau), around an offset that is constant in the clip. It is fitted to the
+    variogram, half the mean squared change over a lag, w^2 + s^2 (1 - exp(-lag / tau)), for this
+    does not depend on the offset, which short clips don't tell apart from slow changes.
     """
-    lags_s = np.arange(1, 16) / 30.0
-    total, products, weights = [], np.zeros(len(lags_s)), np.zeros(len(lags_s))
-    for residual, valid, fps in series:
-        total.append(residual[valid].ravel())
-        for index, lag_s in enumerate(lags_s):
-            lag = round(lag_s * fps)
-            if lag < 1 or lag >= len(residual):
-                continue
+    squares: dict[float, float] = {}
+    counts: dict[float, int] = {}
+    for error, valid, fps in series:
+        for lag in range(1, int(MAX_LAG_S * fps) + 1):
             both = valid[lag:] & valid[:-lag]
-            products[index] += float((residual[lag:][both] * residual[:-lag][both]).sum())
-            weights[index] += 2 * int(both.sum())
-    pooled = np.concatenate(total) if total else np.zeros(0)
-    if len(pooled) < 100:
+            change = error[lag:][both] - error[:-lag][both]
+            key = round(lag / fps, 4)
+            squares[key] = squares.get(key, 0.0) + float((change**2).sum()) / 2
+            counts[key] = counts.get(key, 0) + 2 * int(both.sum())
+    lags = np.array(sorted(key for key, count in counts.items() if count >= 100))
+    if len(lags) < 6:
         return {}
-    variance = float((pooled**2).mean())
-    covariance = products / np.maximum(weights, 1)
-    kept = {
-        f"{lags_s[i] * 1000:.0f}": round(float(covariance[i] / variance), 3)
-        for i in (0, 1, 2, 4, 7, 11, 14)
-    }
-    positive = covariance > 0.02 * variance
-    # Only the first unbroken stretch: later lags are dominated by the removed clip mean.
-    last = int(np.argmin(positive)) if not positive.all() else len(positive)
-    if last < 2:
-        white = round(variance**0.5, 4)
-        return {
-            "slow_sigma": 0.0,
-            "slow_tau_s": 0.0,
-            "white_sigma": white,
-            "correlation_after_ms": kept,
-        }
-    slope, intercept = np.polyfit(
-        lags_s[:last], np.log(covariance[:last]), 1, w=np.sqrt(covariance[:last])
-    )
-    slow = min(float(np.exp(intercept)), variance)
+    variogram = np.array([squares[key] / counts[key] for key in lags])
+    weight = 1 / variogram  # relative errors: the short lags decide what is white
+    best = (np.inf, 0.0, 0.0, 0.0)
+    for tau in np.geomspace(0.02, 1.0, 60):
+        rise = 1 - np.exp(-lags / tau)
+        matrix = np.stack([np.ones_like(rise), rise], -1) * weight[:, None]
+        white, slow = np.linalg.lstsq(matrix, np.ones_like(rise), rcond=None)[0]
+        if white < 0:
+            white, slow = 0.0, float((rise * weight).sum() / ((rise * weight) ** 2).sum())
+        if slow < 0:
+            white, slow = float(weight.sum() / (weight**2).sum()), 0.0
+        misfit = float((((white + slow * rise) * weight - 1) ** 2).sum())
+        if misfit < best[0]:
+            best = (misfit, tau, slow, white)
+    _, tau, slow, white = best
     return {
-        "slow_sigma": round(slow**0.5, 4),
-        "slow_tau_s": round(float(-1 / min(slope, -1e-3)), 3),
-        "white_sigma": round(max(variance - slow, 0.0) ** 0.5, 4),
-        "correlation_after_ms": kept,
+        "slow_sigma": round(float(slow) ** 0.5, 4),
+        "slow_tau_s": round(float(tau), 3),
+        "white_sigma": round(float(white) ** 0.5, 4),
     }
 
 
@@ -493,12 +485,18 @@ def class_statistics(samples: list[_Sample], offset: Floats, *, hidden: bool) ->
         tail_bursts += [length / fps for _, length, _ in bursts(away)]
         # The tail is told apart below: leave it out of the split.
         clipped.append((residual, use & ~away, fps))
+    split = split_in_time(clipped)
+    # The middle of a short clip also moves with the slow part: that share is not the clip's.
+    spread = robust_sigma(np.concatenate(middles)) ** 2
+    if split:
+        lasts = np.median([use.sum() / fps for _, use, fps in clipped])
+        spread -= split["slow_sigma"] ** 2 * min(2 * split["slow_tau_s"] / max(lasts, 0.1), 1.0)
     return {
         **row,
         "clips": len(middles),
-        "clip_sigma": round(robust_sigma(np.concatenate(middles)), 4),
+        "clip_sigma": round(max(float(spread), 0.0) ** 0.5, 4),
         "core_sigma": round(core_sigma, 4),
-        **split_in_time(clipped),
+        **split,
         "tail_share": round(float(far.mean()), 4),
         "tail_sigma": round(float(np.sqrt((pooled[far] ** 2).mean())), 4) if far.any() else 0.0,
         "tail_burst_s_mean": round(float(np.mean(tail_bursts)), 3) if tail_bursts else 0.0,

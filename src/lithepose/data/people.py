@@ -480,7 +480,7 @@ def _body_parts(body: Body, look: Appearance, joints: Floats) -> list[_Part]:
         (-0.21, 0.095, 0.070, -0.005), (-0.11, 0.152, 0.100, -0.012), (0.00, 0.168, 0.112, -0.014),
         (0.12, 0.164, 0.108, -0.008), (0.28, 0.148, 0.100, 0.004), (0.42, 0.138, 0.096, 0.006),
         (0.58, 0.146, 0.104, 0.004), (0.75, 0.160, 0.114, 0.002), (0.88, 0.162, 0.110, -0.004),
-        (0.97, 0.150, 0.096, -0.010), (1.05, 0.115, 0.078, -0.016), (1.13, 0.065, 0.060, -0.018),
+        (0.97, 0.148, 0.094, -0.010), (1.04, 0.108, 0.074, -0.018), (1.10, 0.062, 0.056, -0.024),
     ])  # fmt: skip
     height = sections[:, 0]
     hip_zone = np.clip(1 - np.abs(height) / 0.35, 0, 1)
@@ -497,7 +497,11 @@ def _body_parts(body: Body, look: Appearance, joints: Floats) -> list[_Part]:
     offset = sections[:, 3] * s + 0.08 * s * (body.belly - 1) * belly_zone
     hem = -look.shirt_hem
     cut = height * trunk
-    parts.append(_loft("trunk", trousers, cut, width + 0.4 * loose, depth + 0.4 * loose, offset))
+    under = cut < 0.6 * trunk
+    parts.append(
+        _loft("trunk", trousers, cut[under], width[under] + 0.4 * loose,
+              depth[under] + 0.4 * loose, offset[under])
+    )  # fmt: skip
     above = np.concatenate([[hem], cut[cut > hem + 0.01]])
 
     def at(values: Floats) -> Floats:
@@ -624,18 +628,18 @@ def _head_parts(body: Body, look: Appearance) -> list[_Part]:
         return _ellipsoid(bone, material, np.multiply(centre, h), np.multiply(radii, h), blend)
 
     parts = [
-        _limb("neck", "skin", (0, -0.022 * h, -body.neck - 0.02), (0, -0.004 * h, 0.02),
-              ((0, 0.062 * h * g), (0.5, 0.054 * h * g), (1, 0.052 * h * g)), blend=0.03),
+        _limb("neck", "skin", (0, -0.028 * h, -body.neck - 0.02), (0, -0.014 * h, 0.02),
+              ((0, 0.061 * h * g), (0.4, 0.051 * h * g), (1, 0.048 * h * g)), blend=0.02),
         blob("head", "skin", (0, -0.014, 0.083), (0.075, 0.097, 0.0985)),
         blob("head", "skin", (0, 0.026, 0.036), (0.061, 0.060, 0.084), 0.03),
-        blob("head", "skin", (0, 0.058, -0.026), (0.030, 0.026, 0.022), 0.03),  # chin
-        blob("head", "skin", (0, 0.072, 0.080), (0.045, 0.012, 0.010), 0.012),  # brow
-        blob("head", "lips", (0, 0.081, 0.002), (0.022, 0.009, 0.008), 0.008),
-        _limb("head", "skin", (0, nose_y - 0.020 * h, nose_z + 0.040 * h),
-              (0, nose_y - 0.011 * h, nose_z + 0.001 * h),
-              ((0, 0.007 * h), (0.6, 0.009 * h), (1, 0.011 * h)), blend=0.010),
-        blob("head", "skin", (0.012, 0.086, 0.024), (0.009, 0.009, 0.007), 0.008),  # nostrils
-        blob("head", "skin", (-0.012, 0.086, 0.024), (0.009, 0.009, 0.007), 0.008),
+        blob("head", "skin", (0, 0.062, -0.024), (0.026, 0.026, 0.024), 0.03),  # chin
+        blob("head", "skin", (0, 0.071, 0.082), (0.045, 0.011, 0.009), 0.010),  # brow
+        blob("head", "lips", (0, 0.079, 0.002), (0.023, 0.009, 0.008), 0.006),
+        _limb("head", "skin", (0, nose_y - 0.022 * h, nose_z + 0.042 * h),
+              (0, nose_y - 0.0125 * h, nose_z + 0.001 * h),
+              ((0, 0.006 * h), (0.5, 0.009 * h), (1, 0.0135 * h)), blend=0.006),
+        blob("head", "skin", (0.013, 0.086, 0.026), (0.009, 0.010, 0.009), 0.006),  # nostrils
+        blob("head", "skin", (-0.013, 0.086, 0.026), (0.009, 0.010, 0.009), 0.006),
         blob("head", "skin", (0.040, 0.052, 0.038), (0.022, 0.022, 0.022), 0.03),  # cheeks
         blob("head", "skin", (-0.040, 0.052, 0.038), (0.022, 0.022, 0.022), 0.03),
     ]  # fmt: skip
@@ -683,7 +687,7 @@ def _paint_face(points: Floats, colours: Floats, look: Appearance, h: float) -> 
     mouth = front & (np.abs(x) < 0.024) & (np.abs(z - 0.002) < 0.0022)
     colours[mouth] = 0.45 * np.asarray(look.lips)
     nostril = (
-        front & (np.abs(np.abs(x) - 0.009) < 0.005) & (np.abs(z - 0.0185) < 0.003) & (y > 0.08)
+        front & (np.abs(np.abs(x) - 0.009) < 0.005) & (np.abs(z - 0.0175) < 0.003) & (y > 0.08)
     )
     colours[nostril] *= 0.55
 

@@ -673,7 +673,8 @@ class Clip:
             visible = np.stack([self.visibility(t)[person] for t in range(len(self))])
         else:
             width, height = camera.image_size
-            visible = ((keypoints >= 0) & (keypoints < (width, height))).all(-1)
+            inside = (keypoints >= 0) & (keypoints < (width, height))
+            visible = np.asarray(inside.all(-1))
         return ClipTruth(
             joints_world=motion,
             joints_camera=camera.world_to_camera(motion),
