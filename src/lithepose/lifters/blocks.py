@@ -142,7 +142,7 @@ class ModulatedGraphConvolution(nn.Module):
         modulation = self.modulation.repeat_interleave(2, dim=0)  # (2N, out_dim)
         # Cast the small factors: under autocast, the large products would be widened otherwise.
         parts = parts * modulation.to(parts.dtype)
-        mixed = torch.bmm(edges.flatten(1).expand(len(x), -1, -1), parts)  # (B, N, out_dim)
+        mixed = torch.bmm(edges.flatten(1).expand(x.shape[0], -1, -1), parts)  # (B, N, out_dim)
         return mixed + self.bias.to(mixed.dtype)
 
 

@@ -1,10 +1,185 @@
-"""Weights of lifters: translating the names of the authors' checkpoints."""
+"""Weights of lifters: save, load, and translate the names of other people's checkpoints.
+
+A weights file is a safetensors file, which can hold numbers and nothing that runs. Its header says
+which network it is for and with which config, so the file alone is enough to build the lifter.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from lithepose.formats.atomic import atomic_write
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """What a weights file holds.
+
+    Attributes:
+        network: a key of `lithepose.lifters.FAMILIES`.
+        config: keyword arguments of `create_lifter(network, ...)`.
+        state: tensors by name, float32 where they were stored in half precision.
+        metadata: what was said about the weights when they were saved.
+    """
+
+    network: str
+    config: dict[str, Any]
+    state: dict[str, Tensor]
+    metadata: dict[str, Any]
+
+
+def network_of(model: nn.Module) -> str:
+    """The name of a model's network, a key of `lithepose.lifters.FAMILIES`.
+
+    Raises:
+        TypeError: the model is not a lifter of this package.
+    """
+    from lithepose.lifters import FAMILIES
+
+    path = f"{type(model).__module__}:{type(model).__qualname__}"
+    for family, known in FAMILIES.items():
+        if path == known:
+            return family
+    raise TypeError(f"{path} is no lifter of this package; known: {', '.join(FAMILIES.values())}")
+
+
+def save_weights(
+    path: str | os.PathLike[str],
+    model: nn.Module,
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    half: bool = False,
+) -> None:
+    """Save a lifter's weights with its config; the file is complete or absent.
+
+    Args:
+        path: the file to write, `.safetensors` by custom.
+        model: a lifter made by `create_lifter`.
+        metadata: anything JSON can hold, for instance how the weights were made.
+        half: store numbers in half precision, half the size and a relative error of up to 0.05 %.
+            Tensors with numbers that are too large for it stay as they are.
+
+    Raises:
+        TypeError: the model is no lifter of this package, or `metadata` does not fit JSON.
+        OSError: the file cannot be written.
+    """
+    header = {
+        "network": network_of(model),
+        "config": json.dumps(dataclasses.asdict(model.config)),  # type: ignore[arg-type]
+        "metadata": json.dumps(dict(metadata or {})),
+    }
+    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    if half:
+        tensors = {name: _halved(tensor) for name, tensor in tensors.items()}
+    with atomic_write(path) as temporary:
+        save_file(tensors, temporary, header)
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    if tensor.dtype != torch.float32:
+        return tensor
+    half = tensor.half()
+    return half if bool(torch.isfinite(half).all()) else tensor
+
+
+def load_weights(path: str | os.PathLike[str]) -> Weights:
+    """Read a file of `save_weights`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, or no weights file of this package.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights file at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is damaged or no safetensors file ({error}): get or save it again"
+        ) from error
+    if not {"network", "config", "metadata"} <= header.keys():
+        raise ValueError(
+            f"{path} does not say which network it is for, so save_weights did not write it: "
+            "build the lifter yourself, and see convert_state_dict for its authors' tensor names"
+        )
+    half = torch.float16
+    return Weights(
+        network=header["network"],
+        config=json.loads(header["config"]),
+        state={name: t.float() if t.dtype == half else t for name, t in tensors.items()},
+        metadata=json.loads(header["metadata"]),
+    )
+
+
+def load_lifter(path: str | os.PathLike[str]) -> nn.Module:
+    """The lifter of a file of `save_weights`, ready to evaluate.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, no weights file of this package, or of a network that this
+            version does not know.
+    """
+    from lithepose.lifters import create_lifter
+
+    weights = load_weights(path)
+    model = create_lifter(weights.network, **weights.config).eval()
+    _check_fit(weights, model, path)
+    model.load_state_dict(weights.state)
+    return model
+
+
+def load_into(model: nn.Module, path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Load a file of `save_weights` into a lifter that exists; the model changes in place.
+
+    Settings without weights, such as dropout, may differ.
+
+    Returns:
+        The metadata in the file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, or its weights are those of another network or size.
+    """
+    weights = load_weights(path)
+    _check_fit(weights, model, path)
+    model.load_state_dict(weights.state)
+    return weights.metadata
+
+
+def _check_fit(weights: Weights, model: nn.Module, path: str | os.PathLike[str]) -> None:
+    network = network_of(model)
+    if weights.network != network:
+        raise ValueError(f"{path} is for the network {weights.network!r}, not for {network!r}")
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.state.items()}
+    if wanted == found:
+        return
+    names = sorted(name for name in wanted | found if wanted.get(name) != found.get(name))
+    own: dict[str, Any] = dataclasses.asdict(model.config)  # type: ignore[arg-type]
+    fields = [
+        f"{name}: {weights.config[name]} in the file, {own.get(name)} in the model"
+        for name in weights.config
+        if weights.config[name] != json.loads(json.dumps(own.get(name)))
+    ]
+    raise ValueError(
+        f"{path} does not fit this {network}: {len(names)} tensors differ, the first is {names[0]} "
+        f"with shape {found.get(names[0])} in the file and {wanted.get(names[0])} in the model; "
+        f"{'; '.join(fields) or 'their configs are the same, so the file is incomplete'}"
+    )
 
 
 def prefixed(ours: str, theirs: str, names: Mapping[str, str]) -> dict[str, str]:

@@ -1,0 +1,169 @@
+"""Write a lifter as an ONNX file, compared with PyTorch before it is left in its place."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from lithepose.formats.atomic import atomic_write
+from lithepose.lifters.weights import network_of
+from lithepose.runtime import OnnxModel
+
+OPSET = 20  # the first with a GELU of its own
+LARGE = 1024  # numbers in a tensor from which half precision saves enough to be worth a Cast
+TOLERANCE = 1e-4  # metres, between ONNX Runtime and PyTorch
+
+
+class ExportError(RuntimeError):
+    """The exported file does not do what the network does; no file was left."""
+
+
+def halve_weights(model: nn.Module) -> nn.Module:
+    """A copy of a model whose large weights are rounded to what half precision can hold.
+
+    They stay float32 tensors. Tensors with numbers beyond the range of half precision are not
+    rounded.
+    """
+    model = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            rounded = parameter.half().float()
+            if parameter.numel() >= LARGE and bool(torch.isfinite(rounded).all()):
+                parameter.copy_(rounded)
+    return model
+
+
+def export_onnx(
+    model: nn.Module,
+    path: str | os.PathLike[str],
+    example: Tensor,
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    half_weights: bool = True,
+) -> float:
+    """Export a lifter to an ONNX file of any batch size; the file is complete or absent.
+
+    Args:
+        model: made by `create_lifter`; exported as in evaluation.
+        path: the file to write.
+        example: (B, T, J, C) float32, a realistic input: the written file is compared with PyTorch
+            on it, and on its first clip alone.
+        metadata: stored in the file as texts, those that are no text already as JSON. The keys
+            `network` and `config` (JSON) are added.
+        half_weights: store large weights in half precision, half the size; the arithmetic is in
+            float32. The comparison is with the rounded weights.
+
+    Returns:
+        The largest difference to PyTorch.
+
+    Raises:
+        ExportError: ONNX Runtime and PyTorch differ by more than `TOLERANCE`.
+        TypeError: the model is no lifter of this package.
+        ValueError: `metadata` gives a key that is added.
+        OSError: the file cannot be written.
+    """
+    texts = {
+        "network": network_of(model),
+        "config": json.dumps(dataclasses.asdict(model.config)),  # type: ignore[arg-type]
+    }
+    for key, value in (metadata or {}).items():
+        if key in texts:
+            raise ValueError(f"the metadata key {key!r} is set by the export itself")
+        texts[key] = value if isinstance(value, str) else json.dumps(value)
+
+    model = (halve_weights(model) if half_weights else copy.deepcopy(model)).cpu().eval()
+    example = example.detach().cpu().float()
+    # A batch of one would be taken for a constant.
+    traced = example if len(example) > 1 else example.repeat(2, *(1,) * (example.dim() - 1))
+    program = torch.onnx.export(
+        model,
+        (traced,),
+        input_names=["joints_2d"],
+        output_names=["joints_3d"],
+        opset_version=OPSET,
+        dynamo=True,
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        verbose=False,
+    )
+    assert program is not None  # only the older exporter returns nothing
+    graph_file = program.model_proto
+    if half_weights:
+        store_in_half_precision(graph_file)
+    del graph_file.metadata_props[:]
+    strip_notes(graph_file)
+    helper.set_model_props(graph_file, texts)
+    onnx.checker.check_model(graph_file, full_check=True)
+
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(graph_file.SerializeToString())
+        exported = OnnxModel(temporary)
+        if exported.input_shape[0] is not None:
+            raise ExportError(
+                f"the exporter took the batch size {exported.input_shape[0]} for a constant: the "
+                "forward of the network must not turn it into a Python number, as len(x) does"
+            )
+        worst = 0.0
+        for clips in (example, example[:1]):
+            with torch.inference_mode():
+                expected = model(clips).numpy()
+            difference = float(np.abs(exported(clips.numpy()) - expected).max())
+            if not difference <= TOLERANCE:  # nan is no agreement
+                raise ExportError(
+                    f"on {len(clips)} clips, ONNX Runtime and PyTorch differ by {difference:.2e}, "
+                    f"allowed {TOLERANCE:g}; nothing was written to {path}"
+                )
+            worst = max(worst, difference)
+    return worst
+
+
+def store_in_half_precision(model: onnx.ModelProto) -> None:
+    """Store large float32 constants as float16 and a Cast, where that loses nothing; in place.
+
+    ONNX Runtime casts them once, when it loads the file.
+    """
+    graph = model.graph
+    casts = []
+    for constant in graph.initializer:
+        if constant.data_type != TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(constant)
+        if values.size < LARGE or np.abs(values).max() > np.finfo(np.float16).max:
+            continue
+        half = values.astype(np.float16)
+        if not np.array_equal(half.astype(np.float32), values):
+            continue
+        name = constant.name
+        constant.CopyFrom(numpy_helper.from_array(half, f"{name}_half"))
+        casts.append(
+            helper.make_node("Cast", [f"{name}_half"], [name], f"{name}_cast", to=TensorProto.FLOAT)
+        )
+    nodes = [*casts, *graph.node]  # constants first: the nodes must be in order
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def strip_notes(model: onnx.ModelProto) -> None:
+    """Remove what the exporter notes about each node (stack traces, paths of source files)."""
+    model.doc_string = ""
+    model.graph.doc_string = ""
+    del model.graph.metadata_props[:]
+    for part in (*model.graph.node, *model.graph.initializer, *model.graph.value_info):
+        part.doc_string = ""
+        del part.metadata_props[:]
+    for end in (*model.graph.input, *model.graph.output):
+        end.doc_string = ""
+        del end.metadata_props[:]
+    for function in model.functions:
+        del function.metadata_props[:]
+        for node in function.node:
+            del node.metadata_props[:]
