@@ -4,7 +4,6 @@ bright corner tells which way up it is."""
 from __future__ import annotations
 
 import errno
-import gc
 import logging
 import struct
 import threading
@@ -290,9 +289,9 @@ def test_leaving_early_stops_the_decoding_thread(clip: Path):
     with open_video(clip) as reader:
         for frame in reader:
             if frame.index == 2:
+                assert decode_threads()
                 break
-        assert decode_threads()
-    assert not decode_threads()
+        assert not decode_threads()
     clip.unlink()  # on Windows this fails while the file is open
 
 
@@ -302,7 +301,6 @@ def test_a_forgotten_reader_stops_its_thread(clip: Path):
     next(frames)
     assert decode_threads()
     del frames
-    gc.collect()
     assert not decode_threads()
 
 
@@ -379,12 +377,13 @@ def test_a_file_that_breaks_off_gives_its_frames_and_a_warning(
 ):
     path = truncated(make_clip(tmp_path / f"clip{suffix}", codec=codec, count=24))
     with open_video(path) as reader:
-        with pytest.warns(VideoWarning, match="frames were decoded, but the picture ends at"):
+        with pytest.warns(VideoWarning, match=r"frames were decoded, .*the picture ends at"):
             frames = list(reader)
         assert reader.problem is not None
         assert str(len(frames)) in reader.problem
     assert 1 < len(frames) < 24
-    assert [index_of(frame.image) for frame in frames] == list(range(len(frames)))
+    # Of the frame at the break the decoder may show a part.
+    assert [index_of(frame.image) for frame in frames[:-1]] == list(range(len(frames) - 1))
 
 
 def test_an_mp4_that_lost_its_index_is_an_error(clip: Path):
@@ -399,7 +398,10 @@ def test_a_damaged_frame_is_left_out_and_the_others_keep_their_times(tmp_path: P
     data = path.read_bytes()
     start = data.index(packet)
     path.write_bytes(data[:start] + b"\x00" * len(packet) + data[start + len(packet) :])
-    with open_video(path) as reader, pytest.warns(VideoWarning, match="1 damaged frames"):
+    with (
+        open_video(path) as reader,
+        pytest.warns(VideoWarning, match="19 frames were decoded, 1 damaged"),
+    ):
         frames = list(reader)
     wanted = [index for index in range(COUNT) if index != 8]
     assert [index_of(frame.image) for frame in frames] == wanted

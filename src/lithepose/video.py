@@ -24,6 +24,7 @@ import re
 import secrets
 import threading
 import warnings
+import weakref
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -154,7 +155,9 @@ class VideoReader:
     def __init__(self, source: _VideoFile | _ImageFolder, prefetch: int) -> None:
         self._source = source
         self._prefetch = prefetch
-        self._frames: Generator[Frame, None, None] | None = None
+        # Weak, because the generator refers to the reader: a cycle would leave stopping the thread
+        # of a forgotten reader to the garbage collector, which may run in that very thread.
+        self._frames: weakref.ref[Generator[Frame, None, None]] | None = None
         self._closed = False
         self.path = source.path
         try:
@@ -180,21 +183,25 @@ class VideoReader:
             raise VideoError(f"{self.path} was closed: open it again to read it")
         if self._frames is not None:
             raise VideoError(f"{self.path} is being read already: open it again for a second pass")
-        self._frames = self._run()
-        return self._frames
+        frames = self._run()
+        self._frames = weakref.ref(frames)
+        return frames
 
     def _run(self) -> Generator[Frame, None, None]:
-        rest = self._source.rest()
-        ahead = _ahead(rest, self._prefetch) if self._prefetch else rest
+        frames = self._source.rest()
+        if self._prefetch:
+            frames = _ahead(frames, self._prefetch)
+        started = False
         try:
             yield Frame(0, 0.0, self._first.image)
-            for index, (time_s, image) in enumerate(ahead, start=1):
+            started = True
+            for index, (time_s, image) in enumerate(frames, start=1):
                 yield Frame(index, time_s - self.offset_s, image)
         finally:
-            ahead.close()  # waits for the thread: nothing may decode while the file is closed
-            rest.close()
             self._closed = True
-            self._source.close()
+            frames.close()
+            if not started:  # else the source closed itself, in the thread that used it
+                self._source.close()
         self.problem = self._source.problem()
         if self.problem is not None:
             warnings.warn(self.problem, VideoWarning, stacklevel=2)
@@ -202,8 +209,9 @@ class VideoReader:
     def close(self) -> None:
         """Stop decoding and close the file; closing twice does nothing."""
         self._closed = True
-        if self._frames is not None:
-            self._frames.close()
+        frames = None if self._frames is None else self._frames()
+        if frames is not None:
+            frames.close()
         self._source.close()
 
     def __enter__(self) -> VideoReader:
@@ -245,6 +253,8 @@ def _ahead(
             put(None)
         except BaseException as error:  # handed to the caller, who raises it
             put(error)
+        finally:
+            items.close()
 
     # A daemon, so that a program which dies without closing the reader still ends.
     thread = threading.Thread(target=work, name="lithepose-decode", daemon=True)
@@ -263,7 +273,8 @@ def _ahead(
             yield item
     finally:
         stopped.set()
-        thread.join()
+        if threading.current_thread() is not thread:  # the garbage collector may bring us there
+            thread.join()
 
 
 # ---- Video files ---------------------------------------------------------------------------------
@@ -344,18 +355,21 @@ class _VideoFile:
         return self._timed_image(time_s, frame)
 
     def rest(self) -> Generator[_TimedImage, None, None]:
-        """The frames after the first."""
-        for time_s, frame in self._decoded:
-            if time_s >= self.end_s - _SAME_TIME_S:
-                self._end_of_last_s = None  # the end of the range, not of the stream
-                return
-            yield self._timed_image(time_s, frame)
+        """The frames after the first; closes the file at the end."""
+        try:
+            for time_s, frame in self._decoded:
+                if time_s >= self.end_s - _SAME_TIME_S:
+                    self._end_of_last_s = None  # the end of the range, not of the stream
+                    return
+                yield self._timed_image(time_s, frame)
+        finally:
+            self.close()
 
     def problem(self) -> str | None:
         """What was lost, for the user; None if nothing was. Complete after the last frame."""
         parts = []
         if self.broken:
-            parts.append(f"{self.broken} damaged frames were left out")
+            parts.append(f"{self.broken} damaged one{'s' * (self.broken > 1)} left out")
         # A quarter of a second and two frames: stated durations are rounded, and often those of
         # the sound, which ends a little later than the picture.
         tolerance_s = max(0.25, 2 / self.fps)
@@ -372,7 +386,7 @@ class _VideoFile:
             )
         if not parts:
             return None
-        return f"{self.path}: {self.shown} frames were decoded, but {' and '.join(parts)}"
+        return f"{self.path}: {self.shown} frames were decoded, {' and '.join(parts)}"
 
     def _skip_to_start(self, first: VideoFrame) -> tuple[float, VideoFrame]:
         origin = first.pts
@@ -622,7 +636,7 @@ class _ImageFolder:
     def problem(self) -> str | None:
         if not self.broken:
             return None
-        return f"{self.path}: {self.shown} images were read, {self.broken} damaged ones left out"
+        return f"{self.path}: {self.shown} images were read, {self.broken} damaged left out"
 
     def _read(self) -> Generator[_TimedImage, None, None]:
         import cv2
@@ -767,9 +781,9 @@ class VideoWriter:
         context.gop_size = _KEY_FRAME_EVERY
         context.time_base = Fraction(1, _TICKS_PER_SECOND)
         context.options = dict(encoder.options)
-        if encoder.bits_per_pixel is not None:
-            pixels = stream.width * stream.height
-            stream.bit_rate = int(encoder.bits_per_pixel * pixels * self.fps)
+        # PyAV asks for 1 Mbit/s by itself, which contradicts constant quality.
+        bits = (encoder.bits_per_pixel or 0) * stream.width * stream.height
+        stream.bit_rate = round(bits * self.fps)
         context.colorspace = context.color_primaries = context.color_trc = _BT709
         return stream
 
@@ -786,6 +800,7 @@ class VideoWriter:
             OSError: the disk is full or gone.
         """
         import av
+        from av.video.reformatter import Colorspace
 
         if not self._open:
             raise ValueError(f"{self.path} is finished: no more frames can be added")
@@ -798,7 +813,9 @@ class VideoWriter:
         if width % 2 or height % 2:
             image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
-        frame = self._reformatter.reformat(frame, format="yuv420p", dst_colorspace=_BT709)
+        frame = self._reformatter.reformat(
+            frame, format="yuv420p", dst_colorspace=Colorspace.ITU709
+        )
         frame.pts = tick
         frame.time_base = Fraction(1, _TICKS_PER_SECOND)
         try:
