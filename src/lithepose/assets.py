@@ -23,6 +23,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ def model_path(name: str, folder: Path | None = None, fetch: bool = True) -> Pat
                 f"`lithepose models fetch{option} --wheel FILE`"
             )
         fetch_models()
-    if not is_intact(name, path):
+    if file_state(name, place) == "damaged":
         raise ModelsError(
             f"{path} is not the expected model file (SHA-256 differs from {model.sha256}): delete "
             "it and run `lithepose models fetch`"
@@ -125,12 +126,16 @@ def model_path(name: str, folder: Path | None = None, fetch: bool = True) -> Pat
     return path
 
 
-def is_intact(name: str, path: Path) -> bool:
-    """Whether `path` holds the bytes expected of model `name` (by size, then SHA-256)."""
+def file_state(name: str, place: Path) -> Literal["intact", "absent", "damaged"]:
+    """What is in a folder under the file name of model `name`, by size and SHA-256."""
     model = _model(name)
+    path = place / model.file
+    if not path.is_file():
+        return "absent"
     if path.stat().st_size != model.size:
-        return False
-    return hashlib.sha256(path.read_bytes()).hexdigest() == model.sha256
+        return "damaged"
+    right = hashlib.sha256(path.read_bytes()).hexdigest() == model.sha256
+    return "intact" if right else "damaged"
 
 
 def fetch_models(
@@ -166,17 +171,13 @@ def fetch_models(
     place.mkdir(parents=True, exist_ok=True)
     with FileLock(place / ".fetch.lock"):
         paths = [place / model.file for model in MODELS.values()]
-        absent = [
-            name
-            for name, path in zip(MODELS, paths, strict=True)
-            if not path.is_file() or not is_intact(name, path)
-        ]
-        if not absent:
+        wanted = [name for name in MODELS if file_state(name, place) != "intact"]
+        if not wanted:
             tell(f"all model files are in {place}")
             return paths
         with tempfile.TemporaryDirectory(prefix="lithepose-") as scratch:
             source = Path(wheel) if wheel is not None else _download(Path(scratch), tell)
-            for name in absent:
+            for name in wanted:
                 path = place / MODELS[name].file
                 _write_complete(path, _read_member(source, name))
                 tell(f"{path} ({MODELS[name].size / 1e6:.1f} MB, checksum right)")
@@ -248,6 +249,7 @@ def _download(scratch: Path, tell: Callable[[str], None]) -> Path:
             attempts.append(([*command, *wanted, *place], target))
     if uv := shutil.which("uv"):
         wanted = ["--no-deps", "--only-binary", ":all:", "--python-version", "3.11"]
+        wanted += ["--python", sys.executable]  # uv may be run from outside of any environment
         for _, platform in _PLATFORMS:
             target = scratch / f"uv-{platform}"
             place = ["--python-platform", platform, "--target", target, requirement]

@@ -185,15 +185,24 @@ def refine_with_heatmaps(points: Floats, heatmaps: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
-class _Person:
-    """What the second network says about one crop; pixels of the frame, metres, camera axes."""
+class Found:
+    """What the second network says about one crop.
 
-    keypoints: Floats  # (33, 2)
-    confidence: Floats  # (33,)
-    world: Floats  # (33, 3)
+    Attributes:
+        keypoints: (33, 2) pixels of the frame.
+        confidence: (33,) in [0, 1], visibility times presence of each landmark.
+        world: (33, 3) metres, camera axes, around the mid-hips.
+        presence: in [0, 1], how sure the network is that there is a person.
+        crop: where the person was looked for.
+        next_crop: where to look in the next frame.
+    """
+
+    keypoints: Floats
+    confidence: Floats
+    world: Floats
     presence: float
-    crop: Crop  # where it was looked for
-    next_crop: Crop  # where to look in the next frame
+    crop: Crop
+    next_crop: Crop
 
     @property
     def prominence(self) -> float:
@@ -235,13 +244,13 @@ def are_hips_shared(crop: Crop, other: Crop) -> bool:
     return bool(apart < 0.15 * min(crop.side, other.side))
 
 
-def is_same_pose(person: _Person, other: _Person) -> bool:
+def is_same_pose(person: Found, other: Found) -> bool:
     """Whether two crops ended up on one person; people who only pass each other differ."""
     apart = np.linalg.norm(person.keypoints - other.keypoints, axis=1)
     return bool(np.median(apart) < 0.05 * min(person.crop.side, other.crop.side))
 
 
-def is_followable(person: _Person, shape: tuple[int, int]) -> bool:
+def is_followable(person: Found, shape: tuple[int, int]) -> bool:
     """Whether there is a person in the crop, and one who can be followed to the next frame.
 
     Args:
@@ -261,7 +270,7 @@ def is_followable(person: _Person, shape: tuple[int, int]) -> bool:
     )
 
 
-def _as_detections(people: Sequence[_Person]) -> Detections:
+def _as_detections(people: Sequence[Found]) -> Detections:
     def stack(parts: list[Floats], *shape: int) -> Floats:
         return np.array(parts, dtype=np.float32).reshape(-1, *shape)
 
@@ -382,9 +391,9 @@ class BlazePose:
                 f"frame is {frame.dtype} of shape {frame.shape}: pass (H, W, 3) uint8 RGB"
             )
         shape = frame.shape[:2]
-        found: list[_Person] = []
+        found: list[Found] = []
         for crop in self._crops:
-            person = self._place_landmarks(frame, crop)
+            person = self.place_landmarks(frame, crop)
             if not is_followable(person, shape):
                 self._lost.append((crop, time_s))
             elif not any(is_same_pose(person, other) for other in found):
@@ -397,7 +406,7 @@ class BlazePose:
         self._crops = [person.next_crop for person in found]
         return _as_detections(found)
 
-    def _search(self, frame: NDArray[np.uint8], followed: Sequence[_Person]) -> list[_Person]:
+    def _search(self, frame: NDArray[np.uint8], followed: Sequence[Found]) -> list[Found]:
         """People beyond those followed, as many as may be added, the most prominent first."""
         height, width = frame.shape[:2]
         squares = [Crop(crop.x, crop.y, _SEARCH_AGAIN * crop.side) for crop, _ in self._lost]
@@ -407,18 +416,18 @@ class BlazePose:
             self._since_search = 0
             squares += search_tiles(width, height, fine=self.people > 1)
 
-        candidates = [candidate for square in squares for candidate in self._find(frame, square)]
+        candidates = [candidate for square in squares for candidate in self.find(frame, square)]
         candidates.sort(key=lambda candidate: candidate[1] * candidate[0].side, reverse=True)
         if self.people == 1 and self._lost:
             # Someone else would be a new person: for a moment only the lost one is welcome.
             lost = self._lost[-1][0]
             candidates = [c for c in candidates if is_near(c[0], lost)]
-        added: list[_Person] = []
+        added: list[Found] = []
         seen: list[Crop] = [person.crop for person in followed]
         for crop, _ in candidates:
             if any(are_hips_shared(crop, other) for other in seen):
                 continue
-            person = self._place_landmarks(frame, crop)
+            person = self.place_landmarks(frame, crop)
             if is_followable(person, (height, width)) and not any(
                 are_hips_shared(person.next_crop, other.next_crop) for other in (*followed, *added)
             ):
@@ -433,7 +442,7 @@ class BlazePose:
         ]
         return added
 
-    def _find(self, frame: NDArray[np.uint8], square: Crop) -> list[tuple[Crop, float]]:
+    def find(self, frame: NDArray[np.uint8], square: Crop) -> list[tuple[Crop, float]]:
         """Crops of the people that the first network sees in a square, with scores."""
         picture = square.cut(frame, _FINDER_SIZE)
         self._finder.run(picture.astype(np.float32) / 127.5 - 1.0)  # black borders become -1
@@ -446,7 +455,8 @@ class BlazePose:
             for (hips, far), score in zip(points, scores, strict=True)
         ]
 
-    def _place_landmarks(self, frame: NDArray[np.uint8], crop: Crop) -> _Person:
+    def place_landmarks(self, frame: NDArray[np.uint8], crop: Crop) -> Found:
+        """What the second network sees in a crop, be there a person or not."""
         picture = crop.cut(frame, _LANDMARKER_SIZE)
         self._landmarker.run(picture.astype(np.float32) / 255.0)
         output = self._landmarker.output
@@ -457,7 +467,7 @@ class BlazePose:
         world = output("Identity_4").reshape(-1, 3)[:LANDMARKS].astype(float)
         cos, sin = np.cos(crop.angle), np.sin(crop.angle)
         upright = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
-        return _Person(
+        return Found(
             keypoints=places[:LANDMARKS],
             confidence=visible * present,
             world=world @ upright.T,
