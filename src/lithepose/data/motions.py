@@ -123,7 +123,7 @@ def _step_feet(plan: _Plan, body: Body, period: float, start_s: float) -> tuple[
         ball, height = _BALL * scale, body.ankle_height
         ahead = ball - (ball * np.cos(roll_now) - height * np.sin(roll_now))
         up = ball * np.sin(roll_now) + height * np.cos(roll_now)
-        lift = 0.055 * scale * effort * np.sin(np.pi * swing) ** 2
+        lift = 0.055 * scale * effort * np.sin(np.pi * swing)
         ankles[:, side, :2] = place + ahead[:, None] * _forward(heading)
         ankles[:, side, 2] = up + lift
     return ankles, phase
@@ -265,8 +265,8 @@ def _swing_arms(plan: _Plan, phase: Floats, effort: Floats) -> None:
 
 def _walk(seconds: float, fps: float, body: Body, rng: np.random.Generator) -> Floats:
     plan = _Plan.standing(seconds, fps, rng)
-    speed = float(rng.uniform(0.8, 1.2)) * body.scale
-    period = float(rng.uniform(1.0, 1.15))
+    speed = float(rng.uniform(0.75, 1.05)) * body.scale
+    period = float(rng.uniform(0.95, 1.1))
     plan.path[:, 1] = speed * (plan.time_s - plan.time_s[-1] / 2)
     curve = float(rng.uniform(-0.12, 0.12))
     plan.heading += curve * np.sin(plan.time_s * 0.9)
@@ -431,7 +431,7 @@ def demo_motion(body: Body, fps: float = 30.0, seed: int = 0) -> Floats:
     step = speed[:, None] / fps * _forward(plan.heading)
     plan.path = np.cumsum(step, axis=0)
     plan.path -= plan.path[-1] - (0.15, 0.1)
-    ankles, phase = _step_feet(plan, body, 1.06, -0.2)
+    ankles, phase = _step_feet(plan, body, 1.0, -0.2)
     effort = np.maximum(speed / speed.max(), 0.4 * (1 - _ease((time_s - 2.2) / 0.5)))
     _swing_arms(plan, phase, effort)
     _raise_and_wave(plan, _RIGHT, _pulse(time_s, 2.5, 4.15, 0.45), 1.7)
