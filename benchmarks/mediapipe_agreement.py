@@ -91,9 +91,7 @@ def measure_speed(image: NDArray[np.uint8], repeats: int = 40) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description="Compare with recorded MediaPipe landmarks, and time."
-    )
+    parser = argparse.ArgumentParser(description="Compare with recorded landmarks, and time.")
     parser.add_argument("video", type=Path)
     parser.add_argument("recorded", type=Path)
     arguments = parser.parse_args()
