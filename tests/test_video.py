@@ -4,6 +4,7 @@ bright corner tells which way up it is."""
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import struct
 import threading
@@ -347,6 +348,22 @@ def test_no_more_frames_wait_than_asked(clip: Path, monkeypatch: pytest.MonkeyPa
         pause.wait(0.3)
         # Two handed out, three waiting, one in the hands of the thread.
         assert len(made) <= 6
+
+
+def test_no_frame_waits_for_the_garbage_collector(clip: Path):
+    # Frames in reference cycles would fill the memory before the collector notices.
+    def frames_in_memory() -> int:
+        return sum(isinstance(item, av.VideoFrame) for item in gc.get_objects())
+
+    gc.collect()
+    before = frames_in_memory()
+    gc.disable()
+    try:
+        for frame in open_video(clip):
+            del frame
+        assert frames_in_memory() <= before + 1
+    finally:
+        gc.enable()
 
 
 def test_a_reader_is_good_for_one_pass(clip: Path):

@@ -321,7 +321,8 @@ class _VideoFile:
         self.shown = 0  # frames handed out
         self._stopped_by: str | None = None  # why reading ended before the end of the file
         self._end_of_last_s: float | None = None  # None unless decoded to the end of the stream
-        self._size: tuple[int, int] | None = None
+        self._coded_size: tuple[int, int] | None = None  # before turning
+        self._matrix: tuple[int, int, int, int] | None = None
         self._reformatter = VideoReformatter()
         self.container, self.stream = _open_container(path)
         try:
@@ -465,18 +466,19 @@ class _VideoFile:
 
     def _timed_image(self, time_s: float, frame: VideoFrame) -> _TimedImage:
         self.shown += 1
-        matrix = _display_matrix(frame)
-        transposed = matrix is not None and abs(matrix[1]) > abs(matrix[0])
-        if self._size is None:
-            # As coded, before turning. Stretching only, so that no detail is lost.
+        if self._coded_size is None:
+            # Once for the clip: a PyAV frame whose side data was looked at refers to itself, and
+            # stays in memory until the garbage collector comes by.
+            self._matrix = _display_matrix(frame)
+            # Pixels become square by stretching only, so that no detail is lost.
             aspect = self.stream.sample_aspect_ratio or Fraction(1)
             width = max(1, round(frame.width * max(aspect, 1)))
             height = max(1, round(frame.height / min(aspect, 1)))
-            self._size = (height, width) if transposed else (width, height)
+            self._coded_size = (width, height)
         # A clip whose size changes half-way is scaled to the size of its first frame.
-        width, height = self._size[::-1] if transposed else self._size
+        width, height = self._coded_size
         rgb = self._reformatter.reformat(frame, width=width, height=height, format="rgb24")
-        return _TimedImage(time_s, _upright(cast(Image, rgb.to_ndarray()), matrix))
+        return _TimedImage(time_s, _upright(cast(Image, rgb.to_ndarray()), self._matrix))
 
 
 def _open_container(path: Path) -> tuple[InputContainer, VideoStream]:
