@@ -134,7 +134,8 @@ class ClipTruth:
 def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int], size: float) -> Floats:
     """Noise in about [-1, 1] with features of `size` pixels."""
     small = rng.normal(size=(max(int(shape[0] / size), 2) + 1, max(int(shape[1] / size), 2) + 1))
-    return cv2.resize(small.astype(np.float32), shape[::-1], interpolation=cv2.INTER_CUBIC) / 2.0
+    large = cv2.resize(small.astype(np.float32), shape[::-1], interpolation=cv2.INTER_CUBIC)
+    return np.asarray(large, dtype=np.float32) / 2
 
 
 def _texture(rng: np.random.Generator, kind: str, u: Floats, v: Floats) -> Floats:
@@ -570,8 +571,8 @@ def _render(soup: _Soup | None, scene: Scene, rng: np.random.Generator | None) -
     if scene.jpeg_quality is not None:
         quality = [cv2.IMWRITE_JPEG_QUALITY, scene.jpeg_quality]
         _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
-        image = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-    return np.asarray(image, dtype=np.uint8)
+        image = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))[..., ::-1]
+    return np.ascontiguousarray(image, dtype=np.uint8)
 
 
 @cache
