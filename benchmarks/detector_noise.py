@@ -20,9 +20,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from lithepose.cameras import Camera
+from lithepose.data.motions import MOTIONS, motion
 from lithepose.data.people import (
     BONES,
     PARENTS,
@@ -33,7 +35,7 @@ from lithepose.data.people import (
     random_body,
     rebone,
 )
-from lithepose.data.scenes import Clip, aim_camera, random_scene
+from lithepose.data.scenes import Clip, aim_camera, random_scene, render_frame
 from lithepose.detect import create_detector
 from lithepose.poses import Floats
 from lithepose.skeletons import LIMB_JOINTS, convert, skeleton_named
@@ -123,8 +125,6 @@ def draw_motion(
             joints = joints[:, MIRROR] * (-1, 1, 1)
         joints = rebone(joints, body)
     else:
-        from lithepose.data.motions import MOTIONS, motion
-
         name = sorted(MOTIONS)[rng.integers(len(MOTIONS))]
         joints = motion(name, seconds, fps, body, rng)
     middle = (joints[:, 0].min(0) + joints[:, 0].max(0)) / 2
@@ -459,7 +459,7 @@ def joint_statistics(samples: list[_Sample]) -> dict:
 
 def class_statistics(samples: list[_Sample], offset: Floats, *, hidden: bool) -> dict:
     """Offset of the clip, slow and white part, and heavy tail of a joint while seen or hidden."""
-    middles, series, residuals, tail_bursts = [], [], [], []
+    middles, series, residuals, totals, tail_bursts = [], [], [], [], []
     share = np.concatenate([s.hidden[s.valid] for s in samples]).mean()
     row: dict = {"share": round(float(share if hidden else 1 - share), 3)}
     for s in samples:
@@ -472,6 +472,7 @@ def class_statistics(samples: list[_Sample], offset: Floats, *, hidden: bool) ->
         middles.append(middle)
         residual = rest - middle
         residuals.append(residual[use])
+        totals.append(rest[use])
         series.append((np.nan_to_num(residual), use, s.fps))
     if len(middles) < 5:
         return row
@@ -486,15 +487,17 @@ def class_statistics(samples: list[_Sample], offset: Floats, *, hidden: bool) ->
         # The tail is told apart below: leave it out of the split.
         clipped.append((residual, use & ~away, fps))
     split = split_in_time(clipped)
-    # The middle of a short clip also moves with the slow part: that share is not the clip's.
-    spread = robust_sigma(np.concatenate(middles)) ** 2
-    if split:
-        lasts = np.median([use.sum() / fps for _, use, fps in clipped])
-        spread -= split["slow_sigma"] ** 2 * min(2 * split["slow_tau_s"] / max(lasts, 0.1), 1.0)
+    # Whatever the slow and the white part leave of the whole spread is constant in a clip. The
+    # spread of the clips' middles alone would count slow changes of short clips as constant.
+    total = np.concatenate(totals)
+    total = total[np.linalg.norm(total, axis=-1) < 4 * robust_sigma(total.ravel())]
+    variance = float((total**2).mean())
+    moving = split.get("slow_sigma", 0.0) ** 2 + split.get("white_sigma", 0.0) ** 2
     return {
         **row,
         "clips": len(middles),
-        "clip_sigma": round(max(float(spread), 0.0) ** 0.5, 4),
+        "sigma": round(variance**0.5, 4),
+        "clip_sigma": round(max(variance - moving, 0.0) ** 0.5, 4),
         "core_sigma": round(core_sigma, 4),
         **split,
         "tail_share": round(float(far.mean()), 4),
@@ -610,6 +613,71 @@ def load_records(path: Path) -> list[Record]:
     return records
 
 
+# --- pictures --------------------------------------------------------------------------------
+
+
+def draw_examples(path: Path, detector_name: str, seed: int) -> None:
+    """A sheet of built-in motions with the true joints (circles) and the detected ones (lines)."""
+    detector = create_detector(detector_name)
+    tiles = []
+    for number in range(8):
+        rng = np.random.default_rng([seed, 1000 + number])
+        body = random_body(rng)
+        pose = draw_motion([], body, 25.0, 2.0, rng)[25]
+        pose = pose - pose[0] * (1, 1, 0)
+        yaw = 2 * np.pi * number / 8
+        position = (2.9 * np.sin(yaw), 2.9 * np.cos(yaw), rng.uniform(0.8, 1.9))
+        camera = aim_camera(position, (0, 0, 0.92), focal_px=560, image_size=(320, 420))
+        scene = random_scene(camera, rng)
+        frame = render_frame([(build_figure(body, random_appearance(rng)), pose)], scene, rng)
+        detector.reset()
+        for repeat in range(3):  # the crop settles on the person
+            found = detector.detect(frame, repeat / 25)
+        frame = frame.copy()
+        points = camera.project(pose)
+        limbs = [*LIMB_JOINTS, 9]
+        for x, y in points[limbs]:
+            cv2.circle(frame, (round(float(x)), round(float(y))), 4, (60, 255, 60), 1, cv2.LINE_AA)
+        if len(found):
+            seen = convert(found.keypoints, found.confidence, found.skeleton, "h36m17")[0][0]
+            for joint in limbs:
+                a, b = (tuple(int(round(float(v))) for v in p[joint]) for p in (points, seen))
+                cv2.line(frame, a, b, (255, 40, 40), 2, cv2.LINE_AA)
+        tiles.append(frame)
+    sheet = np.vstack([np.hstack(tiles[:4]), np.hstack(tiles[4:])])
+    sheet = cv2.resize(sheet, None, fx=0.75, fy=0.75, interpolation=cv2.INTER_AREA)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 82]
+    path.write_bytes(cv2.imencode(".jpg", sheet[..., ::-1], quality)[1].tobytes())
+
+
+def draw_errors(path: Path, result: dict) -> None:
+    """Bars of the median error of each joint, seen and hidden, in person sizes."""
+    names = ("right_shoulder", "right_elbow", "right_wrist", "right_hip", "right_knee",
+             "right_ankle", "nose", "pelvis", "thorax", "spine", "head_top")  # fmt: skip
+    picture = np.full((40 * len(names) + 70, 760, 3), 255, np.uint8)
+    scale = 2000  # pixels per size
+    font = cv2.FONT_HERSHEY_SIMPLEX
+
+    def text(label: str, x: int, y: int) -> None:
+        cv2.putText(picture, label, (x, y), font, 0.45, (40, 40, 40), 1, cv2.LINE_AA)
+
+    for mark in (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3):
+        x = 130 + int(mark * scale)
+        cv2.line(picture, (x, 40), (x, picture.shape[0] - 25), (225, 225, 225), 1)
+        text(f"{mark:g}", x - 10, picture.shape[0] - 8)
+    text("median error in person sizes: seen (blue), hidden (orange)", 130, 24)
+    for row, name in enumerate(names):
+        y = 50 + 40 * row
+        text(name.removeprefix("right_").replace("_", " "), 10, y + 18)
+        for part, shift, colour in (("visible", 0, (60, 110, 190)), ("hidden", 13, (230, 140, 50))):
+            value = result["joints"][name].get(part, {}).get("median_error")
+            if value is None or result["joints"][name][part]["share"] < 0.01:
+                continue
+            end = (130 + int(min(value, 0.31) * scale), y + shift + 11)
+            cv2.rectangle(picture, (130, y + shift), end, colour, -1)
+    path.write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure a detector's errors on rendered people.")
     parser.add_argument("--clips", type=int, default=120)
@@ -620,6 +688,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON to write")
     parser.add_argument("--keep", type=Path, help="npz of truth and detections to write")
     parser.add_argument("--reuse", type=Path, help="npz of --keep: analyse it, render nothing")
+    parser.add_argument("--pictures", type=Path, help="folder for the pictures of the page")
     parser.add_argument("--date", default="", help="day of the measurement, for the file")
     parser.add_argument("--machine", default="", help="where it ran, for the file")
     arguments = parser.parse_args()
@@ -660,6 +729,10 @@ def main() -> None:
         },
         **analyse(records),
     }
+    if arguments.pictures:
+        arguments.pictures.mkdir(parents=True, exist_ok=True)
+        draw_examples(arguments.pictures / "detector_noise.jpg", arguments.detector, arguments.seed)
+        draw_errors(arguments.pictures / "detector_noise_joints.png", result)
     text = json.dumps(result, indent=1)
     if arguments.out:
         arguments.out.write_text(text + "\n", encoding="utf-8")
