@@ -1,0 +1,54 @@
+"""Ordinary video to 3D human motion on small machines.
+
+    import lithepose
+    result = lithepose.lift("video.mp4", height=1.80)
+    result.people[0].joints_camera  # (T, 17, 3) metres
+
+The names below load on first use, so that `import lithepose` stays fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lithepose.lifters import convert_state_dict, create_lifter
+    from lithepose.pipeline.offline import NoPersonError, Result, lift, lift_keypoints
+    from lithepose.poses import Detections, Track2D, Track3D
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "Detections": "lithepose.poses",
+    "NoPersonError": "lithepose.pipeline.offline",
+    "Result": "lithepose.pipeline.offline",
+    "Track2D": "lithepose.poses",
+    "Track3D": "lithepose.poses",
+    "convert_state_dict": "lithepose.lifters",
+    "create_lifter": "lithepose.lifters",
+    "lift": "lithepose.pipeline.offline",
+    "lift_keypoints": "lithepose.pipeline.offline",
+}
+
+__all__ = [
+    "Detections",
+    "NoPersonError",
+    "Result",
+    "Track2D",
+    "Track3D",
+    "convert_state_dict",
+    "create_lifter",
+    "lift",
+    "lift_keypoints",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'lithepose' has no attribute {name!r}")
+    return getattr(importlib.import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

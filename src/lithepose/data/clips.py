@@ -50,7 +50,7 @@ class ClipSettings:
     """
 
     frames: int = 81
-    targets: int = 27
+    targets: int = 9
     fps: tuple[float, float] = (18.0, 36.0)
     redraw_bodies: bool = True
     exchange_arms: float = 0.3

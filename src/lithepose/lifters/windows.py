@@ -210,4 +210,7 @@ def _lift_even(rays: Floats, confidence: Floats, lifter: WindowLifter) -> Floats
         np.add.at(total, frame[inside], poses[inside] * given[:, None, None])
         np.add.at(share, frame[inside], given)
     poses = total / share[:, None, None]
-    return poses - poses[:, :1]
+    # The root is the middle of the hips by definition; the network's own answer for it is not used.
+    poses -= (poses[:, 1:2] + poses[:, 4:5]) / 2
+    poses[:, 0] = 0
+    return poses

@@ -1,13 +1,27 @@
-"""Lift whole tracks: windows over a clip, merged; then bones, metres and a path of the root."""
+"""Video or keypoints in, people in 3D out: the stages joined.
+
+`lift` takes a video or a file of keypoints, `lift_keypoints` arrays; both end in `lift_track`,
+which lifts one person's windows, holds the bones constant, scales to metres and finds the path of
+the root.
+"""
 
 from __future__ import annotations
 
 import logging
-from typing import Any
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.cameras import focal_from_fov
+from lithepose.detect import create_detector
+from lithepose.detect.external import read_keypoints
 from lithepose.lifters.windows import (
     LIMBS,
     STANDARD_HEIGHT_M,
@@ -15,9 +29,10 @@ from lithepose.lifters.windows import (
     lift_windows,
     with_midpoints,
 )
-from lithepose.poses import Track2D, Track3D
+from lithepose.poses import Detections, Track2D, Track3D
 from lithepose.skeletons import convert
-from lithepose.track import fill_gaps, repair_left_right
+from lithepose.track import build_tracks, fill_gaps, repair_left_right, select_people
+from lithepose.video import open_video
 from lithepose.world import bone_lengths, fit_root_path, with_lengths
 
 Floats = NDArray[np.floating[Any]]
@@ -115,11 +130,17 @@ def lift_track(
             "height_known": height_m is not None,
             "focal_known": focal_px is not None,
             "frames_with_person": int(present.sum()),
+            "gaps": max(0, len(stretches) - 1),
             "frames_exchanged": int(exchanged.sum()),
+            "mean_confidence": _mean(confidence[present]),
             "max_gap_s": MAX_GAP_S,
             "reprojection_px": _median(miss),
         },
     )
+
+
+def _mean(values: Floats) -> float:
+    return round(float(values.mean()), 3) if len(values) else 0.0
 
 
 def _median(values: Floats) -> float | None:
@@ -133,7 +154,7 @@ def _runs(present: NDArray[np.bool_]) -> list[slice]:
     return [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def lift_keypoints_track(
+def track_from_arrays(
     keypoints: Floats,
     *,
     image_size: tuple[int, int],
@@ -180,3 +201,206 @@ def lift_keypoints_track(
         fps=float(fps),
         image_size=(int(width), int(height)),
     )
+
+
+class NoPersonError(ValueError):
+    """Nobody was found in the whole clip."""
+
+
+People = Literal["one", "largest", "all"]
+# Called with the stage, how many frames of it are done, and how many there are (None: unknown).
+Report = Callable[[str, int, int | None], None]
+# The most people that are followed at once when not just one is wanted.
+MOST_PEOPLE = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of a clip.
+
+    Attributes:
+        people: by identity.
+        frames: T, frames of the clip; every array of every person has as many.
+        fps: mean frame rate.
+        image_size: (width, height) of the upright frames in pixels.
+        seconds: how long each stage took.
+        problem: what of the video could not be decoded, or None.
+    """
+
+    people: list[Track3D]
+    frames: int
+    fps: float
+    image_size: tuple[int, int]
+    seconds: dict[str, float] = field(default_factory=dict)
+    problem: str | None = None
+
+
+def is_keypoints(source: str | os.PathLike[str]) -> bool:
+    """Whether a path is a file of keypoints rather than a video, told by its name."""
+    return Path(source).suffix.lower() in {".npz", ".json", ".csv"}
+
+
+def lift(
+    source: str | os.PathLike[str],
+    *,
+    people: People = "one",
+    height: float | None = None,
+    focal: float | None = None,
+    fov: float | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    skeleton: str | None = None,
+    image_size: tuple[int, int] | None = None,
+    fps: float | None = None,
+    detector: str = "blazepose",
+    models: str | os.PathLike[str] | None = None,
+    threads: int | None = None,
+    report: Report | None = None,
+) -> Result:
+    """Lift the people of a video, or of a file of 2D keypoints, to 3D.
+
+    Args:
+        source: a video file, a folder of images (with `fps`), or keypoints as `read_keypoints`
+            reads them.
+        people: "one" follows the person the clip shows most; "largest" and "all" look for several.
+        height: the person's stature in metres, if known.
+        focal: focal length in pixels, or
+        fov: horizontal field of view in degrees, if known.
+        start, end: part of the video, in seconds.
+        skeleton, image_size, fps: what a file of keypoints does not say itself.
+        detector: name in `lithepose.detect.DETECTORS`.
+        models: folder of the detector's model files; by default they are fetched once.
+        threads: of the detector; by default two, or one on a single-core machine.
+        report: is told of the progress.
+    Raises:
+        NoPersonError: nobody was found.
+        FileNotFoundError, ValueError: the source cannot be read, or an option cannot be right.
+        lithepose.assets.ModelsError: the detector's model files are absent.
+    """
+    if people not in ("one", "largest", "all"):
+        raise ValueError(f"people is {people!r}: known are one, largest, all")
+    if focal is not None and fov is not None:
+        raise ValueError("focal and fov say the same thing twice: give one of them")
+    tell = report or _silent
+    watch = _Stopwatch()
+    problem = None
+    if is_keypoints(source):
+        if start is not None or end is not None:
+            raise ValueError("start and end are for videos: cut a file of keypoints beforehand")
+        with watch("keypoints"):
+            tracks = read_keypoints(source, skeleton=skeleton, image_size=image_size, fps=fps)
+    else:
+        with watch("2D"):
+            options = {"models": None if models is None else Path(models), "threads": threads}
+            tracks, problem = _detect(source, people, start, end, fps, detector, options, tell)
+    tracks = [track for track in select_people(tracks, people) if _has_person(track)]
+    if not tracks:
+        raise NoPersonError(
+            f"nobody was found in {source}: a person should be upright, lit, and fill at least a "
+            "fifth of the picture's height"
+        )
+    first = tracks[0]
+    if fov is not None:
+        focal = focal_from_fov(fov, first.image_size)
+    from lithepose.lifters.default import default_lifter
+
+    lifter = default_lifter()
+    lifted = []
+    with watch("3D"):
+        for done, track in enumerate(tracks):
+            tell("3D", done, len(tracks))
+            lifted.append(lift_track(track, lifter, height_m=height, focal_px=focal))
+        tell("3D", len(tracks), len(tracks))
+    return Result(
+        people=lifted,
+        frames=len(first.time_s),
+        fps=first.fps,
+        image_size=first.image_size,
+        seconds=watch.seconds,
+        problem=problem,
+    )
+
+
+def lift_keypoints(
+    keypoints: Floats,
+    *,
+    image_size: tuple[int, int],
+    fps: float,
+    skeleton: str = "h36m17",
+    confidence: Floats | None = None,
+    height: float | None = None,
+    focal: float | None = None,
+) -> Floats:
+    """Lift one person's 2D keypoints to 3D.
+
+    Args:
+        keypoints: (T, J, 2) pixels of the upright video, nan where missing; or (T, J, 3) with
+            confidence last.
+        image_size: (width, height) in pixels.
+        fps: frames per second.
+        skeleton: the joints' order, a name in `lithepose.skeletons.SKELETONS`.
+        confidence: (T, J) in [0, 1]; without it every joint that is not nan counts as sure.
+        height: the person's stature in metres, if known.
+        focal: focal length in pixels, if known.
+    Returns:
+        (T, 17, 3) float32 metres, camera axes (x right, y down, z forward), absolute, joints in
+        the Human3.6M-17 order; nan where there is no person for longer than `MAX_GAP_S`.
+    Raises:
+        ValueError: the arrays, the height or the focal length cannot be right.
+    """
+    from lithepose.lifters.default import default_lifter
+
+    track = track_from_arrays(
+        keypoints, image_size=image_size, fps=fps, skeleton=skeleton, confidence=confidence
+    )
+    return lift_track(track, default_lifter(), height_m=height, focal_px=focal).joints_camera
+
+
+def _detect(
+    source: str | os.PathLike[str],
+    people: People,
+    start: float | None,
+    end: float | None,
+    fps: float | None,
+    detector: str,
+    options: dict[str, Any],
+    tell: Report,
+) -> tuple[list[Track2D], str | None]:
+    options = {k: v for k, v in options.items() if v is not None}
+    options.setdefault("threads", min(2, os.cpu_count() or 1))
+    options["people"] = "one" if people == "one" else MOST_PEOPLE
+    found: list[Detections] = []
+    times: list[float] = []
+    with open_video(source, start_s=start, end_s=end, fps=fps) as video:
+        finder = create_detector(detector, **options)
+        for frame in video:
+            found.append(finder.detect(frame.image, frame.time_s))
+            times.append(frame.time_s)
+            tell("2D", len(times), video.frame_count)
+        size, rate = video.size, video.fps
+    span = times[-1] - times[0]
+    if span > 0:
+        rate = (len(times) - 1) / span
+    tracks = build_tracks(found, time_s=np.array(times), image_size=size, fps=rate)
+    return tracks, video.problem
+
+
+def _has_person(track: Track2D) -> bool:
+    return bool(np.isfinite(track.keypoints).any())
+
+
+def _silent(stage: str, done: int, total: int | None) -> None:
+    del stage, done, total
+
+
+class _Stopwatch:
+    """Adds up the seconds spent in each stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begin

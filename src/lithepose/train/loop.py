@@ -50,10 +50,10 @@ class LoopSettings:
         save_every: steps between checkpoints and validations.
     """
 
-    windows: int = 6_000_000
+    windows: int = 4_600_000
     batch: int = 256
-    learning_rate: float = 1e-3
-    warmup: int = 300
+    learning_rate: float = 3e-3
+    warmup: int = 200
     decay: float = 0.4
     weight_decay: float = 0.02
     average: float = 0.999
@@ -64,7 +64,7 @@ class LoopSettings:
     compiled: bool = True
     device: str = "cpu"
     seed: int = 1
-    save_every: int = 1000
+    save_every: int = 500
 
     @property
     def steps(self) -> int:
@@ -149,9 +149,18 @@ def _resume(
     model: nn.Module,
     averaged: dict[str, Tensor],
     optimisers: list[torch.optim.Optimizer],
+    settings: LoopSettings,
 ) -> int:
     with safe_open(path, framework="pt") as file:
-        step = int(file.metadata()["step"])
+        header = file.metadata()
+        step, before = int(header["step"]), json.loads(header["settings"])
+        # Longer or shorter, elsewhere or faster is the same run; other data or weights are not.
+        for name in ("batch", "seed", "muon"):
+            if before[name] != getattr(settings, name):
+                raise ValueError(
+                    f"{path} is of a run with {name} = {before[name]}, not "
+                    f"{getattr(settings, name)}: resume with that, or train into another folder"
+                )
         names = list(file.keys())
         tensors = {name: file.get_tensor(name) for name in names}
     part = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
@@ -167,6 +176,13 @@ def _resume(
         groups = optimiser.state_dict()["param_groups"]
         optimiser.load_state_dict({"state": state, "param_groups": groups})
     return step
+
+
+def averaged_weights(checkpoint: Path) -> dict[str, Tensor]:
+    """The averaged weights in a run's checkpoint, by the model's parameter names."""
+    with safe_open(checkpoint, framework="pt") as file:
+        names = [name for name in file.keys() if name.startswith("averaged.")]  # noqa: SIM118
+        return {name.removeprefix("averaged."): file.get_tensor(name) for name in names}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,7 +225,7 @@ def train(
     optimisers = _optimisers(model, settings)
     start = 0
     if checkpoint.exists():
-        start = _resume(checkpoint, model, averaged, optimisers)
+        start = _resume(checkpoint, model, averaged, optimisers, settings)
         log.info("resumed %s at step %d", checkpoint, start)
     run = torch.compile(model) if settings.compiled else model
 

@@ -1,28 +1,29 @@
 """Train the default lifter from motion capture seen by virtual cameras.
 
-    python -m lithepose train --motions FOLDER --out runs/default
+    lithepose train --motions FOLDER --out runs/default
 
-`Recipe` says everything that decides the result; `fit` follows it and leaves the weights, the ONNX
-file and the log in one folder.
+`Recipe` says everything that decides the result, `fit` follows it, and `finish` writes the weights
+as they are shipped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lithepose.data.clips import Batch, ClipSettings, Noise, draw_batch
 from lithepose.data.mocap import Motions, read_motions
 from lithepose.lifters import create_lifter
-from lithepose.lifters.windows import LIMBS
+from lithepose.lifters.windows import CHANNELS, LIMBS, STANDARD_HEIGHT_M
 from lithepose.metrics.pose3d import mpjpe, p_mpjpe
-from lithepose.train.loop import LoopSettings, Progress, train
+from lithepose.train.loop import LoopSettings, Progress, averaged_weights, train
 from lithepose.train.losses import joint_distance, velocity_distance
 from lithepose.train.noise import DetectorNoise
 
@@ -41,10 +42,10 @@ class Recipe:
         noise: add the measured detector noise.
     """
 
-    lifter: str = "nanohtnet-81-27"
+    lifter: str = "nanohtnet-81-9"
     overrides: dict[str, Any] = field(default_factory=dict)
-    clips: ClipSettings = ClipSettings()
-    loop: LoopSettings = LoopSettings()
+    clips: ClipSettings = field(default_factory=ClipSettings)
+    loop: LoopSettings = field(default_factory=LoopSettings)
     limb_weight: float = 2.0
     velocity_weight: float = 0.5
     noise: bool = True
@@ -121,17 +122,21 @@ def fit(
     motions: Path,
     out: Path,
     recipe: Recipe = DEFAULT,
-    report: Callable[[Progress], None] = lambda progress: None,
+    *,
+    threads: int = 1,
+    report: Callable[[Progress], None] = lambda _: None,
 ) -> nn.Module:
     """Train by a recipe, resuming what `out` holds.
 
     Args:
         motions: folder with `cmu17_train.npz` and `cmu17_val.npz` (docs/data/mocap.md).
         out: folder for the checkpoint and the log.
+        threads: CPU threads of the network. One is best while anything else runs.
         report: called after every validation.
     Returns:
         The network with averaged weights, in evaluation mode.
     """
+    torch.set_num_threads(threads)
     noise = DetectorNoise.measured() if recipe.noise else None
     train_set = read_motions(motions / "cmu17_train.npz")
     val_set = read_motions(motions / "cmu17_val.npz")
@@ -151,3 +156,58 @@ def fit(
     ):
         report(progress)
     return model
+
+
+def recipe_with(loop: dict[str, Any]) -> Recipe:
+    """The default recipe with other fields of its `LoopSettings`."""
+    return replace(DEFAULT, loop=replace(DEFAULT.loop, **loop))
+
+
+def finish(model: nn.Module, out: Path, recipe: Recipe = DEFAULT) -> list[Path]:
+    """Write a trained lifter as it is shipped: safetensors and ONNX, stored in half precision.
+
+    Args:
+        model: as `fit` returns it.
+        out: folder of the files.
+    Returns:
+        The files.
+    """
+    from lithepose.deploy.export import export_onnx
+    from lithepose.lifters.default import WEIGHTS
+    from lithepose.lifters.weights import save_weights
+
+    metadata = {
+        "name": WEIGHTS,
+        "input": "x, y, confidence, log angular size; see lithepose.lifters.windows",
+        "output": f"metres around the mid-hips for a stature of {STANDARD_HEIGHT_M} m",
+        "recipe": asdict(recipe),
+        "data": "mocap.cs.cmu.edu, created with funding from NSF EIA-0196217",
+        "licence": "Apache-2.0",
+    }
+    weights, network = out / f"{WEIGHTS}.safetensors", out / f"{WEIGHTS}.onnx"
+    save_weights(weights, model, metadata, half=True)
+    example = torch.zeros(2, recipe.clips.frames, 17, CHANNELS)
+    example[..., :2] = torch.randn(
+        2, recipe.clips.frames, 17, 2, generator=torch.Generator().manual_seed(1)
+    )
+    example[..., 2] = 1
+    export_onnx(model, network, example, metadata)
+    return [weights, network]
+
+
+class TrainedLifter:
+    """A network in PyTorch as a lifter of windows (`lithepose.lifters.windows.WindowLifter`)."""
+
+    def __init__(self, model: nn.Module, frames: int, targets: int):
+        self.model, self.frames, self.targets = model.eval(), frames, targets
+
+    def __call__(self, values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        with torch.no_grad():
+            return self.model(torch.from_numpy(values)).numpy()
+
+
+def lifter_of_checkpoint(checkpoint: Path, recipe: Recipe = DEFAULT) -> TrainedLifter:
+    """The averaged weights of a run as a lifter of windows."""
+    model = create_lifter(recipe.lifter, **recipe.overrides)
+    model.load_state_dict(averaged_weights(checkpoint))
+    return TrainedLifter(model, recipe.clips.frames, recipe.clips.targets)

@@ -1,0 +1,98 @@
+"""Measure a lifter by the measuring rule: motion capture seen by fixed cameras.
+
+    python benchmarks/lifting.py MOTIONS.npz [--noise] [--guess-focal] [--weights FILE]
+
+Prints a Markdown table in millimetres, overall and per subject, and writes it as JSON with --json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import zlib
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from lithepose.data.mocap import read_motions
+
+from lithepose.lifters.windows import STANDARD_HEIGHT_M, WindowLifter
+from lithepose.metrics.protocols import View, measure
+from lithepose.pipeline.offline import lift_track, track_from_arrays
+from lithepose.poses import Floats
+
+
+def noisy(view: View) -> tuple[Floats, Floats]:
+    """Keypoints of a view with the measured detector noise, and confidences; always the same."""
+    from lithepose.train.noise import DetectorNoise
+
+    centre = np.array(view.camera.centre_px)
+    focal = view.camera.focal_px[0]
+    rays = ((view.keypoints - centre) / focal)[None].astype(np.float32)
+    random = np.random.default_rng([7, zlib.crc32(view.name.encode())])
+    # The measurement as it stands, without training's stronger and weaker people.
+    noise = replace(DetectorNoise.measured(), strength=(1.0, 1.0))
+    seen, sure = noise(rays, view.joints_camera[None], np.array([view.fps]), random)
+    return seen[0].astype(float) * focal + centre, sure[0].astype(float)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("motions", type=Path)
+    parser.add_argument("--noise", action="store_true", help="add the measured detector noise")
+    parser.add_argument("--guess-focal", action="store_true", help="do not tell the focal length")
+    parser.add_argument("--limbs-only", action="store_true", help="no spine, nose and head top")
+    parser.add_argument("--weights", type=Path, help="a checkpoint of training instead of ours")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+
+    lifter = ours() if arguments.weights is None else trained(arguments.weights)
+
+    def lift(view: View) -> Floats:
+        keypoints, confidence = noisy(view) if arguments.noise else (view.keypoints, None)
+        if arguments.limbs_only:
+            keypoints = keypoints.copy()
+            keypoints[:, [7, 9, 10]] = np.nan
+        track = track_from_arrays(
+            keypoints,
+            image_size=view.camera.image_size,
+            fps=view.fps,
+            skeleton="h36m17",
+            confidence=confidence,
+        )
+        focal = None if arguments.guess_focal else view.camera.focal_px[0]
+        return lift_track(track, lifter, height_m=view.height_m, focal_px=focal).joints_camera
+
+    begin = time.perf_counter()
+    scores = measure(read_motions(arguments.motions), lift, STANDARD_HEIGHT_M)
+    spent = time.perf_counter() - begin
+    print("| subject | frames | MPJPE | without height | N-MPJPE | P-MPJPE |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for who, score in scores.items():
+        print(
+            f"| {who} | {score.frames} | {score.mpjpe:.1f} | {score.mpjpe_no_height:.1f} "
+            f"| {score.n_mpjpe:.1f} | {score.p_mpjpe:.1f} |"
+        )
+    print(f"\n{spent:.0f} s, {1000 * spent / scores['all'].frames:.2f} ms per frame")
+    if arguments.json:
+        arguments.json.write_text(json.dumps({w: asdict(s) for w, s in scores.items()}, indent=1))
+
+
+def ours() -> WindowLifter:
+    """The shipped lifter."""
+    from lithepose.lifters.default import default_lifter
+
+    return default_lifter()
+
+
+def trained(checkpoint: Path) -> WindowLifter:
+    """The averaged weights of a training checkpoint, run by PyTorch."""
+    from lithepose.train.supervised import lifter_of_checkpoint
+
+    return lifter_of_checkpoint(checkpoint)
+
+
+if __name__ == "__main__":
+    main()

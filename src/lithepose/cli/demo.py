@@ -1,0 +1,37 @@
+"""`lithepose demo`: render a person, film them, lift the film, and compare with the truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lithepose.cli.report import failing_clearly, print_summary, progress_of
+
+
+@click.command()
+@click.option(
+    "--out",
+    default=Path("lithepose-demo"),
+    show_default=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the clip and the results.",
+)
+@click.option(
+    "--models",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the 2D model files.  [default: fetched once and kept]",
+)
+@click.option("--video/--no-video", default=True, help="Also write an MP4 with the 3D beside it.")
+def demo(out: Path, models: Path | None, video: bool) -> None:
+    """Render six seconds of a person, lift them as any video, and say how far off the result is."""
+    with failing_clearly():
+        from lithepose.pipeline.demo import run_demo
+
+        with progress_of() as report:
+            shown = run_demo(out, models=models, video=video, report=report)
+        print_summary(shown.written)
+        click.echo(
+            f"against the exact truth: {shown.mpjpe_mm:.0f} mm MPJPE, {shown.p_mpjpe_mm:.0f} mm "
+            "P-MPJPE over the twelve limb joints"
+        )

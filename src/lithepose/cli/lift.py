@@ -1,0 +1,89 @@
+"""`lithepose lift`: a video, or 2D keypoints, to files of 3D joints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lithepose.cli.report import failing_clearly, print_summary, progress_of
+from lithepose.formats import FORMATS
+
+
+def _formats(ctx: click.Context, param: click.Parameter, value: str) -> list[str]:
+    del ctx, param
+    names = [name.strip() for name in value.split(",") if name.strip()]
+    unknown = [name for name in names if name not in FORMATS]
+    if unknown or not names:
+        raise click.BadParameter(f"{value!r}: known formats are {', '.join(FORMATS)}")
+    return names
+
+
+def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    del ctx, param
+    if value is None:
+        return None
+    try:
+        width, height = (int(part) for part in value.lower().split("x"))
+    except ValueError:
+        raise click.BadParameter(f"{value!r}: write WIDTHxHEIGHT, like 1920x1080") from None
+    return width, height
+
+
+@click.command()
+@click.argument("source", metavar="VIDEO|KEYPOINTS", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    default=Path("lithepose-out"),
+    show_default=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the results.",
+)
+@click.option(
+    "--format",
+    "formats",
+    default="npz",
+    show_default=True,
+    callback=_formats,
+    help=f"Files to write, separated by commas: {', '.join(FORMATS)}.",
+)
+@click.option(
+    "--people",
+    default="one",
+    show_default=True,
+    type=click.Choice(["one", "largest", "all"]),
+    help="The person the clip shows most; the largest of several; or everyone.",
+)
+@click.option("--height", type=float, help="The person's height in metres.  [default: 1.71]")
+@click.option(
+    "--fov",
+    type=float,
+    help="Horizontal field of view of the camera in degrees.  [default: guessed]",
+)
+@click.option("--start", type=float, help="Leave out what is before this time, in seconds.")
+@click.option("--end", type=float, help="Leave out what is after this time, in seconds.")
+@click.option(
+    "--video/--no-video", default=True, help="Also write an MP4 with the 3D beside the clip."
+)
+@click.option("--skeleton", help="Joint set of a keypoint file that does not name its own.")
+@click.option("--size", callback=_size, help="WIDTHxHEIGHT in pixels, for a keypoint file.")
+@click.option("--fps", type=float, help="Frames per second of a keypoint file or image folder.")
+@click.option(
+    "--models",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the 2D model files.  [default: fetched once and kept]",
+)
+@click.option("--threads", type=click.IntRange(1), help="CPU threads of the 2D stage.")
+def lift(source: Path, **options: Any) -> None:
+    """Lift the people of a video, or of a file of 2D keypoints, to 3D joints in metres.
+
+    Writes OUT/<name of the video>.npz (and other formats), with -2, -3, ... in the name for further
+    people. Exit codes: 2 wrong use or unreadable input, 3 nobody found, 4 not written.
+    """
+    with failing_clearly():
+        from lithepose.pipeline.files import lift_to_files
+
+        with progress_of() as report:
+            written = lift_to_files(source, report=report, **options)
+        print_summary(written)
