@@ -641,7 +641,7 @@ def draw_examples(path: Path, detector_name: str, seed: int) -> None:
         if len(found):
             seen = convert(found.keypoints, found.confidence, found.skeleton, "h36m17")[0][0]
             for joint in limbs:
-                a, b = (tuple(int(round(float(v))) for v in p[joint]) for p in (points, seen))
+                a, b = (tuple(round(float(v)) for v in p[joint]) for p in (points, seen))
                 cv2.line(frame, a, b, (255, 40, 40), 2, cv2.LINE_AA)
         tiles.append(frame)
     sheet = np.vstack([np.hstack(tiles[:4]), np.hstack(tiles[4:])])
