@@ -104,6 +104,28 @@ def export_onnx(
     helper.set_model_props(graph_file, texts)
     onnx.checker.check_model(graph_file, full_check=True)
 
+    return write_checked(graph_file, path, model, example)
+
+
+def write_checked(
+    graph_file: onnx.ModelProto, path: str | os.PathLike[str], model: nn.Module, example: Tensor
+) -> float:
+    """Write an ONNX file if ONNX Runtime gives what the model gives.
+
+    Args:
+        graph_file: one float32 input, one float32 output, both of any batch size.
+        path: the file to write; complete or absent.
+        model: in evaluation mode.
+        example: (B, ...) float32: both run on it, and on its first clip alone.
+
+    Returns:
+        The largest difference.
+
+    Raises:
+        ExportError: they differ by more than `TOLERANCE`, or the batch size is fixed.
+        OSError: the file cannot be written.
+    """
+    worst = 0.0
     with atomic_write(path) as temporary:
         temporary.write_bytes(graph_file.SerializeToString())
         exported = OnnxModel(temporary)
@@ -112,7 +134,6 @@ def export_onnx(
                 f"the exporter took the batch size {exported.input_shape[0]} for a constant: the "
                 "forward of the network must not turn it into a Python number, as len(x) does"
             )
-        worst = 0.0
         for clips in (example, example[:1]):
             with torch.inference_mode():
                 expected = model(clips).numpy()
