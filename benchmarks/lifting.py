@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from lithepose.data.mocap import read_motions
-
 from lithepose.lifters.windows import STANDARD_HEIGHT_M, WindowLifter
 from lithepose.metrics.protocols import View, measure
 from lithepose.pipeline.offline import lift_track, track_from_arrays
@@ -39,7 +38,7 @@ def noisy(view: View) -> tuple[Floats, Floats]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Measure a lifter by the measuring rule.")
     parser.add_argument("motions", type=Path)
     parser.add_argument("--noise", action="store_true", help="add the measured detector noise")
     parser.add_argument("--guess-focal", action="store_true", help="do not tell the focal length")

@@ -183,15 +183,12 @@ def track_from_arrays(
     seen = np.isfinite(keypoints).all(-1)
     if not seen.any():
         raise ValueError("every keypoint is nan: there is nothing to lift")
-    if confidence is None:
-        confidence = seen.astype(np.float64)
-    confidence = np.asarray(confidence, dtype=np.float64)
-    if confidence.shape != keypoints.shape[:2]:
+    given = np.array(seen if confidence is None else confidence, dtype=np.float64)
+    if given.shape != keypoints.shape[:2]:
         raise ValueError(
-            f"confidence has shape {confidence.shape}: give one value per joint, "
-            f"{keypoints.shape[:2]}"
+            f"confidence has shape {given.shape}: give one value per joint, {keypoints.shape[:2]}"
         )
-    sure = np.where(seen & np.isfinite(confidence), np.clip(confidence, 0, 1), 0)
+    sure = np.where(seen & np.isfinite(given), np.clip(given, 0, 1), 0)
     return Track2D(
         person=0,
         keypoints=np.where(sure[..., None] > 0, keypoints, np.nan),

@@ -110,8 +110,8 @@ def _optimisers(model: nn.Module, settings: LoopSettings) -> list[torch.optim.Op
     return [muon, plain]
 
 
-class _Batches(torch.utils.data.Dataset[Batch]):
-    """Batch number i, drawn from its own seed."""
+class _Batches(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
+    """The inputs and targets of step i, drawn from its own seed."""
 
     def __init__(self, draw: Draw, settings: LoopSettings):
         self.draw, self.settings = draw, settings
