@@ -91,11 +91,12 @@ def _solve_block_tridiagonal(diagonal: Floats, upper: Floats, right: Floats) -> 
     return solution
 
 
-def _smooth_path(normal: Floats, right: Floats, stiffness: Floats) -> Floats:
-    """Minimise the sum over frames of x'Nx - 2r'x plus stiffness times the second differences.
+def _smooth_path(normal: Floats, right: Floats, differences: Floats) -> Floats:
+    """Minimise the sum over frames of x'Nx - 2r'x plus the squares of second differences.
 
     Args:
-        normal: (T, 3, 3), right: (T, 3), stiffness: (T - 2,), of the difference centred at 1...T-2.
+        normal: (T, 3, 3), right: (T, 3), differences: (T - 2, 3), the factors of frames t - 1, t
+            and t + 1 in the difference centred at t = 1...T-2.
     """
     frames = len(normal)
     if frames < 3:
@@ -104,12 +105,13 @@ def _smooth_path(normal: Floats, right: Floats, stiffness: Floats) -> Floats:
     # clip gets one frame more, tied to nothing.
     blocks = (frames + 1) // 2
     band = np.zeros((2 * blocks, 3))  # couplings of frame t with t, t + 1, t + 2
-    band[1 : frames - 1, 0] += 4 * stiffness
-    band[: frames - 2, 0] += stiffness
-    band[2:frames, 0] += stiffness
-    band[: frames - 2, 1] -= 2 * stiffness
-    band[1 : frames - 1, 1] -= 2 * stiffness
-    band[: frames - 2, 2] += stiffness
+    before, here, after = differences.T
+    band[: frames - 2, 0] += before**2
+    band[1 : frames - 1, 0] += here**2
+    band[2:frames, 0] += after**2
+    band[: frames - 2, 1] += before * here
+    band[1 : frames - 1, 1] += here * after
+    band[: frames - 2, 2] += before * after
     eye = np.eye(3)
     data = np.zeros((2 * blocks, 3, 3))
     data[:frames] = normal
@@ -134,7 +136,7 @@ def fit_root_path(poses: Floats, rays: Floats, confidence: Floats, time_s: Float
     """Place poses before the camera so that they project onto the observed joints.
 
     Every joint gives two linear equations: its place, pose plus root, lies on its line of sight.
-    They are weighted by confidence over depth (twice, with distant joints re-weighted), and the
+    They are weighted by confidence over depth, outliers less (four rounds of re-weighting), and the
     root's accelerations are held near zero.
 
     Args:
@@ -156,19 +158,18 @@ def fit_root_path(poses: Floats, rays: Floats, confidence: Floats, time_s: Float
         [x * poses[..., 2] - poses[..., 0], y * poses[..., 2] - poses[..., 1]], -1
     )  # (T, 17, 2) metres at the joint's depth
 
-    if len(poses) >= 3:
-        step = np.maximum(np.diff(time_s), 1e-3)
-        mean_step = (step[1:] + step[:-1]) / 2
-        stiffness = 1 / (ACCELERATION_SPREAD * mean_step**2) ** 2
-    else:
-        stiffness = np.zeros(0)
+    # Accelerations from three places at uneven times: steady motion costs nothing at any rate.
+    step = np.maximum(np.diff(time_s), 1e-3)
+    both = step[:-1] + step[1:]
+    before, after = 2 / (step[:-1] * both), 2 / (step[1:] * both)
+    accelerations = np.stack([before, -before - after, after], -1) / ACCELERATION_SPREAD
     weight = trust / JOINT_SPREAD_M**2
     root = np.zeros((len(poses), 3))
     for _ in range(4):
         normal = np.einsum("tj,tjab,tjac->tbc", weight, rows, rows)
         right = np.einsum("tj,tjab,tja->tb", weight, rows, known)
         # A frame with few joints leans on its neighbours; the small diagonal keeps it solvable.
-        root = _smooth_path(normal + 1e-6 * np.eye(3), right, stiffness)
+        root = _smooth_path(normal + 1e-6 * np.eye(3), right, accelerations)
         root[:, 2] = np.maximum(root[:, 2], 0.3)
         miss = np.linalg.norm(np.einsum("tjab,tb->tja", rows, root) - known, axis=-1)
         depth = np.maximum(poses[..., 2] + root[:, None, 2], 0.3)
