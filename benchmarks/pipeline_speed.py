@@ -1,0 +1,63 @@
+"""How fast the whole command is, beside the bare detector, and how much memory it takes.
+
+    python benchmarks/pipeline_speed.py VIDEO [--threads 2]
+
+Lifts the video without the overlay, then runs detector and decoder alone over it, in one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from lithepose.detect import create_detector
+from lithepose.lifters.default import default_lifter
+from lithepose.pipeline.offline import lift
+from lithepose.video import open_video
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Time the whole command and the bare detector.")
+    parser.add_argument("video", type=Path)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+
+    default_lifter()
+    begin = time.perf_counter()
+    result = lift(arguments.video, threads=arguments.threads)
+    whole = time.perf_counter() - begin
+
+    begin = time.perf_counter()
+    with open_video(arguments.video) as video:
+        frames = [(frame.image, frame.time_s) for frame, _ in zip(video, range(60), strict=False)]
+    decoding = (time.perf_counter() - begin) / len(frames)
+    detector = create_detector("blazepose", threads=arguments.threads)
+    begin = time.perf_counter()
+    for image, time_s in frames:
+        detector.detect(image, time_s)
+    bare = (time.perf_counter() - begin) / len(frames)
+
+    per_frame = whole / result.frames
+    lifting = result.seconds["3D"] / whole
+    print(f"{result.frames} frames of {result.image_size}, {arguments.threads} threads")
+    print(f"whole command   {1000 * per_frame:6.1f} ms/frame  {1 / per_frame:6.1f} frames/s")
+    print(f"bare detector   {1000 * bare:6.1f} ms/frame  {1 / bare:6.1f} frames/s")
+    print(f"bare decoding   {1000 * decoding:6.1f} ms/frame")
+    print(f"lifting         {100 * lifting:6.1f} % of the whole")
+    print(f"peak memory     {peak_memory_mb():6.0f} MB")
+
+
+def peak_memory_mb() -> float:
+    """Highest memory of this process so far, in MB; nan where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return float("nan")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+if __name__ == "__main__":
+    main()
