@@ -158,7 +158,9 @@ def lift_windows(rays: Floats, confidence: Floats, time_s: Floats, lifter: Windo
     step = float(np.median(steps)) if len(steps) else 1 / LIFT_FPS
     uneven = len(steps) > 0 and bool((np.abs(steps - step) > 0.25 * step).any())
     if uneven or 1 / step < FPS_RANGE[0]:
-        grid = np.arange(time_s[0], time_s[-1] + 0.5 / LIFT_FPS, 1 / LIFT_FPS)
+        # From the first to the last time stamp: read beyond its grid, a pose would come late.
+        span = time_s[-1] - time_s[0]
+        grid = np.linspace(time_s[0], time_s[-1], max(2, round(span * LIFT_FPS) + 1))
         sampled, sure = _sample(rays, confidence, time_s, grid)
         poses = _lift_even(sampled, sure, lifter)
         flat = poses.reshape(len(grid), -1)
