@@ -6,7 +6,8 @@ the limbs, and attention over the whole body, each fed by the one before it.
 Source: Cai et al., "HTNet: Human Topology Aware Network for 3D Human Pose Estimation"
 (arXiv 2302.09790), and the authors' code, which decides where the two differ. The wiring of the
 refinement, which that code leaves out, is that of Modulated GCN. Differences from the code: frames
-of a clip keep their axis in the output; the input may have more channels than x and y.
+of a clip keep their axis in the output; the input may have more channels than x and y; under
+autocast the first and last layers stay in float32.
 """
 
 from __future__ import annotations
@@ -94,10 +95,13 @@ class HTNet(nn.Module):
     def forward(self, joints_2d: Tensor) -> Tensor:
         """Lift each frame of (B, T, 17, in_channels), image width mapped to [-1, 1], to
         (B, T, 17, 3), metres, camera axes, relative to the root joint."""
-        x = self.embed(joints_2d.flatten(0, 1)) + self.position  # (B·T, 17, C)
+        # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
+        with torch.autocast(joints_2d.device.type, enabled=False):
+            x = self.embed(joints_2d.float().flatten(0, 1)) + self.position  # (B·T, 17, C)
         for block in self.blocks:
             x = block(x)
-        poses = self.head(self.norm(x))  # (B·T, 17, 3)
+        with torch.autocast(joints_2d.device.type, enabled=False):
+            poses = self.head(self.norm(x.float()))  # (B·T, 17, 3)
         return poses.unflatten(0, joints_2d.shape[:2])
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from lithepose.formats.atomic import atomic_write
@@ -83,7 +83,8 @@ def save_weights(
     if half:
         tensors = {name: _halved(tensor) for name, tensor in tensors.items()}
     with atomic_write(path) as temporary:
-        save_file(tensors, temporary, header)
+        # Not save_file, which leaves a file that only its owner may read.
+        temporary.write_bytes(save(tensors, header))
 
 
 def _halved(tensor: Tensor) -> Tensor:
