@@ -23,6 +23,30 @@ PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15)
 LIMBS = ((1, 2, 3), (4, 5, 6), (11, 12, 13), (14, 15, 16))
 
 
+def check_clips(joints: Tensor, frames: int, channels: int, *, shorter: bool = False) -> None:
+    """Reject what a lifter of clips cannot read.
+
+    Args:
+        joints: the input, (B, frames, 17, channels).
+        frames: of a clip.
+        channels: numbers per joint and frame.
+        shorter: whether clips of 1 to `frames` frames are taken as well.
+
+    Raises:
+        ValueError: the shape is another, or there are no clips.
+    """
+    shape = tuple(joints.shape)
+    wanted = f"(clips, {f'1 to {frames}' if shorter else frames}, {JOINTS}, {channels})"
+    fits = len(shape) == 4 and shape[2:] == (JOINTS, channels)
+    if not fits or not (1 <= shape[1] <= frames if shorter else shape[1] == frames):
+        raise ValueError(
+            f"the lifter takes clips, frames, joints and numbers per joint {wanted}, not {shape}: "
+            "cut or pad the clips, or build the lifter for such clips"
+        )
+    if shape[0] == 0:
+        raise ValueError("there are no clips in the batch: leave the call out")
+
+
 def drop_path_rates(first: float, last: float, layers: int) -> list[float]:
     """Drop path of each block, rising evenly from the first to the last."""
     return [first + (last - first) * i / max(layers - 1, 1) for i in range(layers)]
@@ -87,6 +111,54 @@ class Attention(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (B, heads, N, C/heads) each
         mixed = attend(q, k, v).transpose(1, 2).flatten(2)  # (B, N, C)
         return self.dropout(self.project(mixed))
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm attention, then a pre-norm MLP, each a residual branch: (B, N, C) to (B, N, C)."""
+
+    def __init__(
+        self, dim: int, heads: int, hidden: int, *, dropout: float = 0.0, drop_path: float = 0.0
+    ):
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(dim, eps=1e-6)
+        self.attention = Attention(dim, heads, dropout)
+        self.mlp_norm = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = Mlp(dim, hidden, dropout)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.drop_path(self.attention(self.attention_norm(x)))
+        return x + self.drop_path(self.mlp(self.mlp_norm(x)))
+
+
+class AdaptiveFusion(nn.Module):
+    """Mix two streams of tokens by weights that each token chooses: (..., C) twice to (..., C).
+
+    The two weights are positive and sum to one; before training both are a half.
+    """
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.weigh = nn.Linear(2 * dim, 2)
+        nn.init.zeros_(self.weigh.weight)
+        nn.init.constant_(self.weigh.bias, 0.5)
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        weights = self.weigh(torch.cat([first, second], dim=-1)).softmax(dim=-1)  # (..., 2)
+        return first * weights[..., :1] + second * weights[..., 1:]
+
+
+class RepresentationHead(nn.Module):
+    """Tokens to a bounded representation of the motion, and from there to 3D: (..., C) to
+    (..., 3)."""
+
+    def __init__(self, dim: int, representation: int):
+        super().__init__()
+        self.represent = nn.Linear(dim, representation)
+        self.pose = nn.Linear(representation, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pose(torch.tanh(self.represent(x)))
 
 
 def skeleton_adjacency() -> Tensor:
