@@ -5,7 +5,9 @@
 FOLDER holds `.npz` files with the arrays `state/<authors' name of a tensor>`, `input`, `output` and
 `meta`, a JSON text: `network`, `variant`, `arguments` (the authors' options), `tolerance`,
 `parameter_count`. Each network is built from these options, loads the authors' tensors (all of
-them, and no others), and has to give the recorded output within the recorded tolerance. A file
+them, and no others), and has to give the recorded output within the recorded tolerance. Where
+`meta` has a `weight_formula`, the file holds `state_names` (a JSON list of name and shape) instead
+of tensors, and `weight_salt` belongs to the formula. A file
 that this program does not understand counts as failed. The exit status is 0 if none failed.
 """
 
@@ -13,7 +15,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +61,38 @@ class Mismatch(Exception):
     """Our network differs from the recording; the text says how."""
 
 
+def splitmix64(x: np.ndarray) -> np.ndarray:
+    """The finaliser of the random number generator SplitMix64, of unsigned 64-bit numbers."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def formula_tensor(name: str, shape: list[int], salt: int) -> Tensor:
+    """A tensor whose values follow from its authors' name; recordings state the formula."""
+    size = math.prod(shape)
+    seed = (zlib.crc32(name.encode()) + salt) % 2**32
+    bits = splitmix64(np.uint64(seed << 32) + np.arange(size, dtype=np.uint64))
+    u = 2.0 * (bits >> np.uint64(11)).astype(np.float64) / 2.0**53 - 1.0  # from -1 to 1
+    kind = name.rpartition(".")[2]
+    if kind == "num_batches_tracked":
+        return torch.tensor(7)
+    if kind == "running_var":
+        u = 1.15 + 0.65 * u
+    elif kind == "running_mean":
+        u = 0.5 * u
+    elif kind in ("layer_scale_1", "layer_scale_2"):
+        u = 0.6 + 0.5 * u
+    elif kind == "bias":
+        u = 0.35 * u
+    elif kind == "weight":
+        u = 1.0 + 0.5 * u if len(shape) == 1 else u * math.sqrt(3.0 * shape[0] / size)
+    else:  # positions and tokens
+        u = 0.8 * u
+    return torch.from_numpy(u.astype(np.float32).reshape(shape))
+
+
 def read_recording(path: Path) -> Recording:
     """Read a recording.
 
@@ -72,11 +108,15 @@ def read_recording(path: Path) -> Recording:
     for name in ("network", "variant", "arguments", "tolerance", "parameter_count"):
         if name not in meta:
             raise ValueError(f"no {name!r} in its description")
-    state = {
-        name.removeprefix("state/"): torch.from_numpy(arrays.pop(name))
-        for name in list(arrays)
-        if name.startswith("state/")
-    }
+    if "weight_formula" in meta:
+        listed = json.loads(str(arrays.pop("state_names")))
+        state = {name: formula_tensor(name, shape, meta["weight_salt"]) for name, shape in listed}
+    else:
+        state = {
+            name.removeprefix("state/"): torch.from_numpy(arrays.pop(name))
+            for name in list(arrays)
+            if name.startswith("state/")
+        }
     return Recording(state=state, arrays=arrays, meta=meta)
 
 
@@ -113,6 +153,16 @@ def run_nanohtnet(recording: Recording) -> Outcome:
     return Outcome(output=lift(model, recording), parameters=parameter_count(model))
 
 
+def run_motionbert(recording: Recording) -> Outcome:
+    model = build("motionbert", recording)
+    return Outcome(output=lift(model, recording), parameters=parameter_count(model))
+
+
+def run_motionagformer(recording: Recording) -> Outcome:
+    model = build("motionagformer", recording)
+    return Outcome(output=lift(model, recording), parameters=parameter_count(model))
+
+
 def run_htnet(recording: Recording) -> Outcome:
     from lithepose.lifters.htnet import PoseRefiner, back_project, refiner_from_authors
 
@@ -138,6 +188,8 @@ def run_htnet(recording: Recording) -> Outcome:
 # Network to (how to run it, the variants it knows).
 NETWORKS: dict[str, tuple[Callable[[Recording], Outcome], set[str]]] = {
     "htnet": (run_htnet, {"plain", "flip", "refine"}),
+    "motionagformer": (run_motionagformer, {"plain"}),
+    "motionbert": (run_motionbert, {"plain"}),
     "nanohtnet": (run_nanohtnet, {"plain", "flip", "pretrain"}),
 }
 
