@@ -185,11 +185,17 @@ def run_htnet(recording: Recording) -> Outcome:
     return Outcome(output=poses, parameters=parameter_count(model))
 
 
+def run_mixste(recording: Recording) -> Outcome:
+    model = build("mixste", recording)
+    return Outcome(output=lift(model, recording), parameters=parameter_count(model))
+
+
 # Network to (how to run it, the variants it knows).
 NETWORKS: dict[str, tuple[Callable[[Recording], Outcome], set[str]]] = {
     "htnet": (run_htnet, {"plain", "flip", "refine"}),
     "motionagformer": (run_motionagformer, {"plain"}),
     "motionbert": (run_motionbert, {"plain"}),
+    "mixste": (run_mixste, {"plain"}),
     "nanohtnet": (run_nanohtnet, {"plain", "flip", "pretrain"}),
 }
 

@@ -44,6 +44,7 @@ class Row:
 # Each module also has `from_authors`, which translates the authors' checkpoints.
 FAMILIES = {
     "htnet": "lithepose.lifters.htnet:HTNet",
+    "mixste": "lithepose.lifters.mixste:MixSTE",
     "nanohtnet": "lithepose.lifters.nanohtnet:NanoHTNet",
 }
 
@@ -61,6 +62,18 @@ def _nanohtnet(frames: int, kept_frames: int, source: str) -> Row:
 
 _NANOHTNET_OPTIONS = "options of the authors' code (arXiv 2501.15763), default width and depth"
 
+
+def _mixste(frames: int) -> Row:
+    return Row(
+        family="mixste",
+        settings={"frames": frames},
+        frames_in=frames,
+        frames_out=frames,
+        which_frames="all",
+        source="Zhang et al., MixSTE (arXiv 2203.00859), tables of Human3.6M and MPI-INF-3DHP",
+    )
+
+
 LIFTERS: dict[str, Row] = {
     "htnet": Row(
         family="htnet",
@@ -69,6 +82,9 @@ LIFTERS: dict[str, Row] = {
         which_frames="all",
         source="Cai et al., HTNet (arXiv 2302.09790), the authors' default",
     ),
+    "mixste-27": _mixste(27),
+    "mixste-81": _mixste(81),
+    "mixste-243": _mixste(243),
     "nanohtnet-9-9": _nanohtnet(9, 9, _NANOHTNET_OPTIONS),
     "nanohtnet-27-3": _nanohtnet(27, 3, _NANOHTNET_OPTIONS),
     "nanohtnet-27-9": _nanohtnet(27, 9, _NANOHTNET_OPTIONS),

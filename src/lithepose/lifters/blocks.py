@@ -347,7 +347,16 @@ class HierarchicalMixer(nn.Module):
         return x + self.drop_path(self.mlp(self.mlp_norm(x)))
 
 
-# Our names to the authors', for the parts above; HTNet and NanoHTNet name them alike.
+# Our names to the authors' for a TransformerBlock; MixSTE and MHFormer name it alike.
+TRANSFORMER_BLOCK_NAMES = {
+    "attention_norm": "norm1",
+    "attention.qkv": "attn.qkv",
+    "attention.project": "attn.proj",
+    "mlp_norm": "norm2",
+    "mlp.expand": "mlp.fc1",
+    "mlp.contract": "mlp.fc2",
+}
+# The same for the parts of HTNet and NanoHTNet.
 JOINT_CONNECTION_NAMES = {
     "norm_in": "norm_gcn1",
     "graph_in.transform.weight": "gcn1.W",

@@ -1,0 +1,207 @@
+"""MixSTE: lift a clip of 2D skeletons, with attention over joints and over frames in turn.
+
+Every joint of every frame is a token. Each block mixes the joints of each frame, then the frames of
+each joint, and the head reads a 3D joint from each token.
+
+Source: Zhang et al., "MixSTE: Seq2seq Mixed Spatio-Temporal Encoder for 3D Human Pose Estimation in
+Video" (arXiv 2203.00859), and the authors' code. Differences from the code: the input may have more
+channels than x and y; under autocast the first and last layers stay in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lithepose.lifters.blocks import (
+    JOINTS,
+    TRANSFORMER_BLOCK_NAMES,
+    TransformerBlock,
+    check_clips,
+    drop_path_rates,
+)
+from lithepose.lifters.weights import prefixed, translate
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixSTEConfig:
+    """Size and regularisation of a MixSTE; the defaults are the published ones.
+
+    Attributes:
+        frames: T, frames of a clip; the positions in time are learned for this number.
+        in_channels: numbers per joint and frame; 2 in the paper (x, y).
+        layers: number of blocks, each over joints and over frames.
+        channels: C, the width, a multiple of `heads`.
+        heads: of the attention.
+        hidden: width of the MLPs.
+        drop_path: probability of dropping a branch in the first and in the last block.
+    """
+
+    frames: int = 243
+    in_channels: int = 2
+    layers: int = 8
+    channels: int = 512
+    heads: int = 8
+    hidden: int = 1024
+    drop_path: tuple[float, float] = (0.0, 0.1)
+
+    def __post_init__(self) -> None:
+        # A tuple read back from JSON is a list; configs compare by value.
+        object.__setattr__(self, "drop_path", tuple(self.drop_path))
+        for name in ("frames", "in_channels", "layers", "channels", "heads", "hidden"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1: {getattr(self, name)}")
+        if self.channels % self.heads:
+            raise ValueError(
+                f"channels must be a multiple of heads ({self.heads}): {self.channels}"
+            )
+        if len(self.drop_path) != 2:
+            raise ValueError(f"drop_path is (first block, last block): {self.drop_path}")
+        if not all(0.0 <= p < 1.0 for p in self.drop_path):
+            raise ValueError(f"drop_path must be from 0 to below 1: {self.drop_path}")
+
+
+class MixedBlock(nn.Module):
+    """Mix the joints of each frame, then the frames of each joint.
+
+    The norms after the two halves and the position in time are not part of it: blocks share them.
+    """
+
+    def __init__(self, dim: int, heads: int, hidden: int, drop_path: float):
+        super().__init__()
+        self.over_joints = TransformerBlock(dim, heads, hidden, drop_path=drop_path)
+        self.over_frames = TransformerBlock(dim, heads, hidden, drop_path=drop_path)
+
+
+class MixSTE(nn.Module):
+    """Lift clips of 2D poses; see the module's docstring for the idea.
+
+    `forward` is `embed`, `run_block` for every block, `finish` and `head`; tokens are (B, T, J, C).
+    """
+
+    Config = MixSTEConfig
+
+    def __init__(self, config: MixSTEConfig):
+        super().__init__()
+        self.config = config
+        dim = config.channels
+        self.joint_embed = nn.Linear(config.in_channels, dim)
+        self.joint_position = nn.Parameter(torch.zeros(1, JOINTS, dim))
+        self.frame_position = nn.Parameter(torch.zeros(1, config.frames, dim))
+        self.blocks = nn.ModuleList(
+            MixedBlock(dim, config.heads, config.hidden, p)
+            for p in drop_path_rates(*config.drop_path, config.layers)
+        )
+        # One norm after the joint half of every block, and one after the frame half of every block.
+        self.joint_norm = nn.LayerNorm(dim, eps=1e-6)
+        self.frame_norm = nn.LayerNorm(dim, eps=1e-6)
+        self.pose = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 3))
+
+    @property
+    def token_dim(self) -> int:
+        """C, the width of the tokens."""
+        return self.config.channels
+
+    def embed(self, joints_2d: Tensor) -> Tensor:
+        """Tokens of (B, T, 17, in_channels) joints: (B, T, 17, C)."""
+        check_clips(joints_2d, self.config.frames, self.config.in_channels)
+        with torch.autocast(joints_2d.device.type, enabled=False):
+            return self.joint_embed(joints_2d.float()) + self.joint_position
+
+    def run_block(self, index: int, tokens: Tensor) -> Tensor:
+        """Run a block on (B, N, 17, C) tokens of any N frames, but of all frames in block 0."""
+        block = self.blocks[index]
+        assert isinstance(block, MixedBlock)
+        clips, frames = tokens.shape[:2]
+        x = self.joint_norm(block.over_joints(tokens.flatten(0, 1)))  # (B·N, J, C)
+        x = x.unflatten(0, (clips, frames)).transpose(1, 2).flatten(0, 1)  # (B·J, N, C)
+        if index == 0:
+            if frames != self.config.frames:
+                raise ValueError(
+                    f"block 0 gives each of the {self.config.frames} frames its position in time, "
+                    f"and got {frames} frames: leave frames out from block 1 on"
+                )
+            x = x + self.frame_position
+        x = self.frame_norm(block.over_frames(x))
+        return x.unflatten(0, (clips, -1)).transpose(1, 2)  # (B, N, J, C)
+
+    def finish(self, tokens: Tensor) -> Tensor:
+        """Nothing: the last block ends with a norm. Networks of this kind have a step here."""
+        return tokens
+
+    def head(self, tokens: Tensor) -> Tensor:
+        """Poses of (B, N, 17, C) tokens: (B, N, 17, 3)."""
+        with torch.autocast(tokens.device.type, enabled=False):
+            return self.pose(tokens.float())
+
+    def forward(self, joints_2d: Tensor) -> Tensor:
+        """Lift all frames of clips.
+
+        Args:
+            joints_2d: (B, T, 17, in_channels), image width mapped to [-1, 1].
+
+        Returns:
+            (B, T, 17, 3), metres, camera axes, relative to the root joint.
+
+        Raises:
+            ValueError: the clips have another shape, or there are none.
+        """
+        tokens = self.embed(joints_2d)
+        for index in range(len(self.blocks)):
+            tokens = self.run_block(index, tokens)
+        return self.head(self.finish(tokens))
+
+
+# Our names to the authors'; see `translate`.
+ENDS_NAMES = {
+    "joint_embed": "Spatial_patch_to_embedding",
+    "joint_position": "Spatial_pos_embed",
+    "frame_position": "Temporal_pos_embed",
+    "joint_norm": "Spatial_norm",
+    "frame_norm": "Temporal_norm",
+    "pose.0": "head.0",
+    "pose.1": "head.1",
+}
+
+
+def from_authors(
+    state: Mapping[str, Tensor],
+    *,
+    frames: int = 243,
+    channel: int = 512,
+    d_hid: int = 1024,
+    depth: int = 8,
+    num_heads: int = 8,
+    n_joints: int = 17,
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Translate an authors' checkpoint: in their files, the tensors under `model_pos`.
+
+    The arguments are the options by the names of the later code of HoT, which has the same network.
+
+    Returns:
+        The fields of the config, and the tensors by our names.
+
+    Raises:
+        ValueError: the tensors are not those of a network with these options.
+    """
+    if n_joints != JOINTS:
+        raise ValueError(f"MixSTE is built for {JOINTS} joints, not {n_joints}")
+    config: dict[str, Any] = {
+        "frames": frames,
+        "layers": depth,
+        "channels": channel,
+        "heads": num_heads,
+        "hidden": d_hid,
+    }
+    names = dict(ENDS_NAMES)
+    for i in range(depth):
+        ours = f"blocks.{i}"
+        names |= prefixed(f"{ours}.over_joints", f"STEblocks.{i}", TRANSFORMER_BLOCK_NAMES)
+        names |= prefixed(f"{ours}.over_frames", f"TTEblocks.{i}", TRANSFORMER_BLOCK_NAMES)
+    with torch.device("meta"):
+        model = MixSTE(MixSTEConfig(**config))
+    return config, translate(state, model, names)
