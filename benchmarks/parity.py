@@ -190,9 +190,15 @@ def run_mixste(recording: Recording) -> Outcome:
     return Outcome(output=lift(model, recording), parameters=parameter_count(model))
 
 
+def run_mhformer(recording: Recording) -> Outcome:
+    model = build("mhformer", recording)
+    return Outcome(output=lift(model, recording), parameters=parameter_count(model))
+
+
 # Network to (how to run it, the variants it knows).
 NETWORKS: dict[str, tuple[Callable[[Recording], Outcome], set[str]]] = {
     "htnet": (run_htnet, {"plain", "flip", "refine"}),
+    "mhformer": (run_mhformer, {"plain"}),
     "motionagformer": (run_motionagformer, {"plain"}),
     "motionbert": (run_motionbert, {"plain"}),
     "mixste": (run_mixste, {"plain"}),

@@ -44,6 +44,7 @@ class Row:
 # Each module also has `from_authors`, which translates the authors' checkpoints.
 FAMILIES = {
     "htnet": "lithepose.lifters.htnet:HTNet",
+    "mhformer": "lithepose.lifters.mhformer:MHFormer",
     "mixste": "lithepose.lifters.mixste:MixSTE",
     "nanohtnet": "lithepose.lifters.nanohtnet:NanoHTNet",
 }
@@ -74,6 +75,17 @@ def _mixste(frames: int) -> Row:
     )
 
 
+def _mhformer(frames: int) -> Row:
+    return Row(
+        family="mhformer",
+        settings={"frames": frames},
+        frames_in=frames,
+        frames_out=frames,
+        which_frames="all",
+        source="Li et al., MHFormer (arXiv 2111.12707); its errors are those of the centre frame",
+    )
+
+
 LIFTERS: dict[str, Row] = {
     "htnet": Row(
         family="htnet",
@@ -82,6 +94,10 @@ LIFTERS: dict[str, Row] = {
         which_frames="all",
         source="Cai et al., HTNet (arXiv 2302.09790), the authors' default",
     ),
+    "mhformer-27": _mhformer(27),
+    "mhformer-81": _mhformer(81),
+    "mhformer-243": _mhformer(243),
+    "mhformer-351": _mhformer(351),
     "mixste-27": _mixste(27),
     "mixste-81": _mixste(81),
     "mixste-243": _mixste(243),

@@ -1,0 +1,420 @@
+"""MHFormer: make three hypotheses of a clip, refine each, and let them correct each other.
+
+Seen from one side many 3D poses look the same, so the network keeps three candidate
+representations apart for most of its depth. The first stage derives them from the 2D trajectories,
+each from the one before it. In the second every hypothesis attends over its own frames, and in the
+third each is rewritten with the help of the other two. One head reads all three.
+
+Source: Li et al., "MHFormer: Multi-Hypothesis Transformer for 3D Human Pose Estimation"
+(arXiv 2111.12707), and the authors' code. Differences from the code: the input may have more
+channels than x and y; under autocast the first and last layers stay in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lithepose.lifters.blocks import (
+    JOINTS,
+    TRANSFORMER_BLOCK_NAMES,
+    Attention,
+    DropPath,
+    Mlp,
+    TransformerBlock,
+    attend,
+    check_clips,
+    drop_path_rates,
+)
+from lithepose.lifters.weights import prefixed, translate
+
+HYPOTHESES = 3
+GENERATOR_HEADS = 9  # over trajectories; so the number of frames is a multiple of 9
+GENERATOR_BLOCKS = 4
+HEADS = 8  # over frames
+SHORT_CLIP = 27  # up to this many frames the authors normalise and drop the embedded frames
+SHORT_CLIP_DROPOUT = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class MHFormerConfig:
+    """Size and regularisation of an MHFormer; the defaults are the authors' largest.
+
+    Attributes:
+        frames: frames of a clip, an odd multiple of 9.
+        in_channels: numbers per joint and frame; 2 in the paper (x, y).
+        channels: width C of each hypothesis, a multiple of 8.
+        hidden: width of the MLPs over frames; those over trajectories have twice the frames.
+        layers: blocks over frames; the last lets the hypotheses interact, the others refine each.
+        drop_path: probability of dropping a branch in the first and in the last block, both of
+            those over trajectories and of those over frames.
+        dropout: after every attention, in the MLPs and on the tokens with their positions.
+    """
+
+    frames: int = 351
+    in_channels: int = 2
+    channels: int = 512
+    hidden: int = 1024
+    layers: int = 3
+    drop_path: tuple[float, float] = (0.0, 0.2)
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        # A tuple read back from JSON is a list; configs compare by value.
+        object.__setattr__(self, "drop_path", tuple(self.drop_path))
+        if self.frames < 1 or self.frames % (2 * GENERATOR_HEADS) != GENERATOR_HEADS:
+            raise ValueError(
+                "frames must be an odd multiple of 9 (nine heads; a clip has a centre): "
+                f"{self.frames}"
+            )
+        if self.channels < 1 or self.channels % HEADS:
+            raise ValueError(f"channels must be a multiple of {HEADS} (heads): {self.channels}")
+        if self.layers < 2:
+            raise ValueError(f"layers must be at least 2 (refine, interact): {self.layers}")
+        for name in ("in_channels", "hidden"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1: {getattr(self, name)}")
+        if len(self.drop_path) != 2:
+            raise ValueError(f"drop_path is (first block, last block): {self.drop_path}")
+        for name in ("drop_path", "dropout"):
+            value = getattr(self, name)
+            if not all(0.0 <= p < 1.0 for p in (value if isinstance(value, tuple) else (value,))):
+                raise ValueError(f"{name} must be from 0 to below 1: {value}")
+
+
+class TrajectoryEncoder(nn.Module):
+    """Attention over trajectories: (B, N, T) to (B, N, T), a token being one coordinate of one
+    joint over all frames."""
+
+    def __init__(self, tokens: int, config: MHFormerConfig):
+        super().__init__()
+        frames = config.frames
+        self.position = nn.Parameter(torch.zeros(1, tokens, frames))
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(
+            TransformerBlock(
+                frames, GENERATOR_HEADS, 2 * frames, dropout=config.dropout, drop_path=p
+            )
+            for p in drop_path_rates(*config.drop_path, GENERATOR_BLOCKS)
+        )
+        self.norm = nn.LayerNorm(frames, eps=1e-6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.dropout(x + self.position)
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)
+
+
+class HypothesisGenerator(nn.Module):
+    """Multi-hypothesis generation (MHG): trajectories (B, N, T) to three versions of them, each
+    a correction of the one before."""
+
+    def __init__(self, tokens: int, config: MHFormerConfig):
+        super().__init__()
+        # eps is PyTorch's 1e-5 here and 1e-6 in all other layer norms, as in the authors' code.
+        self.norms = nn.ModuleList(nn.LayerNorm(config.frames) for _ in range(HYPOTHESES))
+        self.encoders = nn.ModuleList(TrajectoryEncoder(tokens, config) for _ in range(HYPOTHESES))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        hypotheses: list[Tensor] = []
+        for norm, encoder in zip(self.norms, self.encoders, strict=True):
+            x = x + encoder(norm(x))
+            hypotheses.append(x)
+        return hypotheses
+
+
+class FrameEmbedding(nn.Module):
+    """Frames of one hypothesis to tokens: (B, T, N) to (B, T, C)."""
+
+    def __init__(self, in_dim: int, config: MHFormerConfig):
+        super().__init__()
+        self.linear = nn.Linear(in_dim, config.channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x)
+
+
+class ShortClipEmbedding(FrameEmbedding):
+    """The embedding for clips of up to 27 frames, with batch norm, ReLU and dropout."""
+
+    def __init__(self, in_dim: int, config: MHFormerConfig):
+        super().__init__(in_dim, config)
+        self.norm = nn.BatchNorm1d(config.channels)
+        self.dropout = nn.Dropout(SHORT_CLIP_DROPOUT)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.linear(x).transpose(1, 2)).transpose(1, 2)  # over clips and frames
+        return self.dropout(functional.relu(x))
+
+
+class RefinementBlock(nn.Module):
+    """Self-hypothesis refinement (SHR): each hypothesis attends over its own frames, then one MLP
+    reads the three side by side. (B, T, 3C) to (B, T, 3C)."""
+
+    def __init__(self, config: MHFormerConfig, drop_path: float):
+        super().__init__()
+        dim = config.channels
+        self.attention_norms = nn.ModuleList(nn.LayerNorm(dim, eps=1e-6) for _ in range(HYPOTHESES))
+        self.attentions = nn.ModuleList(
+            Attention(dim, HEADS, config.dropout) for _ in range(HYPOTHESES)
+        )
+        self.mlp_norm = nn.LayerNorm(HYPOTHESES * dim, eps=1e-6)
+        self.mlp = Mlp(HYPOTHESES * dim, config.hidden, config.dropout)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hypotheses = [
+            own + self.drop_path(attention(norm(own)))
+            for own, norm, attention in zip(
+                x.chunk(HYPOTHESES, dim=-1), self.attention_norms, self.attentions, strict=True
+            )
+        ]
+        x = torch.cat(hypotheses, dim=-1)
+        return x + self.drop_path(self.mlp(self.mlp_norm(x)))
+
+
+class CrossHypothesisAttention(nn.Module):
+    """Multi-head attention in which query, key and value come from three different hypotheses,
+    each normalised by itself: three times (B, T, C) to (B, T, C)."""
+
+    def __init__(self, dim: int, dropout: float):
+        super().__init__()
+        self.query_norm, self.key_norm, self.value_norm = (
+            nn.LayerNorm(dim, eps=1e-6) for _ in range(3)
+        )
+        self.query, self.key, self.value = (nn.Linear(dim, dim) for _ in range(3))
+        self.project = nn.Linear(dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        q, k, v = (
+            linear(norm(x)).unflatten(-1, (HEADS, -1)).transpose(1, 2)  # (B, heads, T, C/heads)
+            for linear, norm, x in (
+                (self.query, self.query_norm, query),
+                (self.key, self.key_norm, key),
+                (self.value, self.value_norm, value),
+            )
+        )
+        mixed = attend(q, k, v).transpose(1, 2).flatten(2)  # (B, T, C)
+        return self.dropout(self.project(mixed))
+
+
+class InteractionBlock(nn.Module):
+    """Cross-hypothesis interaction (CHI): each hypothesis is corrected by attention between the
+    other two, then one MLP reads the three side by side. (B, T, 3C) to (B, T, 3C)."""
+
+    def __init__(self, config: MHFormerConfig, drop_path: float):
+        super().__init__()
+        dim = config.channels
+        self.attentions = nn.ModuleList(
+            CrossHypothesisAttention(dim, config.dropout) for _ in range(HYPOTHESES)
+        )
+        self.mlp_norm = nn.LayerNorm(HYPOTHESES * dim, eps=1e-6)
+        self.mlp = Mlp(HYPOTHESES * dim, config.hidden, config.dropout)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second, third = x.chunk(HYPOTHESES, dim=-1)
+        correct_first, correct_second, correct_third = self.attentions
+        # One after the other: each step reads what the steps before it have corrected.
+        first = first + self.drop_path(correct_first(second, third, first))
+        second = second + self.drop_path(correct_second(first, third, second))
+        third = third + self.drop_path(correct_third(first, second, third))
+        x = torch.cat([first, second, third], dim=-1)
+        return x + self.drop_path(self.mlp(self.mlp_norm(x)))
+
+
+class PoseHead(nn.Module):
+    """Tokens to poses: (B, T, 3C) to (B, T, 17, 3)."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(dim)
+        self.pose = nn.Linear(dim, JOINTS * 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(x.transpose(1, 2)).transpose(1, 2)  # statistics over clips and frames
+        return self.pose(x).unflatten(-1, (JOINTS, 3))
+
+
+class MHFormer(nn.Module):
+    """Lift clips of a fixed length; see the module's docstring for the idea.
+
+    `forward` is `embed`, then `run_block` for every block, `finish` and `head`. Between the steps
+    tokens are (B, T, 3C), one per frame: the three hypotheses side by side. All steps but `embed`
+    take any number of frames.
+    """
+
+    Config = MHFormerConfig
+
+    def __init__(self, config: MHFormerConfig):
+        super().__init__()
+        self.config = config
+        tokens = JOINTS * config.in_channels
+        embedding = ShortClipEmbedding if config.frames <= SHORT_CLIP else FrameEmbedding
+        drop_paths = drop_path_rates(*config.drop_path, config.layers)
+
+        self.generate = HypothesisGenerator(tokens, config)
+        self.embeddings = nn.ModuleList(embedding(tokens, config) for _ in range(HYPOTHESES))
+        self.positions = nn.ParameterList(
+            torch.zeros(1, config.frames, config.channels) for _ in range(HYPOTHESES)
+        )
+        self.position_dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(
+            [
+                *(RefinementBlock(config, p) for p in drop_paths[:-1]),
+                InteractionBlock(config, drop_paths[-1]),
+            ]
+        )
+        self.norm = nn.LayerNorm(HYPOTHESES * config.channels, eps=1e-6)
+        self.head = PoseHead(HYPOTHESES * config.channels)
+
+    def embed(self, joints_2d: Tensor) -> Tensor:
+        """Clips (B, T, 17, in_channels), image width mapped to [-1, 1], to tokens (B, T, 3C).
+
+        Raises:
+            ValueError: the clips have another shape.
+        """
+        check_clips(joints_2d, self.config.frames, self.config.in_channels)
+        # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
+        trajectories = joints_2d.float().flatten(2).transpose(1, 2)  # (B, 17·c, T), joint by joint
+        hypotheses = self.generate(trajectories)
+        with torch.autocast(joints_2d.device.type, enabled=False):
+            tokens = [
+                self.position_dropout(embedding(hypothesis.float().transpose(1, 2)) + position)
+                for hypothesis, embedding, position in zip(
+                    hypotheses, self.embeddings, self.positions, strict=True
+                )
+            ]
+        return torch.cat(tokens, dim=-1)  # (B, T, 3C)
+
+    def run_block(self, i: int, tokens: Tensor) -> Tensor:
+        """Block i on tokens (B, any number of frames, 3C)."""
+        return self.blocks[i](tokens)
+
+    def finish(self, tokens: Tensor) -> Tensor:
+        """What lies between the last block and the head, on tokens (B, T, 3C)."""
+        return self.norm(tokens)
+
+    def forward(self, joints_2d: Tensor) -> Tensor:
+        """Lift clips; the published errors are those of the centre frame.
+
+        Args:
+            joints_2d: (B, T, 17, in_channels), image width mapped to [-1, 1].
+
+        Returns:
+            (B, T, 17, 3), metres, camera axes, relative to the root joint.
+
+        Raises:
+            ValueError: the clips have another shape.
+        """
+        tokens = self.embed(joints_2d)
+        for i in range(len(self.blocks)):
+            tokens = self.run_block(i, tokens)
+        with torch.autocast(joints_2d.device.type, enabled=False):
+            return self.head(self.finish(tokens.float()))
+
+
+# Our names to the authors'; see `translate`. They number the hypotheses from 1.
+WIDE_MLP_NAMES = {"mlp_norm": "norm2", "mlp.expand": "mlp.fc1", "mlp.contract": "mlp.fc2"}
+
+
+def _refinement_names(number: int) -> dict[str, str]:
+    i = number - 1
+    return {
+        f"attention_norms.{i}": f"norm1_{number}",
+        f"attentions.{i}.qkv": f"attn_{number}.qkv",
+        f"attentions.{i}.project": f"attn_{number}.proj",
+    }
+
+
+def _interaction_names(number: int) -> dict[str, str]:
+    names = {
+        "query_norm": f"norm3_{number}1",
+        "key_norm": f"norm3_{number}2",
+        "value_norm": f"norm3_{number}3",
+        "query": f"attn_{number}.linear_q",
+        "key": f"attn_{number}.linear_k",
+        "value": f"attn_{number}.linear_v",
+        "project": f"attn_{number}.proj",
+    }
+    return {f"attentions.{number - 1}.{ours}": theirs for ours, theirs in names.items()}
+
+
+def authors_names(config: MHFormerConfig) -> dict[str, str]:
+    """Our names of all tensors or layers to the authors'."""
+    stages = "Transformer_hypothesis"
+    interaction = config.layers - 1
+    names = {"norm": f"{stages}.norm", "head.norm": "regression.0", "head.pose": "regression.1"}
+    names |= prefixed(f"blocks.{interaction}", f"{stages}.CHI_blocks.0", WIDE_MLP_NAMES)
+    for i in range(interaction):
+        names |= prefixed(f"blocks.{i}", f"{stages}.SHR_blocks.{i}", WIDE_MLP_NAMES)
+    for number in range(1, HYPOTHESES + 1):
+        ours, theirs = f"generate.encoders.{number - 1}", f"Transformer_encoder_{number}"
+        names[f"generate.norms.{number - 1}"] = f"norm_{number}"
+        names[f"{ours}.position"] = f"{theirs}.pos_embed"
+        names[f"{ours}.norm"] = f"{theirs}.norm"
+        for i in range(GENERATOR_BLOCKS):
+            names |= prefixed(f"{ours}.blocks.{i}", f"{theirs}.blocks.{i}", TRANSFORMER_BLOCK_NAMES)
+        short = config.frames <= SHORT_CLIP
+        ours, theirs = f"embeddings.{number - 1}", f"embedding_{number}"
+        names[f"{ours}.linear"] = f"{theirs}.0" if short else theirs
+        names[f"{ours}.norm"] = f"{theirs}.1"
+        names[f"positions.{number - 1}"] = f"{stages}.pos_embed_{number}"
+        for i in range(interaction):
+            ours, theirs = f"blocks.{i}", f"{stages}.SHR_blocks.{i}"
+            names |= prefixed(ours, theirs, _refinement_names(number))
+        ours, theirs = f"blocks.{interaction}", f"{stages}.CHI_blocks.0"
+        names |= prefixed(ours, theirs, _interaction_names(number))
+    return names
+
+
+def from_authors(
+    state: Mapping[str, Tensor],
+    *,
+    frames: int = 351,
+    channel: int = 512,
+    d_hid: int = 1024,
+    layers: int = 3,
+    heads_mhg: int = GENERATOR_HEADS,
+    heads_shr_chi: int = HEADS,
+    n_joints: int = 17,
+    out_joints: int = 17,
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Translate an authors' checkpoint; the arguments are their options, and the two numbers of
+    heads that their code fixes.
+
+    Returns:
+        The fields of the config, and the tensors by our names.
+
+    Raises:
+        ValueError: the tensors are not those of a network with these options.
+    """
+    if (n_joints, out_joints) != (JOINTS, JOINTS):
+        raise ValueError(f"MHFormer is built for {JOINTS} joints, not {n_joints} to {out_joints}")
+    if (heads_mhg, heads_shr_chi) != (GENERATOR_HEADS, HEADS):
+        raise ValueError(
+            f"MHFormer has {GENERATOR_HEADS} heads over trajectories and {HEADS} over frames, "
+            f"not {heads_mhg} and {heads_shr_chi}"
+        )
+    config: dict[str, Any] = {
+        "frames": frames,
+        "channels": channel,
+        "hidden": d_hid,
+        "layers": layers,
+    }
+    parsed = MHFormerConfig(**config)
+    reshape = {
+        # 1×1 convolutions over frames, (out, in, 1), as linear layers.
+        "linear.weight": lambda w: w.flatten(1),
+        "head.pose.weight": lambda w: w.flatten(1),
+    }
+    with torch.device("meta"):
+        model = MHFormer(parsed)
+    return config, translate(state, model, authors_names(parsed), reshape)
