@@ -14,7 +14,7 @@ from lithepose.cli.report import failing_clearly, print_summary, progress_of
     "--out",
     default=Path("lithepose-demo"),
     show_default=True,
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=Path),
     help="Folder for the clip and the results.",
 )
 @click.option(

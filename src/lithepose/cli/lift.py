@@ -37,7 +37,7 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
     "--out",
     default=Path("lithepose-out"),
     show_default=True,
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=Path),
     help="Folder for the results.",
 )
 @click.option(

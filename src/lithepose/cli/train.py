@@ -35,8 +35,14 @@ def train(motions: Path, out: Path, threads: int, **loop: Any) -> None:
     OUT/lithepose-81-9.safetensors and .onnx. Needs the extra "train".
     """
     with failing_clearly():
-        from lithepose.train.supervised import finish, fit, recipe_with
-
+        try:
+            from lithepose.train.supervised import finish, fit, recipe_with
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise ValueError(
+                'training needs PyTorch, which is not installed: pip install "lithepose[train]"'
+            ) from error
         recipe = recipe_with({name: value for name, value in loop.items() if value is not None})
 
         def report(progress: Any) -> None:

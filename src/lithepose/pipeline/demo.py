@@ -9,7 +9,7 @@ import numpy as np
 
 from lithepose.data.scenes import demo_clip
 from lithepose.metrics.pose3d import mpjpe, p_mpjpe
-from lithepose.pipeline.files import Written, lift_to_files
+from lithepose.pipeline.files import WriteError, Written, check_writable, lift_to_files
 from lithepose.pipeline.offline import Report
 from lithepose.skeletons import LIMB_JOINTS
 from lithepose.video import VideoWriter
@@ -43,15 +43,21 @@ def run_demo(
         video: also write the overlay.
         image_size, fps: of the clip.
         report: is told of the progress.
+    Raises:
+        WriteError: the folder or a file cannot be written.
+        lithepose.assets.ModelsError: the detector's model files are absent.
     """
+    check_writable(out)
     clip, truth = demo_clip(image_size=image_size, fps=fps)
-    out.mkdir(parents=True, exist_ok=True)
     path = out / "demo.mp4"
-    with VideoWriter(path, size=image_size, fps=fps) as writer:
-        for index, frame in enumerate(clip):
-            writer.write(frame)
-            if report is not None:
-                report("render", index + 1, len(clip))
+    try:
+        with VideoWriter(path, size=image_size, fps=fps) as writer:
+            for index, frame in enumerate(clip):
+                writer.write(frame)
+                if report is not None:
+                    report("render", index + 1, len(clip))
+    except OSError as error:
+        raise WriteError(str(error)) from error
     camera, body = clip.scene.camera, clip.people[0][0].body
     written = lift_to_files(
         path,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lithepose.formats import check_formats, write_result
+from lithepose.formats import FORMATS, check_formats, write_result
 from lithepose.pipeline.offline import Report, Result, is_keypoints, lift
 
 
@@ -44,31 +44,52 @@ def lift_to_files(
         size: (width, height) of a file of keypoints.
         options: as of `lithepose.lift`.
     Raises:
-        WriteError: the folder or a file cannot be written. Checked before the work begins too.
+        WriteError: the folder or a file cannot be written, or would replace the source itself.
+            Checked before the work begins too.
         As `lithepose.lift` otherwise.
     """
     source, out = Path(source), Path(out)
     check_formats(formats)
     if not source.exists():
         raise FileNotFoundError(f"there is no file or folder {source}")
-    _check_writable(out)
+    check_writable(out)
+    name = _name_of(source)
+    _check_spares(source, [out / (name + FORMATS[each][0]) for each in formats])
     result = lift(source, image_size=size, report=report, **options)
     files: list[Path] = []
     try:
         for number, person in enumerate(result.people, 1):
-            name = source.stem if number == 1 else f"{source.stem}-{number}"
-            files += write_result(out / name, person, formats)
+            stem = out / (name if number == 1 else f"{name}-{number}")
+            files += write_result(stem, person, formats)
         if video and not is_keypoints(source):
             begin = time.perf_counter()
-            files.append(_overlay(source, out, result, report, options))
+            files.append(_overlay(source, out / f"{name}.overlay.mp4", result, report, options))
             result.seconds["video"] = time.perf_counter() - begin
     except OSError as error:
         raise WriteError(str(error)) from error
     return Written(result=result, files=files)
 
 
-def _check_writable(out: Path) -> None:
-    """Find out now, not after minutes of work, that the folder cannot be written."""
+def _name_of(source: Path) -> str:
+    """What the results are called: the file's name without its suffix, or the folder's name."""
+    if source.is_dir():
+        # "." and ".." have no name of their own.
+        return source.name if source.name not in ("", "..") else source.resolve().name
+    return source.stem
+
+
+def _check_spares(source: Path, targets: list[Path]) -> None:
+    for target in targets:
+        if target.exists() and target.samefile(source):
+            raise WriteError(f"{target} is the file to read: choose another folder with --out")
+
+
+def check_writable(out: Path) -> None:
+    """Make a folder, and find out now, not after minutes of work, whether it can be written to.
+
+    Raises:
+        WriteError: it cannot.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / f".lithepose-{os.getpid()}"
@@ -81,12 +102,10 @@ def _check_writable(out: Path) -> None:
 
 
 def _overlay(
-    source: Path, out: Path, result: Result, report: Report | None, options: dict[str, Any]
+    source: Path, path: Path, result: Result, report: Report | None, options: dict[str, Any]
 ) -> Path:
     from lithepose.video import open_video
     from lithepose.view.draw import write_overlay
-
-    path = out / f"{source.stem}.overlay.mp4"
 
     def progress(done: int) -> None:
         if report is not None:

@@ -30,7 +30,7 @@ from lithepose.lifters.windows import (
     with_midpoints,
 )
 from lithepose.poses import Detections, Track2D, Track3D
-from lithepose.skeletons import convert
+from lithepose.skeletons import convert, skeleton_named
 from lithepose.track import build_tracks, fill_gaps, repair_left_right, select_people
 from lithepose.video import open_video
 from lithepose.world import bone_lengths, fit_root_path, with_lengths
@@ -64,7 +64,7 @@ def lift_track(
 
     Args:
         track: in any skeleton that converts to `h36m17`.
-        lifter: the network, as `lithepose.pipeline.default_lifter` gives it.
+        lifter: the network, as `lithepose.lifters.default.default_lifter` gives it.
         height_m: the person's stature in metres; `STANDARD_HEIGHT_M` is assumed without it.
         focal_px: focal length in pixels; guessed from the image size without it.
     Returns:
@@ -73,20 +73,8 @@ def lift_track(
     Raises:
         ValueError: height or focal length cannot be a person's or a camera's.
     """
-    if height_m is not None and not HEIGHT_RANGE_M[0] <= height_m <= HEIGHT_RANGE_M[1]:
-        raise ValueError(
-            f"height {height_m} m is not a person's: give metres between "
-            f"{HEIGHT_RANGE_M[0]} and {HEIGHT_RANGE_M[1]}"
-        )
-    long_side = max(track.image_size)
-    if focal_px is not None and not (
-        FOCAL_RANGE[0] * long_side <= focal_px <= FOCAL_RANGE[1] * long_side
-    ):
-        raise ValueError(
-            f"focal length {focal_px} px is not a camera's for an image of {track.image_size}: "
-            f"give pixels between {FOCAL_RANGE[0] * long_side:.0f} and "
-            f"{FOCAL_RANGE[1] * long_side:.0f}"
-        )
+    _check_height(height_m)
+    _check_focal(focal_px, track.image_size)
     track, exchanged = repair_left_right(track)
     track = fill_gaps(track, MAX_GAP_S)
     points, confidence, derived = convert(
@@ -129,6 +117,7 @@ def lift_track(
             "height_m": height_m or STANDARD_HEIGHT_M,
             "height_known": height_m is not None,
             "focal_known": focal_px is not None,
+            "lifter": getattr(lifter, "name", type(lifter).__name__),
             "frames_with_person": int(present.sum()),
             "gaps": max(0, len(stretches) - 1),
             "frames_exchanged": int(exchanged.sum()),
@@ -137,6 +126,32 @@ def lift_track(
             "reprojection_px": _median(miss),
         },
     )
+
+
+def _check_height(height_m: float | None) -> None:
+    if height_m is not None and not HEIGHT_RANGE_M[0] <= height_m <= HEIGHT_RANGE_M[1]:
+        raise ValueError(
+            f"height {height_m} m is not a person's: give metres between "
+            f"{HEIGHT_RANGE_M[0]} and {HEIGHT_RANGE_M[1]}"
+        )
+
+
+def _check_focal(focal_px: float | None, image_size: tuple[int, int]) -> None:
+    low, high = (share * max(image_size) for share in FOCAL_RANGE)
+    if focal_px is not None and not low <= focal_px <= high:
+        raise ValueError(
+            f"focal length {focal_px:.6g} px is not a camera's for an image of "
+            f"{image_size[0]}x{image_size[1]}: give pixels between {low:.0f} and {high:.0f}"
+        )
+
+
+def _focal_of(lens: tuple[float | None, float | None], image_size: tuple[int, int]) -> float | None:
+    """The focal length in pixels of (focal length, field of view), checked; None if unknown."""
+    focal_px, fov_deg = lens
+    if fov_deg is not None:
+        focal_px = focal_from_fov(fov_deg, image_size)
+    _check_focal(focal_px, image_size)
+    return focal_px
 
 
 def _mean(values: Floats) -> float:
@@ -167,6 +182,7 @@ def track_from_arrays(
     Raises:
         ValueError: shapes, sizes or rate cannot be right, or every joint is missing.
     """
+    joints = len(skeleton_named(skeleton))
     keypoints = np.asarray(keypoints, dtype=np.float64)
     if keypoints.ndim == 3 and keypoints.shape[-1] == 3 and confidence is None:
         keypoints, confidence = keypoints[..., :2], keypoints[..., 2]
@@ -175,11 +191,16 @@ def track_from_arrays(
             f"keypoints have shape {keypoints.shape}: give (T, J, 2) pixels, or (T, J, 3) with "
             "confidence, T at least 1"
         )
+    if keypoints.shape[1] != joints:
+        raise ValueError(
+            f"keypoints have {keypoints.shape[1]} joints, {skeleton} has {joints}: give the "
+            "skeleton that they are of"
+        )
     if not np.isfinite(fps) or fps <= 0:
         raise ValueError(f"fps is {fps}: give the clip's frames per second")
-    width, height = image_size
-    if not (width > 0 and height > 0):
+    if len(image_size) != 2 or not all(np.isfinite(side) and side >= 1 for side in image_size):
         raise ValueError(f"image_size is {image_size}: give (width, height) in pixels")
+    width, height = image_size
     seen = np.isfinite(keypoints).all(-1)
     if not seen.any():
         raise ValueError("every keypoint is nan: there is nothing to lift")
@@ -278,6 +299,8 @@ def lift(
         raise ValueError(f"people is {people!r}: known are one, largest, all")
     if focal is not None and fov is not None:
         raise ValueError("focal and fov say the same thing twice: give one of them")
+    _check_height(height)  # now, not after minutes of work
+    lens = (focal, fov)
     tell = report or _silent
     watch = _Stopwatch()
     problem = None
@@ -289,16 +312,13 @@ def lift(
     else:
         with watch("2D"):
             options = {"models": None if models is None else Path(models), "threads": threads}
-            tracks, problem = _detect(source, people, start, end, fps, detector, options, tell)
+            when = (start, end)
+            tracks, problem = _detect(source, people, lens, when, fps, detector, options, tell)
     tracks = [track for track in select_people(tracks, people) if _has_person(track)]
     if not tracks:
-        raise NoPersonError(
-            f"nobody was found in {source}: a person should be upright, lit, and fill at least a "
-            "fifth of the picture's height"
-        )
+        raise _nobody_in(source)
     first = tracks[0]
-    if fov is not None:
-        focal = focal_from_fov(fov, first.image_size)
+    focal = _focal_of(lens, first.image_size)
     from lithepose.lifters.default import default_lifter
 
     lifter = default_lifter()
@@ -308,6 +328,9 @@ def lift(
             tell("3D", done, len(tracks))
             lifted.append(lift_track(track, lifter, height_m=height, focal_px=focal))
         tell("3D", len(tracks), len(tracks))
+    lifted = [person for person in lifted if person.metadata["frames_with_person"]]
+    if not lifted:
+        raise _nobody_in(source)
     return Result(
         people=lifted,
         frames=len(first.time_s),
@@ -343,6 +366,7 @@ def lift_keypoints(
         (T, 17, 3) float32 metres, camera axes (x right, y down, z forward), absolute, joints in
         the Human3.6M-17 order; nan where there is no person for longer than `MAX_GAP_S`.
     Raises:
+        NoPersonError: no frame has enough joints to be a person.
         ValueError: the arrays, the height or the focal length cannot be right.
     """
     from lithepose.lifters.default import default_lifter
@@ -350,14 +374,32 @@ def lift_keypoints(
     track = track_from_arrays(
         keypoints, image_size=image_size, fps=fps, skeleton=skeleton, confidence=confidence
     )
-    return lift_track(track, default_lifter(), height_m=height, focal_px=focal).joints_camera
+    lifted = lift_track(track, default_lifter(), height_m=height, focal_px=focal)
+    if not lifted.metadata["frames_with_person"]:
+        raise NoPersonError(
+            f"no frame shows {LEAST_LIMBS} of the {len(LIMBS)} joints of the limbs (hips, knees, "
+            "ankles, shoulders, elbows, wrists), the least that can be lifted"
+        )
+    return lifted.joints_camera
+
+
+def _nobody_in(source: str | os.PathLike[str]) -> NoPersonError:
+    if is_keypoints(source):
+        return NoPersonError(
+            f"nobody can be lifted from {source}: no frame has {LEAST_LIMBS} of the {len(LIMBS)} "
+            "joints of the limbs (hips, knees, ankles, shoulders, elbows, wrists)"
+        )
+    return NoPersonError(
+        f"nobody was found in {source}: a person should be upright, lit, and fill at least a "
+        "fifth of the picture's height"
+    )
 
 
 def _detect(
     source: str | os.PathLike[str],
     people: People,
-    start: float | None,
-    end: float | None,
+    lens: tuple[float | None, float | None],
+    when: tuple[float | None, float | None],
     fps: float | None,
     detector: str,
     options: dict[str, Any],
@@ -368,7 +410,8 @@ def _detect(
     options["people"] = "one" if people == "one" else MOST_PEOPLE
     found: list[Detections] = []
     times: list[float] = []
-    with open_video(source, start_s=start, end_s=end, fps=fps) as video:
+    with open_video(source, start_s=when[0], end_s=when[1], fps=fps) as video:
+        _focal_of(lens, video.size)
         finder = create_detector(detector, **options)
         for frame in video:
             found.append(finder.detect(frame.image, frame.time_s))
