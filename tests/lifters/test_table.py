@@ -26,11 +26,14 @@ def seeded(name: str, **overrides: Any) -> Any:
 
 @pytest.mark.parametrize("name", LIFTERS)
 def test_output_has_the_shape_in_the_table(name: str) -> None:
-    with torch.inference_mode():
-        poses = seeded(name)(clips(name, 2))
-    assert poses.shape == (2, LIFTERS[name].frames_out, 17, 3)
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    row = LIFTERS[name]
+    with FakeTensorMode():  # shapes without numbers: some networks are large
+        clip = torch.zeros(2, row.frames_in, 17, row.in_channels)
+        poses = create_lifter(name).eval()(clip)
+    assert poses.shape == (2, row.frames_out, 17, 3)
     assert poses.dtype == torch.float32
-    assert bool(torch.isfinite(poses).all())
 
 
 @pytest.mark.parametrize("name", ["htnet", "nanohtnet-27-9"])
