@@ -21,7 +21,7 @@ from lithepose.cli.report import failing_clearly
     "--out",
     default=Path("runs/default"),
     show_default=True,
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=Path),
     help="Folder of the run; a run that was broken off goes on from there.",
 )
 @click.option("--windows", type=click.IntRange(1), help="Windows to train on in all.")
@@ -43,6 +43,9 @@ def train(motions: Path, out: Path, threads: int, **loop: Any) -> None:
             raise ValueError(
                 'training needs PyTorch, which is not installed: pip install "lithepose[train]"'
             ) from error
+        from lithepose.pipeline.files import check_writable
+
+        check_writable(out)
         recipe = recipe_with({name: value for name, value in loop.items() if value is not None})
 
         def report(progress: Any) -> None:

@@ -1,0 +1,211 @@
+"""A clip to files: names, what is refused before the work, and nothing half-written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lithepose import NoPersonError
+from lithepose.formats import read_result
+from lithepose.pipeline import files
+from lithepose.pipeline.files import WriteError, check_writable, lift_to_files
+from lithepose.video import open_video
+
+Film = Callable[..., Any]
+
+
+def keypoint_file(path: Path, scene: Any) -> Path:
+    np.savez(
+        path,
+        keypoints=scene.keypoints,
+        fps=scene.fps,
+        image_size=scene.image_size,
+        skeleton="h36m17",
+    )
+    return path
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_video_becomes_a_result_and_an_overlay(
+    film: Film, make_video: Any, detecting: Any, tmp_path: Path
+):
+    scene = film(seconds=0.8)
+    detecting(scene.keypoints[:, None])
+    stages: list[str] = []
+    written = lift_to_files(
+        make_video(20, 25, scene.image_size, "my walk.mp4"),
+        out=tmp_path / "out" / "deep",
+        report=lambda stage, done, total: stages.append(stage),
+    )
+    assert names(tmp_path / "out" / "deep") == ["my walk.npz", "my walk.overlay.mp4"]
+    assert [path.name for path in written.files] == ["my walk.npz", "my walk.overlay.mp4"]
+    assert list(dict.fromkeys(stages)) == ["2D", "3D", "video"]
+    assert set(written.result.seconds) == {"2D", "3D", "video"}
+    with open_video(written.files[1]) as video:
+        assert len(list(video)) == 20
+
+
+def test_the_archive_holds_an_entry_for_every_decoded_frame(
+    film: Film, make_video: Any, detecting: Any, tmp_path: Path
+):
+    scene = film(seconds=0.8)
+    people = scene.keypoints[:, None].copy()
+    people[:4] = np.nan
+    detecting(people)
+    path = make_video(20, 25, scene.image_size)
+    (result,) = lift_to_files(path, out=tmp_path / "out", video=False).files
+    with np.load(result, allow_pickle=False) as archive:
+        assert archive["joints_3d_camera"].shape == (20, 17, 3)
+        assert archive["joints_3d_camera"].dtype == np.float32
+        assert archive["keypoints_2d"].shape == (20, 17, 2)
+        assert archive["confidence"].shape == (20, 17)
+        assert archive["confidence"].max() <= 1
+        assert float(archive["fps"]) == pytest.approx(25)
+        assert np.isnan(archive["joints_3d_camera"][:4]).all()
+        assert np.isfinite(archive["joints_3d_camera"][4:]).all()
+        assert not archive["confidence"][:4].any()
+
+
+def test_the_range_of_a_video_is_that_of_its_overlay(
+    film: Film, make_video: Any, detecting: Any, tmp_path: Path
+):
+    scene = film(seconds=1.2)
+    detecting(scene.keypoints[:, None])
+    path = make_video(30, 25, scene.image_size)
+    written = lift_to_files(path, out=tmp_path / "out", start=0.2, end=0.8)
+    assert written.result.frames == 15
+    with open_video(written.files[-1]) as video:
+        assert len(list(video)) == 15
+
+
+def test_further_people_get_numbers(film: Film, make_video: Any, detecting: Any, tmp_path: Path):
+    scene = film(seconds=0.8)
+    far = (scene.keypoints - (320, 240)) * 0.5 + (120, 260)
+    detecting(np.stack([scene.keypoints, far], 1))
+    path = make_video(20, 25, scene.image_size)
+    lift_to_files(path, out=tmp_path / "out", people="all", formats=["npz", "csv"], video=False)
+    assert names(tmp_path / "out") == ["clip-2.csv", "clip-2.npz", "clip.csv", "clip.npz"]
+    assert [read_result(tmp_path / "out" / f"clip{n}.npz").person for n in ("", "-2")] == [0, 1]
+
+
+def test_keypoints_become_a_result_without_an_overlay(film: Film, tmp_path: Path):
+    path = keypoint_file(tmp_path / "walk.v2.npz", film())
+    written = lift_to_files(path, out=tmp_path / "out", formats=["npz", "json", "csv-wide"])
+    assert names(tmp_path / "out") == ["walk.v2.json", "walk.v2.npz", "walk.v2.wide.csv"]
+    assert len(written.files) == 3
+
+
+def test_the_file_that_is_read_is_never_replaced(
+    film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = keypoint_file(tmp_path / "walk.npz", film())
+    before = path.read_bytes()
+    with pytest.raises(WriteError, match="is the file to read: choose another folder"):
+        lift_to_files(path, out=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WriteError, match="is the file to read"):
+        lift_to_files("walk.npz", out=".")
+    assert path.read_bytes() == before
+    lift_to_files(path, out=tmp_path, formats=["json"])
+    assert names(tmp_path) == ["walk.json", "walk.npz"]
+
+
+def test_a_folder_of_images_gives_its_name_also_when_called_dot(
+    film: Film, detecting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    import cv2
+
+    scene = film(seconds=0.4)
+    detecting(scene.keypoints[:, None])
+    images = tmp_path / "take.3"
+    (images / "inner").mkdir(parents=True)
+    for index in range(6):
+        grey = np.full((480, 640, 3), 10 + 3 * index, np.uint8)
+        cv2.imwrite(str(images / f"{index}.png"), grey)
+    lift_to_files(images, out=tmp_path / "out", fps=25, video=False)
+    monkeypatch.chdir(images)
+    lift_to_files(".", out=tmp_path / "dot", fps=25, video=False)
+    monkeypatch.chdir(images / "inner")
+    lift_to_files("..", out=tmp_path / "dots", fps=25, video=False)
+    for folder in ("out", "dot", "dots"):
+        assert names(tmp_path / folder) == ["take.3.npz"]
+
+
+def test_a_clip_of_nobody_leaves_no_file(
+    film: Film, make_video: Any, detecting: Any, tmp_path: Path
+):
+    detecting(np.full((10, 1, 17, 2), np.nan))
+    with pytest.raises(NoPersonError):
+        lift_to_files(make_video(10, 25, (640, 480)), out=tmp_path / "out")
+    assert names(tmp_path / "out") == []
+
+
+def test_what_can_be_wrong_is_checked_before_the_work(
+    film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def work(*args: Any, **options: Any) -> None:
+        raise AssertionError("the work began")
+
+    monkeypatch.setattr(files, "lift", work)
+    path = keypoint_file(tmp_path / "walk.npz", film(seconds=0.2))
+    with pytest.raises(ValueError, match="no format named 'fbx'; known"):
+        lift_to_files(path, out=tmp_path / "out", formats=["fbx"])
+    with pytest.raises(FileNotFoundError, match="no file or folder"):
+        lift_to_files(tmp_path / "none.mp4", out=tmp_path / "out")
+    assert names(tmp_path) == ["walk.npz"]  # no folder was made for a wrong call
+    with pytest.raises(WriteError, match="choose another folder with --out"):
+        lift_to_files(path, out=path)
+    with pytest.raises(WriteError, match="choose another folder with --out"):
+        lift_to_files(path, out=path / "below")
+
+
+def test_a_failure_while_writing_is_a_write_error(
+    film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full(*args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "write_result", full)
+    with pytest.raises(WriteError, match="No space left"):
+        lift_to_files(keypoint_file(tmp_path / "walk.npz", film()), out=tmp_path / "out")
+
+
+@pytest.mark.parametrize("stage", ["2D", "video"])
+def test_an_interrupt_leaves_nothing_half_written(
+    film: Film, make_video: Any, detecting: Any, tmp_path: Path, stage: str
+):
+    scene = film(seconds=0.8)
+    detecting(scene.keypoints[:, None])
+
+    def interrupt(now: str, done: int, total: int | None) -> None:
+        if now == stage and done == 5:
+            raise KeyboardInterrupt
+
+    path = make_video(20, 25, scene.image_size)
+    with pytest.raises(KeyboardInterrupt):
+        lift_to_files(path, out=tmp_path / "out", report=interrupt)
+    assert names(tmp_path / "out") == ([] if stage == "2D" else ["clip.npz"])
+
+
+def test_a_writable_folder_is_made_and_left_empty(tmp_path: Path):
+    check_writable(tmp_path / "a" / "b")
+    assert names(tmp_path / "a" / "b") == []
+
+
+@pytest.mark.skipif(
+    os.name == "nt" or (hasattr(os, "geteuid") and os.geteuid() == 0),
+    reason="permissions bind neither Windows' folders nor root",
+)
+def test_a_folder_without_permission_is_refused(tmp_path: Path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    with pytest.raises(WriteError, match="cannot write to"):
+        check_writable(closed)
