@@ -1,0 +1,121 @@
+"""The package as a whole: what it costs to import, what it offers, what it never does."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import lithepose
+
+FOLDER = Path(lithepose.__file__).parent
+HEAVY = {"torch", "cv2", "av", "onnxruntime", "ai_edge_litert", "lap", "rich", "safetensors"}
+MODULES = sorted(
+    ".".join(path.relative_to(FOLDER).with_suffix("").parts).removesuffix(".__init__")
+    for path in FOLDER.rglob("*.py")
+    if path.parent != FOLDER or not path.stem.startswith("__")
+)
+# What a user without the extra "train" runs: all but the networks and their training.
+NETWORKS = {
+    name
+    for name in MODULES
+    if name.startswith(("train.", "deploy."))
+    or (name.startswith("lifters.") and name not in ("lifters.default", "lifters.windows"))
+}
+CORE = [name for name in MODULES if name not in NETWORKS]
+
+
+def python(program: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+
+def test_importing_is_quick_and_loads_nothing_heavy():
+    program = (
+        "import sys, time\n"
+        "begin = time.process_time()\n"
+        "import lithepose\n"
+        "spent = time.process_time() - begin\n"
+        f"print(spent < 0.3, {HEAVY!r} & set(sys.modules))\n"
+    )
+    done = python(program)
+    assert done.stdout.strip() == "True set()", done.stderr
+
+
+def test_naming_a_value_loads_nothing_heavy():
+    program = (
+        "import sys\n"
+        "from lithepose import Detections, Track2D, Track3D, create_lifter\n"
+        f"print({HEAVY!r} & set(sys.modules))\n"
+    )
+    done = python(program)
+    assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_every_offered_name_is_there():
+    for name in lithepose.__all__:
+        assert getattr(lithepose, name) is not None
+        assert name in dir(lithepose)
+    assert list(lithepose.__all__) == sorted(lithepose.__all__)
+    assert set(lithepose.__all__) == set(lithepose._WHERE)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="has no attribute 'lfit'"):
+        lithepose.lfit  # noqa: B018
+
+
+def test_the_version_is_that_of_the_installed_package():
+    assert lithepose.__version__ == metadata.version("lithepose")
+
+
+def test_the_core_works_without_pytorch_and_networks_name_the_extra():
+    program = (
+        "import importlib, sys\n"
+        "for name in ('torch', 'onnx', 'onnxscript', 'scipy', 'matplotlib'):\n"
+        "    sys.modules[name] = None\n"
+        f"for name in {CORE!r}:\n"
+        "    importlib.import_module('lithepose.' + name)\n"
+        "import numpy as np\n"
+        "import lithepose\n"
+        "points = np.random.default_rng(0).normal(300, 50, (5, 17, 2))\n"
+        "joints = lithepose.lift_keypoints(points, image_size=(640, 480), fps=25)\n"
+        "assert joints.shape == (5, 17, 3)\n"
+        "try:\n"
+        "    lithepose.create_lifter('nanohtnet-81-9')\n"
+        "except ImportError as error:\n"
+        "    print(error)\n"
+    )
+    done = python(program)
+    assert done.returncode == 0, done.stderr
+    assert 'pip install "lithepose[train]"' in done.stdout
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_every_core_module_says_what_it_is(name: str):
+    module = importlib.import_module(f"lithepose.{name}")
+    empty = not Path(str(module.__file__)).read_text(encoding="utf-8").strip()
+    assert module.__doc__ or empty
+
+
+def test_nothing_is_ever_unpickled():
+    for path in FOLDER.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        for way in ("import pickle", "pickle.load", "allow_pickle=True", "torch.load(", "joblib"):
+            assert way not in text, f"{path} mentions {way}"
+        # NumPy's own default is not to, said aloud wherever files are read.
+        assert text.count("np.load(") == text.count("allow_pickle=False"), path
+
+
+def test_only_the_command_prints():
+    for path in FOLDER.rglob("*.py"):
+        if "cli" not in path.relative_to(FOLDER).parts:
+            lines = path.read_text(encoding="utf-8").splitlines()
+            assert not [line for line in lines if line.lstrip().startswith("print(")], path
+
+
+def test_the_package_says_that_it_is_typed():
+    assert (FOLDER / "py.typed").is_file()
