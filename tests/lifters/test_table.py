@@ -92,7 +92,7 @@ def test_overrides_replace_settings_of_the_row() -> None:
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"known: .*nanohtnet-243-9"):
         create_lifter("nanohtnet-7-9")
-    with pytest.raises(ValueError, match="known: htnet, "):
+    with pytest.raises(ValueError, match="known: ampose, "):
         convert_state_dict("nanohtnet-27-9", {})
 
 

@@ -41,8 +41,10 @@ class Row:
     source: str
 
 
-# Each module also has `from_authors`, which translates the authors' checkpoints.
+# If its authors published checkpoints, a module also has `from_authors`, which translates them.
 FAMILIES = {
+    "ampose": "lithepose.lifters.ampose:AMPose",
+    "convformer": "lithepose.lifters.convformer:ConvFormer",
     "htnet": "lithepose.lifters.htnet:HTNet",
     "mhformer": "lithepose.lifters.mhformer:MHFormer",
     "mixste": "lithepose.lifters.mixste:MixSTE",
@@ -86,7 +88,38 @@ def _mhformer(frames: int) -> Row:
     )
 
 
+def _ampose(settings: Mapping[str, Any]) -> Row:
+    return Row(
+        family="ampose",
+        settings=settings,
+        frames_in=1,
+        frames_out=1,
+        which_frames="all",
+        source="our reconstruction of AMPose (Lin et al., arXiv 2210.04216), not a published size",
+    )
+
+
+# Patents: see docs/models/convformer.md.
+def _convformer(frames: int) -> Row:
+    return Row(
+        family="convformer",
+        settings={"frames": frames},
+        frames_in=frames,
+        frames_out=1,
+        which_frames="centre",
+        source="Diaz-Arias and Shin, ConvFormer (arXiv 2304.02147), table of window lengths",
+    )
+
+
 LIFTERS: dict[str, Row] = {
+    "ampose": _ampose({}),
+    "ampose-s": _ampose({"channels": 128}),
+    "ampose-b": _ampose({"channels": 256}),
+    "convformer-9": _convformer(9),
+    "convformer-27": _convformer(27),
+    "convformer-81": _convformer(81),
+    "convformer-143": _convformer(143),
+    "convformer-243": _convformer(243),
     "htnet": Row(
         family="htnet",
         frames_in=1,
@@ -113,7 +146,8 @@ LIFTERS: dict[str, Row] = {
 
 
 def load_family(family: str) -> tuple[Any, Any]:
-    """Import a family of networks: its class (with `Config`), and its `from_authors`.
+    """Import a family of networks: its class (with `Config`), and its `from_authors`, or None
+    where the authors have published no checkpoints.
 
     Raises:
         ValueError: there is no such family.
@@ -131,7 +165,7 @@ def load_family(family: str) -> tuple[Any, Any]:
             f"the network {family!r} needs PyTorch, which is not installed: "
             'pip install "lithepose[train]"'
         ) from error
-    return getattr(module, class_name), module.from_authors
+    return getattr(module, class_name), getattr(module, "from_authors", None)
 
 
 def create_lifter(name: str, **overrides: Any) -> nn.Module:
@@ -171,9 +205,15 @@ def convert_state_dict(
         `load_state_dict` of the lifter it builds.
 
     Raises:
-        ValueError: there is no such network, or tensors are missing, surplus or misshapen.
+        ValueError: there is no such network, its authors have published no checkpoints, or tensors
+            are missing, surplus or misshapen.
         TypeError: the network has no such option.
         ImportError: PyTorch is not installed.
     """
     _, from_authors = load_family(network)
+    if from_authors is None:
+        raise ValueError(
+            f"the authors of {network!r} have published no checkpoints, so there are no names to "
+            "translate: train it, or load a weights file of this package with load_lifter"
+        )
     return from_authors(state_dict, **authors_arguments)
