@@ -7,6 +7,8 @@ segments' limits `clip_start`, `fps`, and per segment `clip`, `subject` and the 
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,7 @@ FRACTIONS = {
     "neck": (0.080, 0.060),
     "headh": (0.106, 0.060),
 }
+_ARRAYS = ("pos", "clip_start", "fps", "clip", "subject", "body", "body_names")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +53,8 @@ class Motions:
         start: (S + 1,) clip i is `positions[start[i]:start[i + 1]]`.
         fps: frames per second.
         clip, subject: (S,) names.
-        lengths: (S, 17) metres, the length that scales the bone ending in each joint; 1 at the root.
+        lengths: (S, 17) metres, the length that scales the bone ending in each joint; 1 at the
+            root.
         height: (S,) stature in metres.
     """
 
@@ -71,42 +75,57 @@ def read_motions(path: str | Path) -> Motions:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: an array is missing or has another shape than the format says.
+        ValueError: no npz file, or an array is missing or has another shape than the format says.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"no motion file at {path}: docs/data/mocap.md says how to make one from CMU's originals"
+            f"no motion file at {path}: docs/data/mocap.md says how to make it from CMU's originals"
         )
-    with np.load(path, allow_pickle=False) as file:
-        missing = {"pos", "clip_start", "fps", "clip", "subject", "body", "body_names"} - set(file)
-        if missing:
-            raise ValueError(f"{path} has no {', '.join(sorted(missing))}: see docs/data/mocap.md")
-        positions = np.asarray(file["pos"], np.float32)
-        names = [str(name) for name in file["body_names"]]
-        body = np.asarray(file["body"], np.float32)
-        motions = Motions(
-            positions=positions,
-            start=np.asarray(file["clip_start"], np.int64),
-            fps=float(file["fps"]),
-            clip=file["clip"],
-            subject=file["subject"],
-            lengths=np.stack(
-                [
-                    body[:, names.index(bone)] if bone else np.ones(len(body), np.float32)
-                    for bone in BONE_OF_JOINT
-                ],
-                1,
-            ),
-            height=body[:, names.index("H")],
-        )
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in _ARRAYS if name in file}
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is no npz file, or a damaged one: {error}") from error
+    missing = [name for name in _ARRAYS if name not in arrays]
+    if missing:
+        raise ValueError(f"{path} has no {', '.join(missing)}: see docs/data/mocap.md")
+    positions = np.asarray(arrays["pos"], np.float32)
+    start = np.asarray(arrays["clip_start"], np.int64)
+    body = np.asarray(arrays["body"], np.float32)
+    names = [str(name) for name in arrays["body_names"]]
+    clips, fps = len(start) - 1, float(arrays["fps"])
     if positions.ndim != 3 or positions.shape[1:] != (17, 3):
         raise ValueError(f"{path}: pos has shape {positions.shape}, expected (frames, 17, 3)")
-    if motions.start[-1] != len(positions):
-        raise ValueError(f"{path}: clip_start ends at {motions.start[-1]}, pos at {len(positions)}")
     if not np.isfinite(positions).all():
         raise ValueError(f"{path}: pos holds values that are not finite")
-    return motions
+    if start[-1] != len(positions):
+        raise ValueError(f"{path}: clip_start ends at {start[-1]}, pos at {len(positions)}")
+    if clips < 1 or start[0] != 0 or (np.diff(start) < 1).any():
+        raise ValueError(f"{path}: clip_start must rise from 0, every clip having a frame")
+    if not (np.isfinite(fps) and fps > 0):
+        raise ValueError(f"{path}: fps is {fps}, expected frames per second")
+    for name in ("clip", "subject", "body"):
+        if len(arrays[name]) != clips:
+            raise ValueError(f"{path}: {name} is of {len(arrays[name])} clips, not of {clips}")
+    unnamed = sorted({*FRACTIONS, "H"} - set(names))
+    if unnamed or body.shape != (clips, len(names)):
+        raise ValueError(
+            f"{path}: body has shape {body.shape} for the names {', '.join(names)}; expected a "
+            f"column for each of H, {', '.join(FRACTIONS)}"
+        )
+    lengths = [
+        body[:, names.index(bone)] if bone else np.ones(clips, np.float32) for bone in BONE_OF_JOINT
+    ]
+    return Motions(
+        positions=positions,
+        start=start,
+        fps=fps,
+        clip=arrays["clip"],
+        subject=arrays["subject"],
+        lengths=np.stack(lengths, 1),
+        height=body[:, names.index("H")],
+    )
 
 
 def draw_bodies(count: int, height_m: float, random: np.random.Generator) -> Floats:
