@@ -7,8 +7,9 @@ FOLDER holds `.npz` files with the arrays `state/<authors' name of a tensor>`, `
 `parameter_count`. Each network is built from these options, loads the authors' tensors (all of
 them, and no others), and has to give the recorded output within the recorded tolerance. Where
 `meta` has a `weight_formula`, the file holds `state_names` (a JSON list of name and shape) instead
-of tensors, and `weight_salt` belongs to the formula. A file
-that this program does not understand counts as failed. The exit status is 0 if none failed.
+of tensors, and `weight_salt` belongs to the formula. Recordings of what is no network (`PARTS`
+below) hold other arrays. A file that this program does not understand counts as failed. The exit
+status is 0 if none failed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,8 @@ class Recording:
     meta: dict[str, Any]
 
     def tensor(self, name: str) -> Tensor:
+        if name not in self.arrays:
+            raise ValueError(f"no array {name!r} in it")
         return torch.from_numpy(self.arrays[name])
 
     @property
@@ -101,11 +105,10 @@ def read_recording(path: Path) -> Recording:
     """
     with np.load(path, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
-    for name in ("meta", "input", "output"):
-        if name not in arrays:
-            raise ValueError(f"no array {name!r} in it")
+    if "meta" not in arrays:
+        raise ValueError("no array 'meta' in it")
     meta = json.loads(str(arrays.pop("meta")))
-    for name in ("network", "variant", "arguments", "tolerance", "parameter_count"):
+    for name in ("network", "variant", "arguments", "tolerance"):
         if name not in meta:
             raise ValueError(f"no {name!r} in its description")
     if "weight_formula" in meta:
@@ -195,14 +198,39 @@ def run_mhformer(recording: Recording) -> Outcome:
     return Outcome(output=lift(model, recording), parameters=parameter_count(model))
 
 
+def run_pruned(host: str, recording: Recording) -> Outcome:
+    """A network of HoT. Where the choice of frames is stable, ours must be the recorded one;
+    elsewhere it is decided by rounding, and the recorded frames are taken."""
+    from lithepose.lifters.hot import Hourglass
+
+    config, converted = convert_state_dict("hot", recording.state, host=host, **recording.arguments)
+    model = create_lifter("hot", **config).eval()
+    assert isinstance(model, Hourglass)
+    model.load_state_dict(converted)
+    indices, noise = recording.tensor("indices"), recording.tensor("noise")
+    stable = recording.meta["tpc"].get(
+        "selection_same_in_float64_and_float32_exact_and_mm_distances", True
+    )
+    clips = recording.tensor("input")
+    lifted = model.lift(clips, noise=noise) if stable else model.lift(clips, kept=[indices])
+    if not torch.equal(lifted.kept[-1], indices):
+        raise Mismatch(f"frames {lifted.kept[-1].tolist()} kept, not {indices.tolist()}")
+    return Outcome(output=lifted.poses, parameters=parameter_count(model))
+
+
 # Network to (how to run it, the variants it knows).
 NETWORKS: dict[str, tuple[Callable[[Recording], Outcome], set[str]]] = {
+    "hot_mixste": (partial(run_pruned, "mixste"), {"plain"}),
+    "hot_motionagformer": (partial(run_pruned, "motionagformer"), {"plain"}),
+    "hot_motionbert": (partial(run_pruned, "motionbert"), {"plain"}),
     "htnet": (run_htnet, {"plain", "flip", "refine"}),
     "mhformer": (run_mhformer, {"plain"}),
     "motionagformer": (run_motionagformer, {"plain"}),
     "motionbert": (run_motionbert, {"plain"}),
     "mixste": (run_mixste, {"plain"}),
     "nanohtnet": (run_nanohtnet, {"plain", "flip", "pretrain"}),
+    "tpc_mhformer": (partial(run_pruned, "mhformer"), {"plain"}),
+    "tpc_mixste": (partial(run_pruned, "mixste"), {"plain"}),
 }
 
 
@@ -216,6 +244,91 @@ def differences(output: Tensor, expected: Tensor) -> dict[str, float]:
     }
 
 
+def check_selection(recording: Recording) -> str:
+    """The choice of frames by itself: densities, scores and the frames with the highest ones."""
+    from lithepose.lifters.hot import DensityPruner, density_peaks
+
+    tolerance = recording.meta["tolerance"]
+    if tolerance.keys() != {"indices", "density"} or tolerance["indices"] != "equal":
+        raise ValueError(f"tolerance {tolerance} is not understood")
+    features, noise = recording.tensor("features"), recording.tensor("noise")
+    density, score = density_peaks(features, noise)
+    off = (density.double() - recording.tensor("density")).abs().max().item()
+    if not off <= tolerance["density"]:
+        raise Mismatch(f"density off by {off:.2e}, allowed {tolerance['density']:g}")
+    expected_score = recording.tensor("score")
+    ranked = expected_score.isfinite()  # the centre is not
+    off_score = (score.double() - expected_score)[ranked].abs().max().item()
+
+    count, centre = recording.meta["selected"], recording.meta["center"]
+    expected = recording.tensor("indices")
+    if centre is not None:  # theirs lists the frames beside the centre
+        count += 1
+        middle = torch.full((len(expected), 1), centre)
+        expected = torch.cat([expected, middle], dim=1).sort(dim=1).values
+    pruner = DensityPruner(count, keep_centre=centre is not None)
+    places = torch.full((len(features),), -1 if centre is None else centre)
+    kept = pruner(features, features, places, noise)
+    if not torch.equal(kept, expected):
+        raise Mismatch(f"frames {kept.tolist()} kept, not {expected.tolist()}")
+    return f"same frames, density within {off:.1e}, score within {off_score:.1e}"
+
+
+def check_losses(recording: Recording) -> str:
+    """Losses of the video lifters and their gradients, and the Procrustes distance."""
+    from lithepose.metrics.pose3d import p_mpjpe
+    from lithepose.train import video_losses as losses
+
+    target, confidence = recording.tensor("target"), recording.tensor("conf")
+    weight = torch.tensor(recording.meta["joint_weights"])
+    ours: dict[str, Callable[[Tensor], Tensor]] = {
+        "mixste_weighted_mpjpe": lambda p: losses.joint_distance(p, target, weight),
+        "mixste_temporal_consistency": lambda p: losses.step_energy(p, weight),
+        "mixste_velocity": lambda p: losses.mean_velocity_distance(p, target),
+        "mixste_total": lambda p: losses.mixste_loss(p, target),
+        "mpjpe": lambda p: losses.mean_distance(p, target),
+        "mb_mpjpe": lambda p: losses.mean_distance(p, target),
+        "mb_n_mpjpe": lambda p: losses.scaled_distance(p, target),
+        "mb_velocity": lambda p: losses.mean_velocity_distance(p, target),
+        "mb_limb_var": losses.limb_variance,
+        "mb_limb_gt": lambda p: losses.limb_difference(p, target),
+        "mb_angle": lambda p: losses.angle_difference(p, target),
+        "mb_angle_velocity": lambda p: losses.angle_velocity_difference(p, target),
+        "mb_2d_weighted": lambda p: losses.image_distance(p, target, confidence),
+        "mb_total_h36m": lambda p: losses.motionbert_loss(p, target),
+    }
+    values = recording.meta["values"]
+    if values.keys() != ours.keys() or recording.meta["tolerance"].keys() != {"relative"}:
+        raise ValueError(f"these losses are not understood: {sorted(values.keys() ^ ours.keys())}")
+    bound = recording.meta["tolerance"]["relative"]
+    worst = 0.0
+    for name, loss in ours.items():
+        predicted = recording.tensor("pred").requires_grad_()
+        value = loss(predicted)
+        (gradient,) = torch.autograd.grad(value, predicted)
+        expected = recording.tensor(f"grad/{name}")
+        off = abs(value.item() / values[name] - 1.0)
+        off_gradient = ((gradient - expected).abs().max() / expected.abs().max()).item()
+        if not max(off, off_gradient) <= bound:
+            raise Mismatch(f"{name} off by {off:.1e}, gradient {off_gradient:.1e} of the largest")
+        worst = max(worst, off, off_gradient)
+    pred64, target64 = (
+        recording.tensor(name).flatten(0, 1).numpy() for name in ("pred64", "target64")
+    )
+    distances = p_mpjpe(pred64, target64)
+    off = np.abs(distances / recording.arrays["p_mpjpe"] - 1.0).max()
+    if not off <= bound:
+        raise Mismatch(f"p_mpjpe off by {off:.1e}")
+    return f"{len(ours)} losses and their gradients within {worst:.1e}, p_mpjpe within {off:.1e}"
+
+
+# What is no network, to how it is checked.
+PARTS: dict[str, Callable[[Recording], str]] = {
+    "losses": check_losses,
+    "tpc_select": check_selection,
+}
+
+
 def check(recording: Recording) -> str:
     """Run our network and compare.
 
@@ -227,15 +340,20 @@ def check(recording: Recording) -> str:
         ValueError: the recording is not understood.
     """
     network, variant = recording.meta["network"], recording.meta["variant"]
+    if network in PARTS:
+        return PARTS[network](recording)
     if network not in NETWORKS:
-        raise ValueError(f"network {network!r} is not one of {', '.join(sorted(NETWORKS))}")
+        known = ", ".join(sorted(NETWORKS.keys() | PARTS.keys()))
+        raise ValueError(f"network {network!r} is not one of {known}")
     run, variants = NETWORKS[network]
     if variant not in variants:
         raise ValueError(f"variant {variant!r} of {network} is not one of {sorted(variants)}")
     with torch.inference_mode():
         outcome = run(recording)
 
-    expected_parameters = recording.meta["parameter_count"]
+    expected_parameters = recording.meta.get("parameter_count")
+    if expected_parameters is None:
+        raise ValueError("no 'parameter_count' in its description")
     if outcome.parameters != expected_parameters:
         raise Mismatch(f"{outcome.parameters} parameters, not {expected_parameters}")
     expected = recording.tensor("output")

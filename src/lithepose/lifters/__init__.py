@@ -45,6 +45,7 @@ class Row:
 FAMILIES = {
     "ampose": "lithepose.lifters.ampose:AMPose",
     "convformer": "lithepose.lifters.convformer:ConvFormer",
+    "hot": "lithepose.lifters.hot:HourglassLifter",
     "htnet": "lithepose.lifters.htnet:HTNet",
     "mhformer": "lithepose.lifters.mhformer:MHFormer",
     "mixste": "lithepose.lifters.mixste:MixSTE",
@@ -64,6 +65,31 @@ def _nanohtnet(frames: int, kept_frames: int, source: str) -> Row:
 
 
 _NANOHTNET_OPTIONS = "options of the authors' code (arXiv 2501.15763), default width and depth"
+
+
+def _hourglass(
+    host: str,
+    frames: int,
+    prune: tuple[int, int],
+    *,
+    recoverer: Literal["attention", "none"],
+    in_channels: int = 2,
+    host_settings: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Row:
+    """A host that keeps `prune[1]` of its frames from block `prune[0]` on."""
+    everything = recoverer != "none"
+    settings |= {"host": host, "host_settings": {"frames": frames, **(host_settings or {})}}
+    settings |= {"prune": (prune,), "recoverer": recoverer}
+    return Row(
+        family="hot",
+        settings=settings,
+        frames_in=frames,
+        frames_out=frames if everything else 1,
+        which_frames="all" if everything else "centre",
+        in_channels=in_channels,
+        source="Li et al., HoT (arXiv 2311.12028), the authors' code",
+    )
 
 
 def _mixste(frames: int) -> Row:
@@ -120,6 +146,7 @@ LIFTERS: dict[str, Row] = {
     "convformer-81": _convformer(81),
     "convformer-143": _convformer(143),
     "convformer-243": _convformer(243),
+    "hot-mixste-243": _hourglass("mixste", 243, (3, 81), recoverer="attention"),
     "htnet": Row(
         family="htnet",
         frames_in=1,
@@ -142,6 +169,8 @@ LIFTERS: dict[str, Row] = {
     "nanohtnet-81-27": _nanohtnet(81, 27, _NANOHTNET_OPTIONS),
     "nanohtnet-243-9": _nanohtnet(243, 9, "the authors' demo and default (arXiv 2501.15763)"),
     "nanohtnet-243-27": _nanohtnet(243, 27, _NANOHTNET_OPTIONS),
+    "tpc-mhformer-351": _hourglass("mhformer", 351, (1, 117), recoverer="none"),
+    "tpc-mixste-243": _hourglass("mixste", 243, (7, 61), recoverer="none"),
 }
 
 

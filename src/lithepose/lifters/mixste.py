@@ -80,7 +80,8 @@ class MixedBlock(nn.Module):
 class MixSTE(nn.Module):
     """Lift clips of 2D poses; see the module's docstring for the idea.
 
-    `forward` is `embed`, `run_block` for every block, `finish` and `head`; tokens are (B, T, J, C).
+    `forward` is `embed`, `run_block` for every block, `finish` and `head`. Between the steps tokens
+    are (B, T, 17, C), one per joint and frame.
     """
 
     Config = MixSTEConfig
@@ -99,7 +100,8 @@ class MixSTE(nn.Module):
         # One norm after the joint half of every block, and one after the frame half of every block.
         self.joint_norm = nn.LayerNorm(dim, eps=1e-6)
         self.frame_norm = nn.LayerNorm(dim, eps=1e-6)
-        self.pose = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 3))
+        # eps is PyTorch's 1e-5 here and 1e-6 in all other norms, as in the authors' code.
+        self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 3))
 
     @property
     def token_dim(self) -> int:
@@ -109,6 +111,7 @@ class MixSTE(nn.Module):
     def embed(self, joints_2d: Tensor) -> Tensor:
         """Tokens of (B, T, 17, in_channels) joints: (B, T, 17, C)."""
         check_clips(joints_2d, self.config.frames, self.config.in_channels)
+        # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
         with torch.autocast(joints_2d.device.type, enabled=False):
             return self.joint_embed(joints_2d.float()) + self.joint_position
 
@@ -116,9 +119,9 @@ class MixSTE(nn.Module):
         """Run a block on (B, N, 17, C) tokens of any N frames, but of all frames in block 0."""
         block = self.blocks[index]
         assert isinstance(block, MixedBlock)
-        clips, frames = tokens.shape[:2]
+        frames = tokens.shape[1]
         x = self.joint_norm(block.over_joints(tokens.flatten(0, 1)))  # (B·N, J, C)
-        x = x.unflatten(0, (clips, frames)).transpose(1, 2).flatten(0, 1)  # (B·J, N, C)
+        x = x.unflatten(0, (-1, frames)).transpose(1, 2).flatten(0, 1)  # (B·J, N, C)
         if index == 0:
             if frames != self.config.frames:
                 raise ValueError(
@@ -127,16 +130,11 @@ class MixSTE(nn.Module):
                 )
             x = x + self.frame_position
         x = self.frame_norm(block.over_frames(x))
-        return x.unflatten(0, (clips, -1)).transpose(1, 2)  # (B, N, J, C)
+        return x.unflatten(0, (-1, JOINTS)).transpose(1, 2)  # (B, N, J, C)
 
     def finish(self, tokens: Tensor) -> Tensor:
         """Nothing: the last block ends with a norm. Networks of this kind have a step here."""
         return tokens
-
-    def head(self, tokens: Tensor) -> Tensor:
-        """Poses of (B, N, 17, C) tokens: (B, N, 17, 3)."""
-        with torch.autocast(tokens.device.type, enabled=False):
-            return self.pose(tokens.float())
 
     def forward(self, joints_2d: Tensor) -> Tensor:
         """Lift all frames of clips.
@@ -153,7 +151,8 @@ class MixSTE(nn.Module):
         tokens = self.embed(joints_2d)
         for index in range(len(self.blocks)):
             tokens = self.run_block(index, tokens)
-        return self.head(self.finish(tokens))
+        with torch.autocast(joints_2d.device.type, enabled=False):
+            return self.head(self.finish(tokens.float()))
 
 
 # Our names to the authors'; see `translate`.
@@ -163,8 +162,8 @@ ENDS_NAMES = {
     "frame_position": "Temporal_pos_embed",
     "joint_norm": "Spatial_norm",
     "frame_norm": "Temporal_norm",
-    "pose.0": "head.0",
-    "pose.1": "head.1",
+    "head.0": "head.0",
+    "head.1": "head.1",
 }
 
 
