@@ -265,7 +265,8 @@ class AMPose(nn.Module):
             ValueError: the input has another shape.
         """
         frames, channels = self.config.frames, self.config.in_channels
-        check_clips(joints_2d, frames if frames > 1 else joints_2d.shape[1], channels)
+        length = joints_2d.shape[1] if frames == 1 and joints_2d.dim() == 4 else frames
+        check_clips(joints_2d, max(length, 1), channels)
         clips = len(joints_2d)
         # (B·T, 17, c), or (B, 17, frames·c), frame by frame
         window = joints_2d.transpose(1, 2).flatten(2) if frames > 1 else joints_2d.flatten(0, 1)
