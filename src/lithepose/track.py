@@ -429,9 +429,11 @@ def _as_track(
 ) -> Track2D:
     first = detections[person.first_frame]
     joints = first.keypoints.shape[1]
-    keypoints = np.full((len(detections), joints, 2), np.nan)
-    confidence = np.zeros((len(detections), joints))
-    world = None if first.world is None else np.full((len(detections), joints, 3), np.nan)
+    # Single precision is a ten-thousandth of a pixel, and an hour of video is 100,000 frames.
+    shape = (len(detections), joints)
+    keypoints = np.full((*shape, 2), np.nan, np.float32)
+    confidence = np.zeros(shape, np.float32)
+    world = None if first.world is None else np.full((*shape, 3), np.nan, np.float32)
     for frame, row in zip(person.frames, person.rows, strict=True):
         found = detections[frame]
         keypoints[frame] = found.keypoints[row]

@@ -151,12 +151,9 @@ def fit_root_path(poses: Floats, rays: Floats, confidence: Floats, time_s: Float
     # Spine, nose and head top differ between detectors; limbs place the body.
     trust = np.where(seen, confidence, 0) * np.where(np.isin(np.arange(17), (7, 9, 10)), 0.2, 1)
     x, y = np.moveaxis(np.where(seen[..., None], rays, 0), -1, 0)
-    rows = np.zeros((*x.shape, 2, 3))  # two equations per joint: rows @ root = known
-    rows[..., 0, 0] = rows[..., 1, 1] = 1
-    rows[..., 0, 2], rows[..., 1, 2] = -x, -y
-    known = np.stack(
-        [x * poses[..., 2] - poses[..., 0], y * poses[..., 2] - poses[..., 1]], -1
-    )  # (T, 17, 2) metres at the joint's depth
+    # Two equations per joint, metres at its depth: X - x Z = known_x and Y - y Z = known_y.
+    known_x = x * poses[..., 2] - poses[..., 0]
+    known_y = y * poses[..., 2] - poses[..., 1]
 
     # Accelerations from three places at uneven times: steady motion costs nothing at any rate.
     step = np.maximum(np.diff(time_s), 1e-3)
@@ -166,15 +163,26 @@ def fit_root_path(poses: Floats, rays: Floats, confidence: Floats, time_s: Float
     weight = trust / JOINT_SPREAD_M**2
     root = np.zeros((len(poses), 3))
     for _ in range(4):
-        normal = np.einsum("tj,tjab,tjac->tbc", weight, rows, rows)
-        right = np.einsum("tj,tjab,tja->tb", weight, rows, known)
+        normal = np.zeros((len(poses), 3, 3))
+        normal[:, 0, 0] = normal[:, 1, 1] = weight.sum(1)
+        normal[:, 0, 2] = normal[:, 2, 0] = -(weight * x).sum(1)
+        normal[:, 1, 2] = normal[:, 2, 1] = -(weight * y).sum(1)
+        normal[:, 2, 2] = (weight * (x * x + y * y)).sum(1)
+        right = np.stack(
+            [
+                (weight * known_x).sum(1),
+                (weight * known_y).sum(1),
+                -(weight * (x * known_x + y * known_y)).sum(1),
+            ],
+            -1,
+        )
         # A frame with few joints leans on its neighbours; the small diagonal keeps it solvable.
         root = _smooth_path(normal + 1e-6 * np.eye(3), right, accelerations)
         root[:, 2] = np.maximum(root[:, 2], 0.3)
-        miss = np.linalg.norm(np.einsum("tjab,tb->tja", rows, root) - known, axis=-1)
-        depth = np.maximum(poses[..., 2] + root[:, None, 2], 0.3)
-        middle = np.maximum(root[:, None, 2], 0.3)
+        root_x, root_y, root_z = (root[:, i, None] for i in range(3))
+        miss = np.hypot(root_x - x * root_z - known_x, root_y - y * root_z - known_y)
+        depth = np.maximum(poses[..., 2] + root_z, 0.3)
         # Huber's weights at two spreads; equal errors in the image count the same at every depth.
         robust = np.minimum(1, 2 * JOINT_SPREAD_M / np.maximum(miss, 1e-9))
-        weight = trust * robust * (middle / depth) ** 2 / JOINT_SPREAD_M**2
+        weight = trust * robust * (root_z / depth) ** 2 / JOINT_SPREAD_M**2
     return root

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -414,7 +414,8 @@ def _detect(
         _focal_of(lens, video.size)
         finder = create_detector(detector, **options)
         for frame in video:
-            found.append(finder.detect(frame.image, frame.time_s))
+            # The detector's own 3D is not used, and would be half of the memory.
+            found.append(replace(finder.detect(frame.image, frame.time_s), world=None))
             times.append(frame.time_s)
             tell("2D", len(times), video.frame_count)
         size, rate = video.size, video.fps
