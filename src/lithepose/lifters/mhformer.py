@@ -275,6 +275,11 @@ class MHFormer(nn.Module):
         self.norm = nn.LayerNorm(HYPOTHESES * config.channels, eps=1e-6)
         self.head = PoseHead(HYPOTHESES * config.channels)
 
+    @property
+    def token_dim(self) -> int:
+        """3C, the width of the tokens between the steps."""
+        return HYPOTHESES * self.config.channels
+
     def embed(self, joints_2d: Tensor) -> Tensor:
         """Clips (B, T, 17, in_channels), image width mapped to [-1, 1], to tokens (B, T, 3C).
 
