@@ -1,0 +1,172 @@
+"""The recipe of the default lifter, followed from motion files to weights, in small."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from lithepose.data.clips import ClipSettings  # noqa: E402
+from lithepose.data.mocap import read_motions  # noqa: E402
+from lithepose.lifters import LIFTERS, create_lifter  # noqa: E402
+from lithepose.lifters.default import WEIGHTS, DefaultLifter  # noqa: E402
+from lithepose.lifters.weights import load_lifter  # noqa: E402
+from lithepose.lifters.windows import CHANNELS, LIMBS  # noqa: E402
+from lithepose.runtime import OnnxModel  # noqa: E402
+from lithepose.train.loop import LoopSettings, Progress  # noqa: E402
+from lithepose.train.supervised import (  # noqa: E402
+    DEFAULT,
+    Recipe,
+    finish,
+    fit,
+    lifter_of_checkpoint,
+    loss_of,
+    recipe_with,
+    score,
+    validation_windows,
+)
+
+
+@pytest.fixture(scope="module")
+def recipe(tiny: dict[str, Any]) -> Recipe:
+    return Recipe(
+        lifter="nanohtnet",
+        overrides=tiny,
+        clips=ClipSettings(frames=9, targets=3),
+        loop=LoopSettings(
+            windows=16 * 6,
+            batch=16,
+            warmup=2,
+            workers=0,
+            bfloat16=False,
+            compiled=False,
+            save_every=3,
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def fitted(
+    recipe: Recipe, motion_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Any, Path, list[Progress]]:
+    out = tmp_path_factory.mktemp("run")
+    progress: list[Progress] = []
+    return fit(motion_folder, out, recipe, report=progress.append), out, progress
+
+
+def test_the_default_recipe_fits_its_lifter():
+    row = LIFTERS[DEFAULT.lifter]
+    assert (DEFAULT.clips.frames, DEFAULT.clips.targets) == (row.frames_in, row.frames_out)
+    assert DEFAULT.overrides["in_channels"] == CHANNELS
+    create_lifter(DEFAULT.lifter, **DEFAULT.overrides)
+    json.dumps(replace(DEFAULT).overrides)
+
+
+def test_fields_of_the_loop_can_be_replaced():
+    recipe = recipe_with({"windows": 512, "seed": 3})
+    assert (recipe.loop.windows, recipe.loop.seed) == (512, 3)
+    assert replace(recipe, loop=DEFAULT.loop) == DEFAULT
+    with pytest.raises(TypeError, match="window_count"):
+        recipe_with({"window_count": 1})
+
+
+def test_fitting_reports_scores_with_and_without_noise(fitted: Any):
+    model, out, progress = fitted
+    assert not model.training
+    assert [p.step for p in progress] == [3, 6]
+    assert set(progress[0].validation) == {"mpjpe", "p_mpjpe", "noisy_mpjpe", "noisy_p_mpjpe"}
+    for scores in (p.validation for p in progress):
+        assert 0 < scores["p_mpjpe"] < scores["mpjpe"] < 2000
+    assert (out / "checkpoint.safetensors").exists()
+    assert (out / "log.csv").exists()
+
+
+def test_a_checkpoint_becomes_a_lifter_of_windows(recipe: Recipe, fitted: Any):
+    model, out, _ = fitted
+    lifter = lifter_of_checkpoint(out / "checkpoint.safetensors", recipe)
+    assert (lifter.frames, lifter.targets) == (9, 3)
+    values = np.random.default_rng(0).normal(size=(4, 9, 17, 4)).astype(np.float32)
+    with torch.no_grad():
+        np.testing.assert_array_equal(lifter(values), model(torch.from_numpy(values)).numpy())
+
+
+@pytest.mark.slow
+def test_the_finished_files_do_what_the_network_does(recipe: Recipe, fitted: Any, tmp_path: Path):
+    pytest.importorskip("onnxscript")
+    model, _, _ = fitted
+    weights, network = finish(model, tmp_path, recipe)
+    assert (weights.name, network.name) == (f"{WEIGHTS}.safetensors", f"{WEIGHTS}.onnx")
+    values = np.random.default_rng(0).normal(size=(4, 9, 17, 4)).astype(np.float32)
+    with torch.no_grad():
+        exact = model(torch.from_numpy(values)).numpy()
+        loaded = load_lifter(weights)(torch.from_numpy(values)).numpy()
+    np.testing.assert_allclose(loaded, exact, atol=5e-3)  # half precision
+    lifter = DefaultLifter(OnnxModel(network))
+    assert (lifter.name, lifter.frames, lifter.targets) == (WEIGHTS, 9, 3)
+    np.testing.assert_allclose(lifter(values), exact, atol=5e-3)
+    said = json.loads(lifter.model.metadata["recipe"])
+    assert said["clips"]["frames"] == 9
+
+
+def test_validation_windows_are_always_the_same_and_of_unchanged_bodies(
+    recipe: Recipe, motion_folder: Path
+):
+    motions = read_motions(motion_folder / "cmu17_val.npz")
+    first, again = (validation_windows(motions, recipe, None, 64) for _ in range(2))
+    np.testing.assert_array_equal(first.values, again.values)
+    np.testing.assert_array_equal(first.targets, again.targets)
+    thighs = np.linalg.norm(first.targets[:, :, 2] - first.targets[:, :, 1], axis=-1)
+    assert thighs.std() < 0.002
+
+
+def test_the_score_is_over_the_limbs_of_the_middle_frame_in_millimetres(
+    recipe: Recipe, motion_folder: Path
+):
+    batch = validation_windows(read_motions(motion_folder / "cmu17_val.npz"), recipe, None, 300)
+
+    class Off(torch.nn.Module):
+        """The truth, 10 mm off at the limbs of the middle frame and far off elsewhere."""
+
+        seen = 0
+
+        def forward(self, values: Any) -> Any:
+            answer = torch.from_numpy(batch.targets[self.seen : self.seen + len(values)]).clone()
+            self.seen += len(values)
+            answer[:, [0, 2]] += 5.0
+            answer[:, 1, 9] += 5.0
+            answer[:, 1, LIMBS, 2] += 0.010
+            return answer
+
+    scores = score(Off(), batch)
+    assert scores["mpjpe"] == pytest.approx(10, abs=1e-2)
+    assert scores["p_mpjpe"] == pytest.approx(0, abs=1e-2)
+
+
+def test_the_loss_counts_limbs_twice_the_root_not_at_all_and_steps():
+    loss = loss_of(Recipe(limb_weight=2.0, velocity_weight=0.0))
+    target = torch.zeros(2, 3, 17, 3)
+
+    def at(joint: int, shift: float = 1.0) -> float:
+        moved = target.clone()
+        moved[:, :, joint, 0] = shift
+        return float(loss(moved, target))
+
+    assert at(0) == 0
+    assert at(3) == pytest.approx(2 * at(9))
+    everywhere = torch.ones(2, 3, 17, 3) / 3**0.5
+    assert float(loss(everywhere, target)) == pytest.approx(1.0)  # weights have mean 1
+    stepping = loss_of(Recipe(limb_weight=2.0, velocity_weight=0.5))
+    moved = target.clone()
+    moved[:, 1, 3, 0] = 1.0
+    assert float(stepping(moved, target)) == pytest.approx((2 / 3 + 0.5 * 2) * at(3) / 2)
+
+
+def test_missing_motions_say_where_they_come_from(recipe: Recipe, tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match=r"cmu17_train.npz: docs/data/mocap.md"):
+        fit(tmp_path, tmp_path / "run", recipe)
