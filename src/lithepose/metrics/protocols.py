@@ -1,9 +1,9 @@
 """The measuring rule of our own lifters: fixed cameras over motion capture, twelve limb joints.
 
-Every clip is seen by four fixed cameras, drawn once from the clip's name: two phones (landscape and
-portrait) and two of a laboratory. The whole clip is lifted as a user would lift it; every frame
-counts. Root = mid-hips; joints = hips, knees, ankles, shoulders, elbows, wrists (1-6, 11-16 of the
-Human3.6M-17 order). Errors are frame-weighted means.
+Every clip is seen by four fixed cameras, drawn from its name and its place in the file: two phones
+(landscape and portrait) and two of a laboratory. The whole clip is lifted as a user would lift it;
+every frame counts. Root = mid-hips; joints = hips, knees, ankles, shoulders, elbows, wrists (1-6,
+11-16 of the Human3.6M-17 order). Errors are frame-weighted means.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ LENSES = {
     "laboratory": ((1000, 1000), (1.10, 1.20)),
     "laboratory-long": ((1000, 1000), (1.40, 1.60)),
 }
-HEIGHT_M = (0.5, 2.2)
-DISTANCE_M = (2.2, 8.0)
+HEIGHT_M = (0.5, 2.2)  # of the camera over the floor
+DISTANCE_M = (2.2, 8.0)  # of the camera from the person's nearest moment
 MISS_DEG = 6.0  # spread of the pitch and yaw by which the camera misses the person
 ROLL_DEG = 3.0
 
