@@ -1,0 +1,42 @@
+"""Draw the learning curve of a training run.
+
+python benchmarks/learning_curve.py runs/default/log.csv curve.png      (needs matplotlib)
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+
+LINES = {
+    "mpjpe": ("exact 2D, MPJPE", "C0", "-"),
+    "p_mpjpe": ("exact 2D, P-MPJPE", "C0", "--"),
+    "noisy_mpjpe": ("with detector noise, MPJPE", "C1", "-"),
+    "noisy_p_mpjpe": ("with detector noise, P-MPJPE", "C1", "--"),
+}
+
+
+def main() -> None:
+    import matplotlib.pyplot as plt
+
+    parser = argparse.ArgumentParser(description="Draw the learning curve of a training run.")
+    parser.add_argument("log", type=Path)
+    parser.add_argument("picture", type=Path)
+    arguments = parser.parse_args()
+    with arguments.log.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    windows = [float(row["windows"]) / 1e6 for row in rows]
+    figure, axes = plt.subplots(figsize=(7, 4), dpi=110)
+    for name, (label, colour, style) in LINES.items():
+        values = [float(row[name]) for row in rows]
+        axes.plot(windows, values, color=colour, linestyle=style, label=label)
+    axes.set(xlabel="windows seen, millions", ylabel="mm, validation subjects", ylim=(20, 100))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(arguments.picture)
+
+
+if __name__ == "__main__":
+    main()
