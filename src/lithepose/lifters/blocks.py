@@ -131,6 +131,17 @@ class TransformerBlock(nn.Module):
         return x + self.drop_path(self.mlp(self.mlp_norm(x)))
 
 
+def mix_joints(block: nn.Module, x: Tensor) -> Tensor:
+    """Run a block on the joints of each frame: tokens (B, T, J, C), the block (N, J, C)."""
+    return block(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+def mix_frames(block: nn.Module, x: Tensor) -> Tensor:
+    """Run a block on the frames of each joint: tokens (B, T, J, C), the block (N, T, C)."""
+    x = x.transpose(1, 2)  # (B, J, T, C)
+    return block(x.flatten(0, 1)).unflatten(0, x.shape[:2]).transpose(1, 2)
+
+
 class AdaptiveFusion(nn.Module):
     """Mix two streams of tokens by weights that each token chooses: (..., C) twice to (..., C).
 
