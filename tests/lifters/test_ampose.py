@@ -250,6 +250,18 @@ def test_there_are_no_checkpoints_to_convert() -> None:
         convert_state_dict("ampose", {})
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("frames", [1, 3])
+def test_its_onnx_file_agrees_with_it(frames: int, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    from lithepose.deploy.export import export_onnx
+
+    model = small(frames=frames)
+    assert export_onnx(model, tmp_path / "small.onnx", clips(2, frames)) < 1e-5
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -258,6 +258,18 @@ def test_there_are_no_checkpoints_to_convert() -> None:
         convert_state_dict("convformer", {})
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("folded", [False, True])
+def test_its_onnx_file_agrees_with_it(folded: bool, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    from lithepose.deploy.export import export_onnx
+
+    model = convformer.fold(small()) if folded else small()
+    assert export_onnx(model, tmp_path / "small.onnx", clips(2)) < 1e-5
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

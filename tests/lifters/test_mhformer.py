@@ -203,6 +203,18 @@ def test_conversion_reports_options_that_do_not_fit() -> None:
         convert_state_dict("mhformer", state, **arguments, heads_mhg=8)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("settings", [SMALL, LONG])
+def test_its_onnx_file_agrees_with_it(settings: dict[str, Any], tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    from lithepose.deploy.export import export_onnx
+
+    model = small(**settings)
+    assert export_onnx(model, tmp_path / "small.onnx", clips(model, 2)) < 1e-5
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -267,7 +267,6 @@ class AMPose(nn.Module):
         frames, channels = self.config.frames, self.config.in_channels
         length = joints_2d.shape[1] if frames == 1 and joints_2d.dim() == 4 else frames
         check_clips(joints_2d, max(length, 1), channels)
-        clips = len(joints_2d)
         # (B·T, 17, c), or (B, 17, frames·c), frame by frame
         window = joints_2d.transpose(1, 2).flatten(2) if frames > 1 else joints_2d.flatten(0, 1)
         # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
@@ -279,4 +278,4 @@ class AMPose(nn.Module):
             x = block(x)
         with torch.autocast(joints_2d.device.type, enabled=False):
             poses = self.head(self.head_norm(x.float()))
-        return poses.unflatten(0, (clips, -1))
+        return poses.unsqueeze(1) if frames > 1 else poses.unflatten(0, joints_2d.shape[:2])
