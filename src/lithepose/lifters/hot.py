@@ -140,7 +140,10 @@ def density_peaks(features: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     nearest = squared.topk(min(NEIGHBOURS, squared.shape[1]), dim=-1, largest=False).values
     density = torch.exp(-nearest.mean(dim=-1)) + TIE_BREAK * noise
     distance = squared.sqrt()
-    denser = density.unsqueeze(1) > density.unsqueeze(2)  # [b, i, j]: j is denser than i
+    own, other = density.unsqueeze(2), density.unsqueeze(1)  # [b, i, j] compares i with j
+    # Near 1, float32 is too coarse for a tenth of the tie-break: what it swallowed counts here.
+    noise = noise.expand_as(density)
+    denser = (other > own) | ((other == own) & (noise.unsqueeze(1) > noise.unsqueeze(2)))
     farthest = distance.amax(dim=(1, 2), keepdim=True)  # where no frame is denser
     return density, density * torch.where(denser, distance, farthest).amin(dim=-1)
 
