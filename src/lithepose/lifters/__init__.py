@@ -25,7 +25,7 @@ class Row:
         frames_in: frames of the clip it takes; 1 means that frames are lifted one by one.
         frames_out: frames it gives.
         which_frames: `"all"` frames of the clip, or the `frames_out` around its `"centre"`.
-        in_channels: numbers per joint and frame; 2 is (x, y).
+        in_channels: numbers per joint and frame; 2 is (x, y), 3 is (x, y, confidence).
         normalisation: what the network expects of 2D. `"width"`: x from -1 to 1 over the width of
             the image, y on the same scale, both 0 at the centre of the image.
         source: where the size is published.
@@ -49,6 +49,8 @@ FAMILIES = {
     "htnet": "lithepose.lifters.htnet:HTNet",
     "mhformer": "lithepose.lifters.mhformer:MHFormer",
     "mixste": "lithepose.lifters.mixste:MixSTE",
+    "motionagformer": "lithepose.lifters.motionagformer:MotionAGFormer",
+    "motionbert": "lithepose.lifters.motionbert:MotionBERT",
     "nanohtnet": "lithepose.lifters.nanohtnet:NanoHTNet",
 }
 
@@ -100,6 +102,30 @@ def _mixste(frames: int) -> Row:
         frames_out=frames,
         which_frames="all",
         source="Zhang et al., MixSTE (arXiv 2203.00859), tables of Human3.6M and MPI-INF-3DHP",
+    )
+
+
+def _motionbert(settings: Mapping[str, Any]) -> Row:
+    return Row(
+        family="motionbert",
+        settings=settings,
+        frames_in=243,
+        frames_out=243,
+        which_frames="all",
+        in_channels=3,
+        source="Zhu et al., MotionBERT (arXiv 2210.06551), configs in the authors' code",
+    )
+
+
+def _motionagformer(frames: int, layers: int, channels: int) -> Row:
+    return Row(
+        family="motionagformer",
+        settings={"frames": frames, "layers": layers, "channels": channels},
+        frames_in=frames,
+        frames_out=frames,
+        which_frames="all",
+        in_channels=3,
+        source="Mehraban et al., MotionAGFormer (arXiv 2310.16288), sizes for Human3.6M",
     )
 
 
@@ -161,6 +187,12 @@ LIFTERS: dict[str, Row] = {
     "mixste-27": _mixste(27),
     "mixste-81": _mixste(81),
     "mixste-243": _mixste(243),
+    "motionagformer-xs": _motionagformer(27, 12, 64),
+    "motionagformer-s": _motionagformer(81, 26, 64),
+    "motionagformer-b": _motionagformer(243, 16, 128),
+    "motionagformer-l": _motionagformer(243, 26, 128),
+    "motionbert": _motionbert({}),
+    "motionbert-lite": _motionbert({"channels": 256}),
     "nanohtnet-9-9": _nanohtnet(9, 9, _NANOHTNET_OPTIONS),
     "nanohtnet-27-3": _nanohtnet(27, 3, _NANOHTNET_OPTIONS),
     "nanohtnet-27-9": _nanohtnet(27, 9, _NANOHTNET_OPTIONS),

@@ -1,0 +1,261 @@
+"""MotionBERT: lift a clip of 2D skeletons in two streams, joints first and frames first.
+
+Every joint of every frame is a token. Each layer runs two streams on the same tokens, one that
+mixes the joints of each frame and then the frames of each joint, one the other way round, and each
+token weighs what they give. The head passes through a bounded representation of the motion, which
+other tasks can read as well.
+
+Source: Zhu et al., "MotionBERT: A Unified Perspective on Learning Human Motion Representations"
+(arXiv 2210.06551; the network is called DSTformer there), and the authors' code. Differences from
+the code: any number of input channels; under autocast the first and last layers stay in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lithepose.lifters.blocks import (
+    JOINTS,
+    AdaptiveFusion,
+    RepresentationHead,
+    TransformerBlock,
+    check_clips,
+    mix_frames,
+    mix_joints,
+)
+from lithepose.lifters.weights import prefixed, translate
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionBERTConfig:
+    """Size of a MotionBERT; the defaults are the larger of the two published ones.
+
+    Attributes:
+        frames: the most frames of a clip, for which there are learned positions in time.
+        in_channels: numbers per joint and frame; 3 in the paper (x, y, confidence).
+        layers: number of layers, each with two streams.
+        channels: C, the width, a multiple of `heads`.
+        heads: of the attention.
+        hidden: width of the MLPs.
+        representation: R, numbers per joint and frame that represent the motion.
+    """
+
+    frames: int = 243
+    in_channels: int = 3
+    layers: int = 5
+    channels: int = 512
+    heads: int = 8
+    hidden: int = 1024
+    representation: int = 512
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1: {value}")
+        if self.channels % self.heads:
+            raise ValueError(
+                f"channels must be a multiple of heads ({self.heads}): {self.channels}"
+            )
+
+
+class DualStreamLayer(nn.Module):
+    """Two streams over (B, N, 17, C) tokens, with weights of their own, and their fusion."""
+
+    def __init__(self, dim: int, heads: int, hidden: int):
+        super().__init__()
+        self.joints_first = TransformerBlock(dim, heads, hidden)
+        self.frames_second = TransformerBlock(dim, heads, hidden)
+        self.frames_first = TransformerBlock(dim, heads, hidden)
+        self.joints_second = TransformerBlock(dim, heads, hidden)
+        self.fusion = AdaptiveFusion(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        one = mix_frames(self.frames_second, mix_joints(self.joints_first, x))
+        other = mix_joints(self.joints_second, mix_frames(self.frames_first, x))
+        return self.fusion(one, other)
+
+
+class MotionBERT(nn.Module):
+    """Lift clips of 2D poses; see the module's docstring for the idea.
+
+    `forward` is `embed`, `run_block` for every block, `finish` and `head`. Between the steps tokens
+    are (B, T, 17, C), one per joint and frame.
+    """
+
+    Config = MotionBERTConfig
+
+    def __init__(self, config: MotionBERTConfig):
+        super().__init__()
+        self.config = config
+        dim = config.channels
+        self.joint_embed = nn.Linear(config.in_channels, dim)
+        self.joint_position = nn.Parameter(torch.empty(1, JOINTS, dim))
+        self.frame_position = nn.Parameter(torch.empty(1, config.frames, 1, dim))
+        self.blocks = nn.ModuleList(
+            DualStreamLayer(dim, config.heads, config.hidden) for _ in range(config.layers)
+        )
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.head = RepresentationHead(dim, config.representation)
+
+        for name, parameter in self.named_parameters():
+            if ".fusion." in name or "norm" in name:
+                continue  # both streams count the same at first
+            if name.endswith(".bias"):
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.trunc_normal_(parameter, std=0.02)
+
+    @property
+    def token_dim(self) -> int:
+        """C, the width of the tokens."""
+        return self.config.channels
+
+    def embed(self, joints_2d: Tensor) -> Tensor:
+        """Tokens of (B, T, 17, in_channels) joints, T up to `frames`: (B, T, 17, C)."""
+        check_clips(joints_2d, self.config.frames, self.config.in_channels, shorter=True)
+        positions = self.joint_position + self.frame_position[:, : joints_2d.shape[1]]
+        # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
+        with torch.autocast(joints_2d.device.type, enabled=False):
+            return self.joint_embed(joints_2d.float()) + positions
+
+    def run_block(self, index: int, tokens: Tensor) -> Tensor:
+        """Run a layer on (B, N, 17, C) tokens of any N frames."""
+        return self.blocks[index](tokens)
+
+    def finish(self, tokens: Tensor) -> Tensor:
+        """The norm between the last layer and the head."""
+        return self.norm(tokens)
+
+    def forward(self, joints_2d: Tensor) -> Tensor:
+        """Lift all frames of clips.
+
+        Args:
+            joints_2d: (B, T, 17, in_channels), T from 1 to `frames`; image width mapped to [-1, 1].
+
+        Returns:
+            (B, T, 17, 3), metres, camera axes, relative to the root joint, if it was trained so.
+            The authors' weights give the image's axes in half widths of it, see
+            docs/models/motionbert.md.
+
+        Raises:
+            ValueError: the clips have another shape, or there are none.
+        """
+        tokens = self.embed(joints_2d)
+        for index in range(len(self.blocks)):
+            tokens = self.run_block(index, tokens)
+        with torch.autocast(joints_2d.device.type, enabled=False):
+            return self.head(self.finish(tokens.float()))
+
+
+# Our names to the authors'; see `translate`. "s" is over joints, "t" over frames.
+ENDS_NAMES = {
+    "joint_embed": "joints_embed",
+    "joint_position": "pos_embed",
+    "frame_position": "temp_embed",
+    "norm": "norm",
+    "head.represent": "pre_logits.fc",
+    "head.pose": "head",
+}
+
+
+def _block_names(axis: str) -> dict[str, str]:
+    return {
+        "attention_norm": f"norm1_{axis}",
+        "attention.qkv": f"attn_{axis}.qkv",
+        "attention.project": f"attn_{axis}.proj",
+        "mlp_norm": f"norm2_{axis}",
+        "mlp.expand": f"mlp_{axis}.fc1",
+        "mlp.contract": f"mlp_{axis}.fc2",
+    }
+
+
+def authors_names(layers: int) -> dict[str, str]:
+    """Our names to the authors', for a network of so many layers."""
+    names = dict(ENDS_NAMES)
+    for i in range(layers):
+        for ours, stream, axis in (
+            ("joints_first", "blocks_st", "s"),
+            ("frames_second", "blocks_st", "t"),
+            ("frames_first", "blocks_ts", "t"),
+            ("joints_second", "blocks_ts", "s"),
+        ):
+            names |= prefixed(f"blocks.{i}.{ours}", f"{stream}.{i}", _block_names(axis))
+        names[f"blocks.{i}.fusion.weigh"] = f"ts_attn.{i}"
+    return names
+
+
+# Parts of names in MMPose's copies of the checkpoints, to the authors'; the order matters.
+MMPOSE_NAMES = (
+    ("head.pre_logits.", "pre_logits."),
+    ("head.fc.", "head."),
+    ("backbone.", ""),
+    ("spat_embed", "pos_embed"),
+    ("attn_regress.", "ts_attn."),
+    ("mlp_s.0.", "mlp_s.fc1."),
+    ("mlp_s.2.", "mlp_s.fc2."),
+    ("mlp_t.0.", "mlp_t.fc1."),
+    ("mlp_t.2.", "mlp_t.fc2."),
+)
+
+
+def from_authors(
+    state: Mapping[str, Tensor],
+    *,
+    dim_in: int = 3,
+    dim_out: int = 3,
+    dim_feat: int = 512,
+    dim_rep: int = 512,
+    depth: int = 5,
+    num_heads: int = 8,
+    mlp_ratio: float = 2,
+    maxlen: int = 243,
+    num_joints: int = 17,
+    att_fuse: bool = True,
+    qkv_bias: bool = True,
+    norm_eps: float = 1e-6,
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Translate an authors' checkpoint (in their files, the tensors under `model_pos`), or MMPose's
+    copy of one (the tensors under `state_dict`).
+
+    The arguments are the options of the authors' configs; the defaults are those of the larger
+    network, and the smaller one has `dim_feat=256, mlp_ratio=4`.
+
+    Returns:
+        The fields of the config, and the tensors by our names.
+
+    Raises:
+        ValueError: the tensors are not those of a network with these options, or no published
+            network has such options.
+    """
+    fixed = (dim_out, num_joints, att_fuse, qkv_bias, norm_eps)
+    if fixed != (3, JOINTS, True, True, 1e-6):
+        raise ValueError(
+            f"MotionBERT is built for {JOINTS} joints in 3D, fused streams, qkv with bias and a "
+            "norm_eps of 1e-6, as published; not for (dim_out, num_joints, att_fuse, qkv_bias, "
+            f"norm_eps) = {fixed}"
+        )
+    config: dict[str, Any] = {
+        "frames": maxlen,
+        "in_channels": dim_in,
+        "layers": depth,
+        "channels": dim_feat,
+        "heads": num_heads,
+        "hidden": int(dim_feat * mlp_ratio),
+        "representation": dim_rep,
+    }
+    if any(name.startswith("backbone.") for name in state):
+        state = {_from_mmpose(name): tensor for name, tensor in state.items()}
+    with torch.device("meta"):
+        model = MotionBERT(MotionBERTConfig(**config))
+    return config, translate(state, model, authors_names(depth))
+
+
+def _from_mmpose(name: str) -> str:
+    for theirs, authors in MMPOSE_NAMES:
+        name = name.replace(theirs, authors)
+    return name
