@@ -139,10 +139,10 @@ def draw_bodies(count: int, height_m: float, random: np.random.Generator) -> Flo
 
 
 def trunk_frame(joints: Floats) -> Floats:
-    """Axes of the trunk, (..., 3, 3) with columns left, forward-ish and up, of (..., 17, 3)."""
+    """Axes of the trunk, (..., 3, 3) with columns left, forward and up, of (..., 17, 3)."""
     up = joints[..., 8, :] - joints[..., 0, :]
     left = joints[..., 11, :] - joints[..., 14, :]
     up = up / np.maximum(np.linalg.norm(up, axis=-1, keepdims=True), 1e-6)
     left = left - (left * up).sum(-1, keepdims=True) * up
     left = left / np.maximum(np.linalg.norm(left, axis=-1, keepdims=True), 1e-6)
-    return np.stack([left, np.cross(up, left), up], -1)
+    return np.stack([left, np.cross(left, up), up], -1)

@@ -50,7 +50,7 @@ class LoopSettings:
         save_every: steps between checkpoints and validations.
     """
 
-    windows: int = 4_600_000
+    windows: int = 4_150_000
     batch: int = 256
     learning_rate: float = 3e-3
     warmup: int = 200
