@@ -386,7 +386,7 @@ def test_pruners_that_do_not_fit_are_refused() -> None:
         model(clips())
     with pytest.raises(ValueError, match="at least one frame"):
         DensityPruner(0)
-    with pytest.raises(ValueError, match=r"multiple of heads \(5\): 12"):
+    with pytest.raises(ValueError, match=r"\(12\) must be a multiple of heads: 5"):
         AttentionRecoverer(12, 9, heads=5)
 
 

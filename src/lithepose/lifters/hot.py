@@ -15,13 +15,13 @@ between frames are computed with less rounding.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
-from lithepose.lifters import create_lifter, load_family
+from lithepose.lifters import load_family
 from lithepose.lifters.blocks import attend
 from lithepose.lifters.weights import translate
 
@@ -476,6 +476,11 @@ PUBLISHED: dict[str, dict[bool, tuple[int, int]]] = {
     "motionagformer": {True: (7, 81)},
     "motionbert": {True: (1, 81)},
 }
+# Defaults of the authors' code of HoT, where they are not those of the host's own authors.
+HOT_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "motionagformer": {"num_heads": 4, "neighbour_num": 4},
+    "motionbert": {"dim_feat": 256, "mlp_ratio": 4},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -484,7 +489,8 @@ class HourglassConfig:
 
     Attributes:
         host: the network, a key of `PUBLISHED`.
-        host_settings: fields of the host's config that differ from the defaults there.
+        host_settings: fields of the host's config that differ from the defaults there. How many
+            frames each layer of MotionAGFormer sees follows from `prune`.
         prune: pairs (block, frames), rising blocks: before this block of the host, keep so many.
         pruner: `"density"` keeps a frame for each crowd of similar ones, `"uniform"` even steps.
         recoverer: `"attention"` (with learned positions of the kept frames) or `"interpolation"`
@@ -533,7 +539,16 @@ class HourglassLifter(Hourglass):
     Config = HourglassConfig
 
     def __init__(self, config: HourglassConfig):
-        host: Any = create_lifter(config.host, **config.host_settings)
+        network, _ = load_family(config.host)
+        host_config = network.Config(**config.host_settings)
+        if config.host == "motionagformer":  # its norms are made for the frames that a layer sees
+            counts = [
+                next((kept for first, kept in reversed(config.prune) if first <= i), None)
+                for i in range(host_config.layers)
+            ]
+            seen = tuple(kept or host_config.frames for kept in counts)
+            host_config = replace(host_config, layer_frames=seen)
+        host = network(host_config)
         centre_only = config.recoverer == "none"
         pruners: dict[int, Pruner] = {
             index: UniformPruner(kept, keep_centre=centre_only)
@@ -544,8 +559,13 @@ class HourglassLifter(Hourglass):
         recoverer = None
         if config.recoverer == "attention":
             recoverer = AttentionRecoverer(
-                host.token_dim, host.config.frames, config.heads, bias=config.bias
+                host.token_dim, host_config.frames, config.heads, bias=config.bias
             )
+            if config.host == "motionbert":  # the recoverer starts as its host does
+                linears = (recoverer.query, recoverer.key, recoverer.value, recoverer.project)
+                for linear in linears:
+                    nn.init.trunc_normal_(linear.weight, std=0.02)
+                    nn.init.zeros_(linear.bias)
         elif config.recoverer == "interpolation":
             recoverer = PoseInterpolation()
         attention = config.recoverer == "attention"
@@ -578,7 +598,8 @@ def from_authors(
         host: the network that is pruned.
         layer_index: the block before which frames are left out; the published one by default.
         token_num: frames that are kept; the published number by default.
-        host_arguments: the authors' options of the host, as for `convert_state_dict(host, ...)`.
+        host_arguments: the authors' options of the host, as for `convert_state_dict(host, ...)`,
+            with the defaults that they have in the code of HoT.
 
     Returns:
         The fields of the config, and the tensors by our names.
@@ -607,7 +628,9 @@ def from_authors(
         )
     _, host_from_authors = load_family(host)
     rest = {name: tensor for name, tensor in given.items() if name not in ours}
+    host_arguments = {**HOT_ARGUMENTS.get(host, {}), **host_arguments}
     host_config, host_state = host_from_authors(rest, **host_arguments)
+    host_config.pop("layer_frames", None)  # follows from `prune`
     config: dict[str, Any] = {
         "host": host,
         "host_settings": host_config,
@@ -615,7 +638,7 @@ def from_authors(
         "recoverer": "attention" if recovers else "none",
     }
     if recovers:
-        config["heads"] = host_config["heads"]
+        config["heads"] = host_config.get("heads", HourglassConfig.heads)
         config["bias"] = "cross_attention.linear_q.bias" in ours
     with torch.device("meta"):
         model = HourglassLifter(HourglassConfig(**config))

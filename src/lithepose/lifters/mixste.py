@@ -23,6 +23,8 @@ from lithepose.lifters.blocks import (
     TransformerBlock,
     check_clips,
     drop_path_rates,
+    mix_frames,
+    mix_joints,
 )
 from lithepose.lifters.weights import prefixed, translate
 
@@ -119,18 +121,15 @@ class MixSTE(nn.Module):
         """Run a block on (B, N, 17, C) tokens of any N frames, but of all frames in block 0."""
         block = self.blocks[index]
         assert isinstance(block, MixedBlock)
-        frames = tokens.shape[1]
-        x = self.joint_norm(block.over_joints(tokens.flatten(0, 1)))  # (B·N, J, C)
-        x = x.unflatten(0, (-1, frames)).transpose(1, 2).flatten(0, 1)  # (B·J, N, C)
+        x = self.joint_norm(mix_joints(block.over_joints, tokens))
         if index == 0:
-            if frames != self.config.frames:
+            if tokens.shape[1] != self.config.frames:
                 raise ValueError(
                     f"block 0 gives each of the {self.config.frames} frames its position in time, "
-                    f"and got {frames} frames: leave frames out from block 1 on"
+                    f"and got {tokens.shape[1]} frames: leave frames out from block 1 on"
                 )
-            x = x + self.frame_position
-        x = self.frame_norm(block.over_frames(x))
-        return x.unflatten(0, (-1, JOINTS)).transpose(1, 2)  # (B, N, J, C)
+            x = x + self.frame_position.unsqueeze(2)  # the same for all joints
+        return self.frame_norm(mix_frames(block.over_frames, x))
 
     def finish(self, tokens: Tensor) -> Tensor:
         """Nothing: the last block ends with a norm. Networks of this kind have a step here."""
