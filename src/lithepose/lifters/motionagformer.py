@@ -7,8 +7,9 @@ the skeleton; that of the frames joins each frame to the most similar ones.
 
 Source: Mehraban, Adeli and Taati, "MotionAGFormer: Enhancing 3D Human Pose Estimation with a
 Transformer-GCNFormer Network" (arXiv 2310.16288), and the authors' code, with its skeleton that
-lacks three edges in one direction. Differences from the code: any number of input channels; under
-autocast the first and last layers and the search for similar frames stay in float32.
+lacks three edges in one direction. Differences from the code: similar frames are found with less
+rounding; any number of input channels; under autocast the first and last layers and the search for
+similar frames stay in float32.
 """
 
 from __future__ import annotations
@@ -130,10 +131,14 @@ def similar_frames(x: Tensor, neighbours: int) -> Tensor:
         (N, T, T), 0 or 1, float32, rows receive; without gradient.
     """
     x = x.detach()
-    # A choice among near equals: half precision would make it at random.
+    # Half precision would choose among near equals at random.
     with torch.autocast(x.device.type, enabled=False):
         x = x.float()
-        similarity = torch.matmul(x, x.transpose(1, 2))  # (N, T, T)
+        # Without the mean of the frames every product of a row is less by the same number, which
+        # changes no choice. But neighbouring frames are alike: what is left of them is small, and
+        # so is the rounding, which chooses other frames than exact arithmetic otherwise.
+        apart = x - x.mean(dim=1, keepdim=True)
+        similarity = torch.matmul(x, apart.transpose(1, 2))  # (N, T, T)
     last = similarity.topk(neighbours, dim=-1).values[..., -1:]
     return (similarity >= last).float()
 
