@@ -18,7 +18,7 @@ LINES = {
 
 
 def main() -> None:
-    import matplotlib.pyplot as plt
+    import matplotlib.pyplot as plt  # pyright: ignore[reportMissingImports]
 
     parser = argparse.ArgumentParser(description="Draw the learning curve of a training run.")
     parser.add_argument("log", type=Path)

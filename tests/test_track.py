@@ -13,6 +13,7 @@ from lithepose.track import (
     body_size,
     build_tracks,
     fill_gaps,
+    join_tracks,
     repair_left_right,
     select_people,
 )
@@ -106,6 +107,26 @@ def test_two_people_who_pass_each_other_keep_their_identities():
     first, second = tracks if tracks[0].keypoints[0, 0, 0] < 640 else tracks[::-1]
     np.testing.assert_allclose(first.keypoints, a, atol=1e-3)
     np.testing.assert_allclose(second.keypoints, b, atol=1e-3)
+
+
+def test_when_one_person_is_wanted_the_one_who_returns_late_is_the_same():
+    body = walker(120)
+    frames = [[body[t]] if t < 40 or t >= 80 else [] for t in range(120)]
+    tracks = tracks_of(frames, max_gap_s=0.5)
+    assert len(tracks) == 2
+    joined = join_tracks(tracks)
+    assert len(joined) == 1
+    seen = np.isfinite(joined[0].keypoints).all(axis=(1, 2))
+    np.testing.assert_array_equal(seen, [t < 40 or t >= 80 for t in range(120)])
+
+
+def test_people_seen_together_or_of_another_size_are_not_joined():
+    body = walker(120)
+    far = 640 + (body - 640) * 0.3
+    both = tracks_of([[body[t], body[t] + 500] for t in range(120)])
+    assert len(join_tracks(both)) == 2
+    other = tracks_of([[body[t]] if t < 50 else [far[t]] if t >= 70 else [] for t in range(120)])
+    assert len(join_tracks(other)) == len(other) == 2
 
 
 def test_a_person_back_within_the_gap_is_the_same_and_later_is_a_new_one():

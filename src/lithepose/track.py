@@ -165,6 +165,45 @@ def select_people(
     return [max(tracks, key=prominence)]
 
 
+def join_tracks(tracks: Sequence[Track2D], size_ratio: float = 1.8) -> list[Track2D]:
+    """Take a person who left for longer than tracks are kept, and came back, for the same one.
+
+    Meant for clips of which one person is wanted. The most prominent track takes in every track
+    that shares no frame with it and whose body is about as large in the picture.
+
+    Args:
+        tracks: of one clip.
+        size_ratio: how much larger or smaller a body may be.
+
+    Returns:
+        The joined track, and those that did not fit.
+    """
+    if len(tracks) < 2:
+        return list(tracks)
+    joined = select_people(tracks, "one")[0]
+    size = float(np.nanmedian(body_size(joined.keypoints)))
+    rest = []
+    for track in tracks:
+        if track.person == joined.person:
+            continue
+        seen = np.isfinite(track.keypoints).any(axis=(1, 2))
+        ratio = float(np.nanmedian(body_size(track.keypoints))) / size
+        apart = not (seen & np.isfinite(joined.keypoints).any(axis=(1, 2))).any()
+        if not apart or not 1 / size_ratio <= ratio <= size_ratio:
+            rest.append(track)
+            continue
+        world = joined.world
+        if world is not None and track.world is not None:
+            world = np.where(seen[:, None, None], track.world, world)
+        joined = replace(
+            joined,
+            keypoints=np.where(seen[:, None, None], track.keypoints, joined.keypoints),
+            confidence=np.where(seen[:, None], track.confidence, joined.confidence),
+            world=world,
+        )
+    return [joined, *rest]
+
+
 def body_size(keypoints: Floats) -> Floats:
     """Diagonal of the box around the joints, in pixels: (..., J, 2) -> (...); nan if none is seen.
 

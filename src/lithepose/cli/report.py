@@ -30,7 +30,7 @@ def failing_clearly() -> Iterator[None]:
         _stop(str(error), NOBODY)
     except WriteError as error:
         _stop(str(error), UNWRITTEN)
-    except (ModelsError, ValueError, OSError) as error:
+    except (ModelsError, ValueError, OSError, FloatingPointError) as error:
         _stop(str(error), UNREADABLE)
     except KeyboardInterrupt:
         _stop("interrupted; nothing half-written was left behind", INTERRUPTED)

@@ -31,7 +31,7 @@ from lithepose.lifters.windows import (
 )
 from lithepose.poses import Detections, Track2D, Track3D
 from lithepose.skeletons import convert, skeleton_named
-from lithepose.track import build_tracks, fill_gaps, repair_left_right, select_people
+from lithepose.track import build_tracks, fill_gaps, join_tracks, repair_left_right, select_people
 from lithepose.video import open_video
 from lithepose.world import bone_lengths, fit_root_path, with_lengths
 
@@ -423,7 +423,7 @@ def _detect(
     if span > 0:
         rate = (len(times) - 1) / span
     tracks = build_tracks(found, time_s=np.array(times), image_size=size, fps=rate)
-    return tracks, video.problem
+    return join_tracks(tracks) if people == "one" else tracks, video.problem
 
 
 def _has_person(track: Track2D) -> bool:

@@ -66,6 +66,13 @@ class LoopSettings:
     seed: int = 1
     save_every: int = 500
 
+    def __post_init__(self) -> None:
+        if self.batch < 1 or self.windows < self.batch:
+            raise ValueError(
+                f"windows ({self.windows}) must be at least one batch ({self.batch}), or nothing "
+                "would be trained"
+            )
+
     @property
     def steps(self) -> int:
         return self.windows // self.batch

@@ -81,8 +81,10 @@ def validation_windows(
 
 def score(model: nn.Module, batch: Batch) -> dict[str, float]:
     """MPJPE and P-MPJPE over the limb joints in millimetres, height known."""
+    device = next(model.parameters()).device
     parts = torch.from_numpy(batch.values).split(256)
-    predicted = torch.cat([model(part) for part in parts]).float().numpy()[..., LIMBS, :]
+    answers = [model(part.to(device)).float().cpu() for part in parts]
+    predicted = torch.cat(answers).numpy()[..., LIMBS, :]
     middle = predicted.shape[1] // 2
     predicted, target = predicted[:, middle], batch.targets[:, middle][..., LIMBS, :]
     return {
