@@ -137,7 +137,10 @@ def test_the_trunk_s_axes_are_orthonormal_and_turn_with_the_body():
     frames = trunk_frame(joints)
     identity = np.broadcast_to(np.eye(3), frames.shape)
     np.testing.assert_allclose(np.swapaxes(frames, 1, 2) @ frames, identity, atol=1e-6)
-    np.testing.assert_allclose(np.linalg.det(frames), 1, atol=1e-6)
+    # Left, forward, up is a left-handed order.
+    np.testing.assert_allclose(np.linalg.det(frames), -1, atol=1e-6)
+    gaze = joints[:, 9] - (joints[:, 8] + joints[:, 10]) / 2
+    assert ((frames[..., 1] * gaze).sum(-1) > 0).all()
     left = joints[:, 11] - joints[:, 14]
     assert ((frames[..., 0] * left).sum(-1) > 0).all()
     up = joints[:, 8] - joints[:, 0]

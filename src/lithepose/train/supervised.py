@@ -81,7 +81,8 @@ def validation_windows(
 
 def score(model: nn.Module, batch: Batch) -> dict[str, float]:
     """MPJPE and P-MPJPE over the limb joints in millimetres, height known."""
-    device = next(model.parameters()).device
+    weight = next(model.parameters(), None)
+    device = torch.device("cpu") if weight is None else weight.device
     parts = torch.from_numpy(batch.values).split(256)
     answers = [model(part.to(device)).float().cpu() for part in parts]
     predicted = torch.cat(answers).numpy()[..., LIMBS, :]
