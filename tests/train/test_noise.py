@@ -223,3 +223,16 @@ def test_a_state_too_rare_to_be_measured_is_as_the_visible_one():
     found = module._errors([row] * 17, "hidden")
     np.testing.assert_allclose(found.constant, 0.07)
     np.testing.assert_allclose(found.confidence[0], [0.1, 0.2, 0.4, 0.5, 0.6, 1, 1])
+
+
+def test_an_offset_forward_moves_a_joint_the_way_the_person_faces():
+    rays, joints, fps = people()
+    offset = np.zeros((17, 3))
+    offset[8, 1] = 0.02
+    noise = replace(only(), offset=offset)
+    seen, _ = noise(rays, joints, fps, np.random.default_rng(0))
+    gaze = joints[..., 9, :] - (joints[..., 8, :] + joints[..., 10, :]) / 2
+    moved = seen[..., 8, 0] - rays[..., 8, 0]
+    sideways = np.abs(gaze[..., 0]) > 0.5 * np.linalg.norm(gaze, axis=-1)
+    # The amount is drawn with mean 1 and spread 0.5, so a few people in a hundred move back.
+    assert (moved * gaze[..., 0] > 0)[sideways].mean() > 0.8
