@@ -25,8 +25,11 @@ def seeded(name: str, **overrides: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", LIFTERS)
-def test_output_has_the_shape_in_the_table(name: str) -> None:
+def test_output_has_the_shape_in_the_table(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from torch._subclasses.fake_tensor import FakeTensorMode
+
+    # It looks at the numbers it has drawn, and here there are none.
+    monkeypatch.setattr(torch.nn.init, "trunc_normal_", lambda tensor, **_: tensor)
 
     row = LIFTERS[name]
     with FakeTensorMode():  # shapes without numbers: some networks are large
