@@ -11,6 +11,7 @@ COMMANDS = {
     "lift": "lithepose.cli.lift:lift",
     "demo": "lithepose.cli.demo:demo",
     "models": "lithepose.cli.models:models",
+    "profile": "lithepose.cli.profile:profile",
     "train": "lithepose.cli.train:train",
 }
 

@@ -1,10 +1,14 @@
-"""`lithepose models`: fetch the detector's model files and look after them."""
+"""`lithepose models`: the lifters there are, checkpoints from elsewhere, the detector's files."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import click
+
+from lithepose.cli.report import failing_clearly
 
 _FOLDER = click.option(
     "--models",
@@ -14,9 +18,78 @@ _FOLDER = click.option(
 )
 
 
-@click.group()
-def models() -> None:
-    """Fetch, find and check the files of the default detector."""
+@click.group(invoke_without_command=True)
+@click.pass_context
+def models(context: click.Context) -> None:
+    """List the lifters; import checkpoints; fetch and check the detector's files.
+
+    Without a command, the table of lifters.
+    """
+    if context.invoked_subcommand is None:
+        context.invoke(table)
+
+
+@models.command()
+@click.option("--markdown", is_flag=True, help="As a Markdown table.")
+def table(markdown: bool) -> None:
+    """List the lifters: frames in and out of a clip, parameters, MACs per clip and per output
+    frame, licences, source.
+
+    A MAC is one multiply-add of a matrix product, attention and graph convolutions included.
+    """
+    from lithepose.lifters.sizes import as_markdown, as_text, table
+
+    lines = table()
+    click.echo(as_markdown(lines) if markdown else as_text(lines))
+
+
+def _option(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> Any:
+    del context, parameter
+    options = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE")
+        try:
+            options[name] = json.loads(value)
+        except json.JSONDecodeError:
+            options[name] = value
+    return options
+
+
+@models.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--as", "name", required=True, metavar="NAME", help="The lifter, as in the table; or a network."
+)
+@click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path), help="The file to write."
+)
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_option,
+    help="An option of the authors' program that it was trained with, where --as names a network "
+    "such as mixste and not a size of it. May be repeated.",
+)
+def import_checkpoint(file: Path, name: str, out: Path, options: dict[str, Any]) -> None:
+    """Convert a checkpoint of a network's authors (.pth, .pth.tr, .bin) to a weights file.
+
+    Every tensor must be there and no other; the file cannot run code. Needs the extra "train".
+    """
+    with failing_clearly():
+        try:
+            from lithepose.lifters.importing import import_weights
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise ValueError(
+                'importing needs PyTorch, which is not installed: pip install "lithepose[train]"'
+            ) from error
+        imported = import_weights(file, name, out, **options)
+        click.echo(f"{out}: {imported.network}, {imported.parameters:,} parameters")
 
 
 @models.command()

@@ -1,0 +1,51 @@
+"""`lithepose profile`: what a lifter costs on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lithepose.cli.report import failing_clearly
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--threads", default=1, show_default=True, help="CPU threads of the network.")
+@click.option(
+    "--seconds", default=2.0, show_default=True, help="About how long to measure each, in seconds."
+)
+@click.option(
+    "-o",
+    "--out",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write there as well: .md (Markdown) or .json. May be repeated.",
+)
+def profile(names: tuple[str, ...], threads: int, seconds: float, out: tuple[Path, ...]) -> None:
+    """Count a lifter's parameters, MACs and FLOPs, and measure its latency (ms) and peak memory.
+
+    NAME is a lifter of `lithepose models`. Prints Markdown. A MAC is one multiply-add of a matrix
+    product, attention and graph convolutions included; FLOPs are twice the MACs. Latency is of one
+    clip on this CPU, with random weights. Needs the extra "train".
+    """
+    with failing_clearly():
+        try:
+            from lithepose.deploy.profiling import (
+                check_format,
+                profile_lifter,
+                to_markdown,
+                write_profiles,
+            )
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise ValueError(
+                'profiling needs PyTorch, which is not installed: pip install "lithepose[train]"'
+            ) from error
+        for path in out:
+            check_format(path)
+        profiles = [profile_lifter(name, threads=threads, seconds=seconds) for name in names]
+        click.echo(to_markdown(profiles), nl=False)
+        for path in out:
+            write_profiles(path, profiles)

@@ -1,0 +1,480 @@
+"""What lifters cost: parameters, multiply-adds, latency and memory.
+
+One convention throughout: a MAC is one multiply-add of a matrix product or a convolution, wherever
+it stands, in a layer, in a graph convolution or between queries, keys and values; FLOPs are twice
+the MACs; normalisation, activations and additions are left out. Publications mostly count less,
+because their tools see certain kinds of layers only: `Convention` says what, and `PUBLISHED` what
+they print.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from lithepose.formats.atomic import atomic_write
+from lithepose.lifters import LIFTERS, Row, create_lifter
+from lithepose.lifters.blocks import ModulatedGraphConvolution
+from lithepose.lifters.sizes import SHIPPED, SHIPPED_FAMILY, SHIPPED_SETTINGS, short
+
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
+NORMS = (nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What one clip costs.
+
+    Attributes:
+        parameters: all that are trained.
+        macs: multiply-adds of all matrix products and convolutions.
+        layer_parameters: of linear, convolution and normalisation layers, which is what the usual
+            tools see: neither positions nor the matrices of graph convolutions.
+        layer_macs: of linear and convolution layers, without attention and graph products.
+        normalised: numbers that go through normalisation layers.
+    """
+
+    parameters: int
+    macs: int
+    layer_parameters: int
+    layer_macs: int
+    normalised: int
+
+    @property
+    def flops(self) -> int:
+        return 2 * self.macs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convention:
+    """How a family's publications count.
+
+    Attributes:
+        says: in words.
+        parameters: their count of parameters, from ours.
+        operations: their count of operations, from ours.
+        unit: what they call one of them.
+    """
+
+    says: str
+    parameters: Callable[[Cost], int]
+    operations: Callable[[Cost], int]
+    unit: Literal["MACs", "FLOPs"]
+
+
+# thop 0.1.1 takes a normalisation with scale and shift for four operations per number.
+THOP = Convention(
+    says="linear, convolution and normalisation layers, as thop counts",
+    parameters=lambda cost: cost.layer_parameters,
+    operations=lambda cost: cost.layer_macs + 4 * cost.normalised,
+    unit="MACs",
+)
+# NanoHTNet's program prints twice the MACs of thop.
+THOP_DOUBLED = Convention(
+    says="linear, convolution and normalisation layers, twice what thop counts",
+    parameters=lambda cost: cost.layer_parameters,
+    operations=lambda cost: 2 * THOP.operations(cost),
+    unit="FLOPs",
+)
+LAYERS_DOUBLED = Convention(
+    says="linear and convolution layers, two per multiply-add",
+    parameters=lambda cost: cost.parameters,
+    operations=lambda cost: 2 * cost.layer_macs,
+    unit="FLOPs",
+)
+CONVENTIONS = {
+    "hot": LAYERS_DOUBLED,
+    "htnet": THOP,
+    "mhformer": THOP,
+    "mixste": THOP,
+    "motionagformer": THOP,
+    "motionbert": THOP,
+    "nanohtnet": THOP_DOUBLED,
+}
+
+# Name -> operations of a clip as printed in publications, for the conventions above.
+PUBLISHED = {
+    "mhformer-351": 7.096e9,
+    "mixste-243": 139.0e9,
+    "motionagformer-xs": 1.0e9,
+    "motionagformer-s": 6.6e9,
+    "motionagformer-b": 48.3e9,
+    "motionagformer-l": 78.3e9,
+    "motionbert": 174.8e9,
+    "tpc-mixste-243": 251.3e9,
+}
+
+
+def count_cost(model: nn.Module, clip_shape: Sequence[int]) -> Cost:
+    """Count parameters and operations of one clip; the model stays as it is.
+
+    Args:
+        model: a lifter on the CPU.
+        clip_shape: (T, J, C) of its input.
+    """
+    # Products that stand for bare matrices of the authors, which their tools do not see.
+    bare = {part.transform for part in model.modules() if type(part) is ModulatedGraphConvolution}
+    layer_macs = normalised = layer_parameters = 0
+
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal layer_macs, normalised
+        if isinstance(layer, NORMS):
+            normalised += inputs[0].numel()
+        elif isinstance(layer, nn.Linear):
+            layer_macs += output.numel() * layer.in_features
+        elif isinstance(layer, LAYERS):
+            layer_macs += output.numel() * layer.weight[0].numel()
+
+    hooks = []
+    for layer in model.modules():
+        if isinstance(layer, (*LAYERS, *NORMS)) and layer not in bare:
+            hooks.append(layer.register_forward_hook(count))
+            layer_parameters += sum(parameter.numel() for parameter in layer.parameters())
+    training = model.training
+    # PyTorch's counter knows the products, but not its own fused attention on CPU tensors.
+    counter = FlopCounterMode(display=False)
+    try:
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+            model.eval()(torch.zeros(1, *clip_shape))
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    return Cost(
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        macs=counter.get_total_flops() // 2,
+        layer_parameters=layer_parameters,
+        layer_macs=layer_macs,
+        normalised=normalised,
+    )
+
+
+def _row(name: str) -> Row:
+    if name not in LIFTERS:
+        raise ValueError(f"no lifter named {name!r}; known: {', '.join(sorted(LIFTERS))}")
+    return LIFTERS[name]
+
+
+def lifter_cost(name: str) -> Cost:
+    """Count a lifter of the table, or the default model; nothing is computed, so large ones are
+    counted as well.
+
+    Raises:
+        ValueError: there is no such lifter.
+    """
+    with torch.device("meta"):  # where initialising costs nothing
+        if name == SHIPPED:
+            model = create_lifter(SHIPPED_FAMILY, **SHIPPED_SETTINGS)
+            shape = (SHIPPED_SETTINGS["frames"], 17, SHIPPED_SETTINGS["in_channels"])
+        else:
+            row = _row(name)
+            model = create_lifter(name)
+            shape = (row.frames_in, 17, row.in_channels)
+    # Pretended CPU tensors: autocast knows no meta device.
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        return count_cost(model.to_empty(device="cpu"), shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """Time of one call in milliseconds, after calls to warm up.
+
+    The minimum is what the machine can do, the median what it did beside its other work. CPU time
+    adds up all threads; on a busy machine it says more than the time on the clock.
+    """
+
+    threads: int
+    calls: int
+    min_ms: float
+    median_ms: float
+    cpu_min_ms: float
+    cpu_median_ms: float
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def measure_latency(
+    run: Callable[[Tensor], Any], clip: Tensor, *, threads: int = 1, seconds: float = 2.0
+) -> Latency:
+    """Time calls on this CPU.
+
+    Args:
+        run: what to time.
+        clip: its argument.
+        threads: of PyTorch, during the measurement.
+        seconds: about how long to measure; at least five calls are made, at most a thousand.
+    """
+    if threads < 1 or seconds <= 0:
+        raise ValueError(f"threads and seconds must be above 0: {threads}, {seconds}")
+    wall: list[float] = []
+    cpu: list[float] = []
+    with torch.inference_mode(), _threads(threads):
+        for _ in range(3):
+            run(clip)
+        end = time.perf_counter() + seconds
+        while len(wall) < 5 or (time.perf_counter() < end and len(wall) < 1000):
+            wall_start, cpu_start = time.perf_counter_ns(), time.process_time_ns()
+            run(clip)
+            cpu.append((time.process_time_ns() - cpu_start) / 1e6)
+            wall.append((time.perf_counter_ns() - wall_start) / 1e6)
+    return Latency(
+        threads=threads,
+        calls=len(wall),
+        min_ms=min(wall),
+        median_ms=statistics.median(wall),
+        cpu_min_ms=min(cpu),
+        cpu_median_ms=statistics.median(cpu),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Memory of one call in bytes.
+
+    Attributes:
+        weights: parameters and constants.
+        activations: the most that tensors made on the way take at one time, input and output
+            included. What an operator needs inside itself is not seen.
+        process: the most this process has taken so far, with PyTorch itself; None where the system
+            does not tell.
+    """
+
+    weights: int
+    activations: int
+    process: int | None
+
+
+class _Storages(TorchDispatchMode):
+    """Follows the memory of tensors that operators make, until they are freed."""
+
+    def __init__(self, known: Iterable[Tensor]):
+        super().__init__()
+        # By address: a freed one may come back as another tensor's.
+        self.known = {tensor.untyped_storage().data_ptr() for tensor in known}
+        self.alive: dict[int, int] = {}
+        self.now = self.peak = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        del types
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else (result,):
+            if not isinstance(tensor, Tensor):
+                continue
+            storage = tensor.untyped_storage()
+            address = storage.data_ptr()
+            if address in self.known or address in self.alive:
+                continue
+            self.alive[address] = storage.nbytes()
+            self.now += storage.nbytes()
+            self.peak = max(self.peak, self.now)
+            weakref.finalize(storage, self._freed, address).atexit = False
+        return result
+
+    def _freed(self, address: int) -> None:
+        self.now -= self.alive.pop(address)
+
+
+def measure_memory(model: nn.Module, clip: Tensor) -> Memory:
+    """Follow the tensors of one call on the CPU."""
+    own = [*model.parameters(), *model.buffers()]
+    with torch.no_grad(), _Storages([*own, clip]) as storages:
+        model(clip)
+    return Memory(
+        weights=sum(tensor.nbytes for tensor in own),
+        activations=clip.nbytes + storages.peak,
+        process=_process_peak(),
+    )
+
+
+def _process_peak() -> int | None:
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows has no such module
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else peak * 1024
+
+
+def machine() -> str:
+    """The CPU, its number of logical cores, and PyTorch, in words."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+                break
+    return f"{name}, {os.cpu_count()} logical cores, PyTorch {torch.__version__}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """What a lifter of the table costs on this machine, batch 1, float32.
+
+    Attributes:
+        name: a key of `LIFTERS`.
+        frames_in, frames_out: of a clip.
+        cost: of a clip.
+        latency: of a clip.
+        memory: of a clip.
+        machine: where it was measured, and with which PyTorch.
+        load: processes that were running or waiting, over the last minute and without this one's
+            share taken off; None where the system does not tell.
+    """
+
+    name: str
+    frames_in: int
+    frames_out: int
+    cost: Cost
+    latency: Latency
+    memory: Memory
+    machine: str
+    load: float | None
+
+
+def profile_lifter(name: str, *, threads: int = 1, seconds: float = 2.0) -> Profile:
+    """Count and measure a lifter of the table, with random weights.
+
+    Args:
+        name: a key of `LIFTERS`.
+        threads: of PyTorch.
+        seconds: about how long to measure.
+
+    Raises:
+        ValueError: there is no such lifter, or a number is not above 0.
+    """
+    row = _row(name)
+    model = create_lifter(name).eval()
+    clip = torch.randn(1, row.frames_in, 17, row.in_channels) * 0.3
+    latency = measure_latency(model, clip, threads=threads, seconds=seconds)
+    with _threads(threads):
+        memory = measure_memory(model, clip)
+    return Profile(
+        name=name,
+        frames_in=row.frames_in,
+        frames_out=row.frames_out,
+        cost=lifter_cost(name),
+        latency=latency,
+        memory=memory,
+        machine=machine(),
+        load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    )
+
+
+def to_json(profiles: Sequence[Profile]) -> str:
+    """Profiles as JSON: counts of one clip, milliseconds, bytes."""
+    rows = []
+    for profile in profiles:
+        row = asdict(profile)
+        row["cost"]["flops"] = profile.cost.flops
+        convention = CONVENTIONS.get(LIFTERS[profile.name].family)
+        row["publications_count"] = convention and {
+            "says": convention.says,
+            "parameters": convention.parameters(profile.cost),
+            "operations": convention.operations(profile.cost),
+            "unit": convention.unit,
+            "published": PUBLISHED.get(profile.name),
+        }
+        rows.append(row)
+    return json.dumps(rows, indent=2) + "\n"
+
+
+def _as_published(name: str, cost: Cost) -> str:
+    convention = CONVENTIONS.get(LIFTERS[name].family)
+    if convention is None:
+        return "–"
+    text = f"{short(convention.operations(cost))}{convention.unit} ({convention.says})"
+    if name in PUBLISHED:
+        text += f", printed as {short(PUBLISHED[name])}"
+    return f"{text}; {short(convention.parameters(cost))} parameters"
+
+
+def to_markdown(profiles: Sequence[Profile]) -> str:
+    """Profiles as two Markdown tables: what is counted, and what was measured."""
+    counts = [
+        "| lifter | frames in, out | parameters | MACs per clip | MACs per output frame "
+        "| FLOPs per clip | as its publications count |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    times = [
+        "| lifter | threads | ms per clip: min, median | CPU ms: min, median "
+        "| ms per output frame: min, median | weights | activations | process | load |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for profile in profiles:
+        cost, latency, memory = profile.cost, profile.latency, profile.memory
+        out = profile.frames_out
+        counts.append(
+            f"| `{profile.name}` | {profile.frames_in}, {out} | {cost.parameters:,} "
+            f"| {short(cost.macs)} | {short(cost.macs / out)} | {short(cost.flops)} "
+            f"| {_as_published(profile.name, cost)} |"
+        )
+        process = f"{memory.process / 1e6:.0f} MB" if memory.process else "not told"
+        load = "not told" if profile.load is None else f"{profile.load:.1f}"
+        times.append(
+            f"| `{profile.name}` | {latency.threads} "
+            f"| {latency.min_ms:.2f}, {latency.median_ms:.2f} "
+            f"| {latency.cpu_min_ms:.2f}, {latency.cpu_median_ms:.2f} "
+            f"| {latency.min_ms / out:.3f}, {latency.median_ms / out:.3f} "
+            f"| {memory.weights / 1e6:.1f} MB | {memory.activations / 1e6:.1f} MB "
+            f"| {process} | {load} |"
+        )
+    machines = "; ".join(sorted({profile.machine for profile in profiles}))
+    return (
+        "\n".join(counts)
+        + "\n\nA MAC is one multiply-add of a matrix product, attention and graph convolutions "
+        "included; FLOPs are twice the MACs.\n\n"
+        + "\n".join(times)
+        + f"\n\nBatch 1, float32, eager PyTorch, random weights; {machines}.\n"
+    )
+
+
+WRITERS = {".json": to_json, ".md": to_markdown}
+
+
+def check_format(path: str | os.PathLike[str]) -> None:
+    """Refuse a file name that `write_profiles` would refuse, before anything is measured."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in WRITERS:
+        raise ValueError(
+            f"profiles are written as .md or .json, not as {suffix or os.fspath(path)!r}"
+        )
+
+
+def write_profiles(path: str | os.PathLike[str], profiles: Sequence[Profile]) -> None:
+    """Write profiles to a file, `.json` or `.md`; it is complete or absent.
+
+    Raises:
+        ValueError: the suffix is another.
+        OSError: the file cannot be written.
+    """
+    check_format(path)
+    text = WRITERS[Path(path).suffix.lower()](profiles)
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
