@@ -28,6 +28,7 @@ def main() -> None:
     begin = time.perf_counter()
     result = lift(arguments.video, threads=arguments.threads)
     whole = time.perf_counter() - begin
+    memory = peak_memory_mb()
 
     begin = time.perf_counter()
     with open_video(arguments.video) as video:
@@ -46,7 +47,7 @@ def main() -> None:
     print(f"bare detector   {1000 * bare:6.1f} ms/frame  {1 / bare:6.1f} frames/s")
     print(f"bare decoding   {1000 * decoding:6.1f} ms/frame")
     print(f"lifting         {100 * lifting:6.1f} % of the whole")
-    print(f"peak memory     {peak_memory_mb():6.0f} MB")
+    print(f"peak memory     {memory:6.0f} MB")
 
 
 def peak_memory_mb() -> float:
