@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lithepose.lifters import FAMILIES, LIFTERS, convert_state_dict, create_lifter
+from lithepose.lifters.windows import mirror_inputs, mirror_poses
 
 torch = pytest.importorskip("torch")
 
@@ -24,24 +28,57 @@ def seeded(name: str, **overrides: Any) -> Any:
     return create_lifter(name, **overrides).eval()
 
 
+# What makes a size small, frames apart: those shape a network.
+SMALL: dict[str, dict[str, Any]] = {
+    "ampose": {"channels": 16, "pairs": 1, "heads": 4},
+    "convformer": {"channels": 8, "spatial_blocks": 1, "temporal_blocks": 1, "heads": 2},
+    "htnet": {"layers": 1, "channels": 48, "hidden": 32},
+    "mhformer": {"channels": 16, "hidden": 24, "layers": 2},
+    "mixste": {"layers": 2, "channels": 16, "heads": 4, "hidden": 24},
+    "motionagformer": {"layers": 2, "channels": 16, "heads": 4, "representation": 24},
+    "motionbert": {
+        "layers": 2,
+        "channels": 16,
+        "heads": 4,
+        "hidden": 24,
+        "representation": 24,
+    },
+    "nanohtnet": {"layers": 1, "channels": 48, "hidden": 32},
+}
+
+
+@pytest.fixture
+def small(set_weights: Callable[[Any], None]) -> Callable[[str], Any]:
+    """Builds a size of the table with its frames and its kind, otherwise small; with weights as
+    after training, for zeros and tiny ones at the start hide what depends on them."""
+
+    def build(name: str) -> Any:
+        row = LIFTERS[name]
+        overrides = SMALL.get(row.family, {})
+        if row.family == "hot":
+            host_settings = row.settings["host_settings"] | SMALL[row.settings["host"]]
+            ((_, kept),) = row.settings["prune"]
+            overrides = {"host_settings": host_settings, "prune": ((1, kept),), "heads": 4}
+        model = seeded(name, **overrides)
+        set_weights(model)
+        return model
+
+    return build
+
+
 @pytest.mark.parametrize("name", LIFTERS)
-def test_output_has_the_shape_in_the_table(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
-    # It looks at the numbers it has drawn, and here there are none.
-    monkeypatch.setattr(torch.nn.init, "trunc_normal_", lambda tensor, **_: tensor)
-
+def test_output_has_the_shape_in_the_table(name: str, small: Callable[[str], Any]) -> None:
     row = LIFTERS[name]
-    with FakeTensorMode():  # shapes without numbers: some networks are large
-        clip = torch.zeros(2, row.frames_in, 17, row.in_channels)
-        poses = create_lifter(name).eval()(clip)
+    with torch.inference_mode():
+        poses = small(name)(clips(name, 2))
     assert poses.shape == (2, row.frames_out, 17, 3)
     assert poses.dtype == torch.float32
+    assert bool(poses.isfinite().all())
 
 
-@pytest.mark.parametrize("name", ["htnet", "nanohtnet-27-9"])
-def test_every_parameter_gets_a_gradient(name: str) -> None:
-    model = seeded(name)
+@pytest.mark.parametrize("name", LIFTERS)
+def test_every_parameter_gets_a_gradient(name: str, small: Callable[[str], Any]) -> None:
+    model = small(name)
     model(clips(name, 3)).square().sum().backward()
     without = [
         name
@@ -51,22 +88,62 @@ def test_every_parameter_gets_a_gradient(name: str) -> None:
     assert without == []
 
 
-@pytest.mark.parametrize("name", ["htnet", "nanohtnet-27-9"])
-def test_a_clip_gives_the_same_alone_and_in_a_batch(name: str) -> None:
-    model, batch = seeded(name), clips(name, 5)
+@pytest.mark.parametrize("name", LIFTERS)
+def test_a_clip_gives_the_same_alone_and_in_a_batch(name: str, small: Callable[[str], Any]) -> None:
+    model, batch = small(name), clips(name, 3)
     with torch.inference_mode():
-        torch.testing.assert_close(model(batch[3:4]), model(batch)[3:4], atol=1e-5, rtol=0)
+        together = model(batch)
+        allowed = 2e-5 * together.abs().max().item()
+        torch.testing.assert_close(model(batch[1:2]), together[1:2], atol=allowed, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["htnet", "nanohtnet-27-9"])
-def test_a_training_step_under_bfloat16_autocast_stays_near_float32(name: str) -> None:
-    model, batch = seeded(name), clips(name, 4)
+@pytest.mark.parametrize("name", LIFTERS)
+def test_saved_and_loaded_it_gives_the_same(
+    name: str, small: Callable[[str], Any], tmp_path: Path
+) -> None:
+    from lithepose.lifters.weights import load_lifter, save_weights
+
+    model, batch = small(name), clips(name, 1)
+    save_weights(tmp_path / "x.safetensors", model)
+    loaded = load_lifter(tmp_path / "x.safetensors")
+    assert loaded.config == model.config
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded(batch), model(batch), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", LIFTERS)
+def test_the_flip_average_of_a_mirrored_clip_is_the_mirrored_flip_average(
+    name: str, small: Callable[[str], Any]
+) -> None:
+    model, batch = small(name), clips(name, 2).numpy()
+
+    def flip_average(values: Any) -> Any:
+        straight, mirrored = np.split(lift(np.concatenate([values, mirror_inputs(values)])), 2)
+        return (straight + mirror_poses(mirrored)) / 2
+
+    def lift(values: Any) -> Any:
+        with torch.inference_mode():
+            return model(torch.from_numpy(values)).numpy()
+
+    average = flip_average(batch)
+    assert np.abs(average).max() > 1e-3
+    np.testing.assert_allclose(flip_average(mirror_inputs(batch)), mirror_poses(average), atol=1e-5)
+    # It is not symmetric by itself, else the test would say nothing.
+    assert np.abs(lift(mirror_inputs(batch)) - mirror_poses(lift(batch))).max() > 1e-4
+
+
+@pytest.mark.parametrize("name", LIFTERS)
+def test_a_training_step_under_bfloat16_autocast_stays_near_float32(
+    name: str, small: Callable[[str], Any]
+) -> None:
+    model, batch = small(name), clips(name, 2)
     expected = model(batch)
     with torch.autocast("cpu", torch.bfloat16):
         poses = model(batch)
-    assert poses.dtype == torch.float32
-    assert (poses - expected).abs().max() < 0.05 * expected.abs().max()
+    assert poses.dtype == expected.dtype == torch.float32
+    assert (poses - expected).abs().mean() < 0.05 * expected.abs().max()
     poses.square().sum().backward()
+    assert all(bool(p.grad.isfinite().all()) for p in model.parameters() if p.grad is not None)
 
 
 @pytest.mark.parametrize("name", ["htnet", "nanohtnet-27-9"])
