@@ -79,6 +79,7 @@ def validation_windows(
     return draw_batch(motions, count, settings, noise, np.random.default_rng(20261121))
 
 
+@torch.no_grad()
 def score(model: nn.Module, batch: Batch) -> dict[str, float]:
     """MPJPE and P-MPJPE over the limb joints in millimetres, height known."""
     weight = next(model.parameters(), None)
