@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -48,9 +47,11 @@ def main(arguments: list[str] | None = None) -> int:
         record_sizes()
         return 0
     run = partial(profile_lifter, threads=options.threads, seconds=options.seconds)
-    context = get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
-        profiles = list(pool.map(run, options.names or LIFTERS))
+    profiles = []
+    with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        for profile in pool.imap(run, options.names or list(LIFTERS)):
+            profiles.append(profile)
+            print(profile.name, flush=True, file=sys.stderr)
     if options.out:
         write_profiles(options.out, profiles)
     else:

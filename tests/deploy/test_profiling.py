@@ -103,15 +103,22 @@ def test_as_their_publications_count_the_numbers_are_theirs(name: str) -> None:
     cost, convention = lifter_cost(name), CONVENTIONS[LIFTERS[name].family]
     parameters, operations = PRINTED[name]
     assert convention.parameters(cost) == parameters
-    if operations is not None:
-        assert convention.operations(cost) == operations
+    assert convention.operations is not None
+    assert operations in (None, convention.operations(cost))
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in PUBLISHED]
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
+        for name in PUBLISHED
+        if CONVENTIONS[LIFTERS[name].family].operations
+    ],
 )
 def test_published_operations_come_out_to_their_last_digit(name: str) -> None:
-    found = CONVENTIONS[LIFTERS[name].family].operations(lifter_cost(name))
+    operations = CONVENTIONS[LIFTERS[name].family].operations
+    assert operations is not None
+    found = operations(lifter_cost(name))
     digits = len(f"{PUBLISHED[name] / 1e9:g}".partition(".")[2]) or 1  # 1.0 is printed so
     assert round(found / 1e9, digits) == pytest.approx(PUBLISHED[name] / 1e9)
 
@@ -171,7 +178,7 @@ def test_a_profile_is_written_as_markdown_and_json() -> None:
     profile = profile_lifter("nanohtnet-27-3", seconds=0.01)
     markdown = to_markdown([profile])
     assert "| `nanohtnet-27-3` | 27, 3 | 2,365,375 | 19.91 M | 6.64 M | 39.82 M | " in markdown
-    assert "22.37 MFLOPs" in markdown
+    assert "| 22.37 M FLOPs (" in markdown
     (row,) = json.loads(to_json([profile]))
     assert row["cost"]["flops"] == 2 * row["cost"]["macs"] == 39_824_868
     assert row["publications_count"]["unit"] == "FLOPs"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ torch = pytest.importorskip("torch")
 
 from lithepose.lifters.folded import fold  # noqa: E402  # it imports torch
 
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "models.md"
 SMALL = {
     "htnet": ({"layers": 2, "channels": 48, "hidden": 64}, (2, 17, 2)),
     "nanohtnet": (
@@ -71,3 +74,9 @@ def test_another_clip_length_is_refused() -> None:
     folded = fold(create_lifter("nanohtnet", **SMALL["nanohtnet"][0]))
     with pytest.raises(ValueError, match=r"not .*8, 17, 2"):
         folded(torch.zeros(1, 8, 17, 2))
+
+
+def test_the_example_of_the_guide_runs() -> None:
+    examples = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    (example,) = [code for code in examples if "fold(" in code]
+    exec(example, {})

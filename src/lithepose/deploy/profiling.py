@@ -68,28 +68,32 @@ class Convention:
     Attributes:
         says: in words.
         parameters: their count of parameters, from ours.
-        operations: their count of operations, from ours.
+        operations: their count of operations, from ours; None where ours does not contain it.
         unit: what they call one of them.
     """
 
     says: str
     parameters: Callable[[Cost], int]
-    operations: Callable[[Cost], int]
+    operations: Callable[[Cost], int] | None
     unit: Literal["MACs", "FLOPs"]
 
 
 # thop 0.1.1 takes a normalisation with scale and shift for four operations per number.
+def _thop(cost: Cost) -> int:
+    return cost.layer_macs + 4 * cost.normalised
+
+
 THOP = Convention(
     says="linear, convolution and normalisation layers, as thop counts",
     parameters=lambda cost: cost.layer_parameters,
-    operations=lambda cost: cost.layer_macs + 4 * cost.normalised,
+    operations=_thop,
     unit="MACs",
 )
 # NanoHTNet's program prints twice the MACs of thop.
 THOP_DOUBLED = Convention(
     says="linear, convolution and normalisation layers, twice what thop counts",
     parameters=lambda cost: cost.layer_parameters,
-    operations=lambda cost: 2 * THOP.operations(cost),
+    operations=lambda cost: 2 * _thop(cost),
     unit="FLOPs",
 )
 LAYERS_DOUBLED = Convention(
@@ -98,7 +102,14 @@ LAYERS_DOUBLED = Convention(
     operations=lambda cost: 2 * cost.layer_macs,
     unit="FLOPs",
 )
+KERNELS_APART = Convention(
+    says="linear and convolution layers, every mixed kernel by itself, two per multiply-add",
+    parameters=lambda cost: cost.parameters,
+    operations=None,  # the kernels are mixed before they are applied here
+    unit="FLOPs",
+)
 CONVENTIONS = {
+    "convformer": KERNELS_APART,
     "hot": LAYERS_DOUBLED,
     "htnet": THOP,
     "mhformer": THOP,
@@ -110,6 +121,11 @@ CONVENTIONS = {
 
 # Name -> operations of a clip as printed in publications, for the conventions above.
 PUBLISHED = {
+    "convformer-9": 100e6,
+    "convformer-27": 360e6,
+    "convformer-81": 1.6e9,
+    "convformer-143": 4.22e9,
+    "convformer-243": 10e9,
     "mhformer-351": 7.096e9,
     "mixste-243": 139.0e9,
     "motionagformer-xs": 1.0e9,
@@ -397,7 +413,7 @@ def to_json(profiles: Sequence[Profile]) -> str:
         row["publications_count"] = convention and {
             "says": convention.says,
             "parameters": convention.parameters(profile.cost),
-            "operations": convention.operations(profile.cost),
+            "operations": convention.operations and convention.operations(profile.cost),
             "unit": convention.unit,
             "published": PUBLISHED.get(profile.name),
         }
@@ -409,10 +425,13 @@ def _as_published(name: str, cost: Cost) -> str:
     convention = CONVENTIONS.get(LIFTERS[name].family)
     if convention is None:
         return "–"
-    text = f"{short(convention.operations(cost))}{convention.unit} ({convention.says})"
+    texts = []
+    if convention.operations:
+        texts.append(f"{short(convention.operations(cost))} {convention.unit}")
     if name in PUBLISHED:
-        text += f", printed as {short(PUBLISHED[name])}"
-    return f"{text}; {short(convention.parameters(cost))} parameters"
+        texts.append(f"printed as {short(PUBLISHED[name])} {convention.unit}")
+    parameters = short(convention.parameters(cost))
+    return f"{', '.join(texts)} ({convention.says}); {parameters} parameters"
 
 
 def to_markdown(profiles: Sequence[Profile]) -> str:
