@@ -186,7 +186,7 @@ def join_tracks(tracks: Sequence[Track2D], size_ratio: float = 1.8) -> list[Trac
     for track in tracks:
         if track.person == joined.person:
             continue
-        seen = np.isfinite(track.keypoints).any(axis=(1, 2))
+        seen = np.asarray(np.isfinite(track.keypoints).any(axis=(1, 2)))
         ratio = float(np.nanmedian(body_size(track.keypoints))) / size
         apart = not (seen & np.isfinite(joined.keypoints).any(axis=(1, 2))).any()
         if not apart or not 1 / size_ratio <= ratio <= size_ratio:
