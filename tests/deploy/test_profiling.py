@@ -178,7 +178,7 @@ def test_a_profile_is_written_as_markdown_and_json() -> None:
     profile = profile_lifter("nanohtnet-27-3", seconds=0.01)
     markdown = to_markdown([profile])
     assert "| `nanohtnet-27-3` | 27, 3 | 2,365,375 | 19.91 M | 6.64 M | 39.82 M | " in markdown
-    assert "| 22.37 M FLOPs (" in markdown
+    assert "| twice thop, 22.37 M FLOPs, 1.41 M parameters |" in markdown
     (row,) = json.loads(to_json([profile]))
     assert row["cost"]["flops"] == 2 * row["cost"]["macs"] == 39_824_868
     assert row["publications_count"]["unit"] == "FLOPs"

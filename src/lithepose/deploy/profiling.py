@@ -66,12 +66,14 @@ class Convention:
     """How a family's publications count.
 
     Attributes:
-        says: in words.
+        name: short.
+        says: what is counted, in words.
         parameters: their count of parameters, from ours.
         operations: their count of operations, from ours; None where ours does not contain it.
         unit: what they call one of them.
     """
 
+    name: str
     says: str
     parameters: Callable[[Cost], int]
     operations: Callable[[Cost], int] | None
@@ -84,26 +86,30 @@ def _thop(cost: Cost) -> int:
 
 
 THOP = Convention(
-    says="linear, convolution and normalisation layers, as thop counts",
+    name="thop",
+    says="linear and convolution layers, and four per normalised number",
     parameters=lambda cost: cost.layer_parameters,
     operations=_thop,
     unit="MACs",
 )
 # NanoHTNet's program prints twice the MACs of thop.
 THOP_DOUBLED = Convention(
-    says="linear, convolution and normalisation layers, twice what thop counts",
+    name="twice thop",
+    says="two per multiply-add of linear and convolution layers, and eight per normalised number",
     parameters=lambda cost: cost.layer_parameters,
     operations=lambda cost: 2 * _thop(cost),
     unit="FLOPs",
 )
 LAYERS_DOUBLED = Convention(
-    says="linear and convolution layers, two per multiply-add",
+    name="layers",
+    says="two per multiply-add of linear and convolution layers",
     parameters=lambda cost: cost.parameters,
     operations=lambda cost: 2 * cost.layer_macs,
     unit="FLOPs",
 )
 KERNELS_APART = Convention(
-    says="linear and convolution layers, every mixed kernel by itself, two per multiply-add",
+    name="kernels apart",
+    says="two per multiply-add of linear and convolution layers, every mixed kernel by itself",
     parameters=lambda cost: cost.parameters,
     operations=None,  # the kernels are mixed before they are applied here
     unit="FLOPs",
@@ -411,6 +417,7 @@ def to_json(profiles: Sequence[Profile]) -> str:
         row["cost"]["flops"] = profile.cost.flops
         convention = CONVENTIONS.get(LIFTERS[profile.name].family)
         row["publications_count"] = convention and {
+            "convention": convention.name,
             "says": convention.says,
             "parameters": convention.parameters(profile.cost),
             "operations": convention.operations and convention.operations(profile.cost),
@@ -425,13 +432,13 @@ def _as_published(name: str, cost: Cost) -> str:
     convention = CONVENTIONS.get(LIFTERS[name].family)
     if convention is None:
         return "–"
-    texts = []
+    texts = [convention.name]
     if convention.operations:
         texts.append(f"{short(convention.operations(cost))} {convention.unit}")
     if name in PUBLISHED:
-        texts.append(f"printed as {short(PUBLISHED[name])} {convention.unit}")
-    parameters = short(convention.parameters(cost))
-    return f"{', '.join(texts)} ({convention.says}); {parameters} parameters"
+        texts.append(f"printed {short(PUBLISHED[name])} {convention.unit}")
+    texts.append(f"{short(convention.parameters(cost))} parameters")
+    return ", ".join(texts)
 
 
 def to_markdown(profiles: Sequence[Profile]) -> str:
@@ -464,11 +471,15 @@ def to_markdown(profiles: Sequence[Profile]) -> str:
             f"| {memory.weights / 1e6:.1f} MB | {memory.activations / 1e6:.1f} MB "
             f"| {process} | {load} |"
         )
+    conventions = [CONVENTIONS.get(LIFTERS[profile.name].family) for profile in profiles]
+    legend = sorted({f"*{c.name}*: {c.says}" for c in conventions if c})
     machines = "; ".join(sorted({profile.machine for profile in profiles}))
     return (
         "\n".join(counts)
         + "\n\nA MAC is one multiply-add of a matrix product, attention and graph convolutions "
-        "included; FLOPs are twice the MACs.\n\n"
+        "included; FLOPs are twice the MACs.\n"
+        + "".join(f"{line}.\n" for line in legend)
+        + "\n"
         + "\n".join(times)
         + f"\n\nBatch 1, float32, eager PyTorch, random weights; {machines}.\n"
     )
