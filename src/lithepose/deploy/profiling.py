@@ -125,21 +125,21 @@ CONVENTIONS = {
     "nanohtnet": THOP_DOUBLED,
 }
 
-# Name -> operations of a clip as printed in publications, for the conventions above.
+# Name -> operations of a clip as printed in publications, in the conventions above.
 PUBLISHED = {
-    "convformer-9": 100e6,
-    "convformer-27": 360e6,
-    "convformer-81": 1.6e9,
-    "convformer-143": 4.22e9,
-    "convformer-243": 10e9,
-    "mhformer-351": 7.096e9,
-    "mixste-243": 139.0e9,
-    "motionagformer-xs": 1.0e9,
-    "motionagformer-s": 6.6e9,
-    "motionagformer-b": 48.3e9,
-    "motionagformer-l": 78.3e9,
-    "motionbert": 174.8e9,
-    "tpc-mixste-243": 251.3e9,
+    "convformer-9": "100 M",
+    "convformer-27": "360 M",
+    "convformer-81": "1600 M",
+    "convformer-143": "4220 M",
+    "convformer-243": "10000 M",
+    "mhformer-351": "7.096 G",
+    "mixste-243": "139.0 G",
+    "motionagformer-xs": "1.0 G",
+    "motionagformer-s": "6.6 G",
+    "motionagformer-b": "48.3 G",
+    "motionagformer-l": "78.3 G",
+    "motionbert": "174.8 G",
+    "tpc-mixste-243": "251 G",
 }
 
 
@@ -436,7 +436,7 @@ def _as_published(name: str, cost: Cost) -> str:
     if convention.operations:
         texts.append(f"{short(convention.operations(cost))} {convention.unit}")
     if name in PUBLISHED:
-        texts.append(f"printed {short(PUBLISHED[name])} {convention.unit}")
+        texts.append(f"printed {PUBLISHED[name]} {convention.unit}")
     texts.append(f"{short(convention.parameters(cost))} parameters")
     return ", ".join(texts)
 
