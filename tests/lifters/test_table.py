@@ -195,3 +195,21 @@ def test_without_pytorch_the_table_loads_and_building_names_the_extra() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert 'pip install "lithepose[train]"' in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_clips_that_cannot_be_read_are_refused(family: str, small: Callable[[str], Any]) -> None:
+    import torch
+
+    name = next(name for name, row in LIFTERS.items() if row.family == family)
+    lifter, good = small(name), clips(name, 2)
+    wrong = {
+        "nan": torch.full_like(good, float("nan")),
+        "no clips": good[:0],
+        "a joint less": good[:, :, 1:],
+        "a number more": torch.cat([good, good[..., :1]], -1),
+        "no batch": good[0],
+    }
+    for what, bad in wrong.items():
+        with pytest.raises(ValueError, match="clips"):
+            pytest.fail(f"{what}: {tuple(lifter(bad).shape)}")

@@ -33,7 +33,7 @@ def check_clips(joints: Tensor, frames: int, channels: int, *, shorter: bool = F
         shorter: whether clips of 1 to `frames` frames are taken as well.
 
     Raises:
-        ValueError: the shape is another, or there are no clips.
+        ValueError: the shape is another, there are no clips, or a number is not finite.
     """
     shape = tuple(joints.shape)
     wanted = f"(clips, {f'1 to {frames}' if shorter else frames}, {JOINTS}, {channels})"
@@ -45,6 +45,25 @@ def check_clips(joints: Tensor, frames: int, channels: int, *, shorter: bool = F
         )
     if shape[0] == 0:
         raise ValueError("there are no clips in the batch: leave the call out")
+    check_finite(joints)
+
+
+def check_finite(joints: Tensor) -> None:
+    """Reject clips that hold nan or infinity.
+
+    Looks at the numbers on the CPU alone, where that costs nothing, and not while a network is
+    traced.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    # Exporters and counters pass stand-ins: subclasses of tensors, which hold no numbers.
+    real = type(joints) is Tensor and joints.device.type == "cpu"
+    if real and not torch.compiler.is_compiling() and not bool(torch.isfinite(joints).all()):
+        raise ValueError(
+            "the clips hold nan or infinity: fill the gaps of a track before lifting it, or give a "
+            "missing joint the value 0"
+        )
 
 
 def drop_path_rates(first: float, last: float, layers: int) -> list[float]:

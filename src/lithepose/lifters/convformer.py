@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lithepose.lifters.blocks import DropPath, Mlp, attend, drop_path_rates
+from lithepose.lifters.blocks import DropPath, Mlp, attend, check_finite, drop_path_rates
 
 MLP_RATIO = 2
 
@@ -246,6 +246,7 @@ class ConvFormer(nn.Module):
                 f"and {wanted[2]} numbers per joint, not {shape}: cut or pad the clips, or build "
                 "and train the lifter for this length"
             )
+        check_finite(joints_2d)
         # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
         with torch.autocast(joints_2d.device.type, enabled=False):
             x = self.embed(joints_2d.float().flatten(0, 1)) + self.spatial_position  # (B·T, J, d)

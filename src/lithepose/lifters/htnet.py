@@ -24,6 +24,7 @@ from lithepose.lifters.blocks import (
     JOINTS,
     RESHAPE_FROM_AUTHORS,
     HierarchicalMixer,
+    check_clips,
     drop_path_rates,
 )
 from lithepose.lifters.weights import prefixed, translate
@@ -95,6 +96,8 @@ class HTNet(nn.Module):
     def forward(self, joints_2d: Tensor) -> Tensor:
         """Lift each frame of (B, T, 17, in_channels), image width mapped to [-1, 1], to
         (B, T, 17, 3), metres, camera axes, relative to the root joint."""
+        length = joints_2d.shape[1] if joints_2d.ndim == 4 else 1
+        check_clips(joints_2d, max(length, 1), self.config.in_channels)
         # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
         with torch.autocast(joints_2d.device.type, enabled=False):
             x = self.embed(joints_2d.float().flatten(0, 1)) + self.position  # (B·T, 17, C)

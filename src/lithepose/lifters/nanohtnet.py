@@ -32,6 +32,7 @@ from lithepose.lifters.blocks import (
     HierarchicalMixer,
     JointConnection,
     Mlp,
+    check_clips,
     drop_path_rates,
 )
 from lithepose.lifters.weights import prefixed, translate
@@ -227,6 +228,7 @@ class NanoHTNet(nn.Module):
             (B, K, 17, 3), metres, camera axes, relative to the root joint; or (B, 1, 17,
             feature_dim), not negative, with the contrastive head.
         """
+        check_clips(joints_2d, self.config.frames, self.config.in_channels)
         # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
         with torch.autocast(joints_2d.device.type, enabled=False):
             series = joints_2d.float().flatten(2)  # (B, F, 17·c), joint by joint
