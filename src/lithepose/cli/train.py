@@ -26,6 +26,11 @@ from lithepose.cli.report import failing_clearly
 )
 @click.option("--windows", type=click.IntRange(1), help="Windows to train on in all.")
 @click.option("--device", help="PyTorch device, such as cuda.  [default: cpu]")
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    help="Processes that draw windows ahead; a GPU needs many.  [default: 1]",
+)
 @click.option("--threads", default=1, show_default=True, help="CPU threads of the network.")
 @click.option("--seed", type=int, help="Of the first weights and of all data.")
 def train(motions: Path, out: Path, threads: int, **loop: Any) -> None:
