@@ -65,6 +65,37 @@ class Track2D:
 
 
 @dataclass(frozen=True, kw_only=True)
+class World:
+    """One person's motion in the world, and the figure that moves so.
+
+    World axes: z up, the floor at z = 0, metres; the origin is on the floor under the camera, y
+    points the way the camera looks, x to its right. All people of a clip share one world.
+
+    Attributes:
+        points: (T, 31, 3) metres, the joints of `lithepose31`; nan where there was no person.
+            `lithepose.rig.rig_points` of the fields below gives the same points.
+        offsets: (N, 3) metres, the rig's rest pose: each node seen from its parent.
+        markers: (31, 3) metres, each point of `lithepose31` seen from its node, in the rest pose.
+        rotations: (T, N, 4) unit quaternions w, x, y, z, each node's turn against its parent;
+            nan where there was no person. `lithepose.rig` says which nodes there are.
+        contact: (T, 2) bool, whether the left and the right foot stand.
+        camera_rotation: (3, 3), world axes to camera axes.
+        camera_position: (3,) metres.
+        has_path: whether the person's way through the world is known. Where it is not (the camera
+            moved), the person moves on the spot, at x = y = 0.
+    """
+
+    points: Floats
+    offsets: Floats
+    markers: Floats
+    rotations: Floats
+    contact: NDArray[np.bool_]
+    camera_rotation: Floats
+    camera_position: Floats
+    has_path: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class Track3D:
     """One person over a clip in 3D.
 
@@ -77,6 +108,10 @@ class Track3D:
         derived: (17,) bool, the joints whose 2D was derived from others, not seen by the detector.
         time_s, fps, image_size: as in `Track2D`.
         focal_px: focal length in pixels that places the person before the camera.
+        points_camera: (T, 31, 3) metres, camera axes, the joints of `lithepose31`, whose first 17
+            are `joints_camera`; or None.
+        confidence_3d: (T, 31) in [0, 1], how far each of these points can be trusted; or None.
+        world: the motion in the world, or None.
         metadata: what was assumed and measured (height, focal length, model, errors), JSON-ready.
     """
 
@@ -89,4 +124,7 @@ class Track3D:
     fps: float
     image_size: tuple[int, int]
     focal_px: float
+    points_camera: Floats | None = None
+    confidence_3d: Floats | None = None
+    world: World | None = None
     metadata: dict[str, Any] = field(default_factory=dict)

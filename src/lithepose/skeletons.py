@@ -199,6 +199,21 @@ _HUMANEVA15 = Skeleton(
     parents := (-1, 0, 1, 2, 3, 1, 5, 6, 0, 8, 9, 0, 11, 12, 1),
     _tree_edges(parents),
 )
+
+# The 17 joints of a result and what shows how head, feet and hands are turned: `index` and `pinky`
+# are the knuckles where those fingers begin.
+_LITHEPOSE31 = Skeleton(
+    "lithepose31",
+    (
+        *_H36M17.joints, "left_eye", "right_eye", "left_ear", "right_ear", "left_heel",
+        "right_heel", "left_big_toe", "right_big_toe", "left_small_toe", "right_small_toe",
+        "left_index", "right_index", "left_pinky", "right_pinky",
+    ),
+    parents := (
+        *_H36M17.parents, 9, 9, 17, 18, 6, 3, 6, 3, 6, 3, 13, 16, 13, 16,
+    ),
+    _tree_edges(parents),
+)
 # fmt: on
 
 SKELETONS: dict[str, Skeleton] = {
@@ -212,6 +227,7 @@ SKELETONS: dict[str, Skeleton] = {
         _MPII16,
         _MPI_INF_3DHP17,
         _HUMANEVA15,
+        _LITHEPOSE31,
     )
 }
 

@@ -167,6 +167,18 @@ def test_the_loss_counts_limbs_twice_the_root_not_at_all_and_steps():
     assert float(stepping(moved, target)) == pytest.approx((2 / 3 + 0.5 * 2) * at(3) / 2)
 
 
+def test_a_run_can_begin_with_weights(
+    fitted: tuple[Any, Path, list[Progress]], recipe: Recipe, motion_folder: Path, tmp_path: Path
+):
+    model, _, _ = fitted
+    weights, _ = finish(model, tmp_path, recipe)
+    still = replace(recipe, loop=replace(recipe.loop, learning_rate=1e-12, weight_decay=0.0))
+    again = fit(motion_folder, tmp_path / "run", still, weights=weights)
+    state = again.state_dict()
+    for name, before in model.state_dict().items():
+        torch.testing.assert_close(state[name], before, rtol=1e-3, atol=1e-6)  # stored in half
+
+
 def test_missing_motions_say_where_they_come_from(recipe: Recipe, tmp_path: Path):
     with pytest.raises(FileNotFoundError, match=r"cmu17_train.npz: docs/data/mocap.md"):
         fit(tmp_path, tmp_path / "run", recipe)

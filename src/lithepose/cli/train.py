@@ -24,7 +24,18 @@ from lithepose.cli.report import failing_clearly
     type=click.Path(path_type=Path),
     help="Folder of the run; a run that was broken off goes on from there.",
 )
+@click.option(
+    "--from",
+    "weights",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Weights (.safetensors) to begin with.  [default: random ones]",
+)
 @click.option("--windows", type=click.IntRange(1), help="Windows to train on in all.")
+@click.option(
+    "--decay",
+    type=click.FloatRange(0, 1),
+    help="Last share of the run, in which the learning rate falls to zero.  [default: 0.4]",
+)
 @click.option("--device", help="PyTorch device, such as cuda.  [default: cpu]")
 @click.option(
     "--workers",
@@ -33,7 +44,7 @@ from lithepose.cli.report import failing_clearly
 )
 @click.option("--threads", default=1, show_default=True, help="CPU threads of the network.")
 @click.option("--seed", type=int, help="Of the first weights and of all data.")
-def train(motions: Path, out: Path, threads: int, **loop: Any) -> None:
+def train(motions: Path, out: Path, weights: Path | None, threads: int, **loop: Any) -> None:
     """Train the default lifter: virtual cameras over motion capture, with a detector's errors.
 
     Writes OUT/log.csv and OUT/checkpoint.safetensors as it goes, and at the end
@@ -60,6 +71,6 @@ def train(motions: Path, out: Path, threads: int, **loop: Any) -> None:
                 f"{progress.windows_per_s:.0f} windows/s, validation in mm: {scores}"
             )
 
-        model = fit(motions, out, recipe, threads=threads, report=report)
+        model = fit(motions, out, recipe, weights=weights, threads=threads, report=report)
         for path in finish(model, out, recipe):
             click.echo(path)

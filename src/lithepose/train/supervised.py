@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from lithepose.data.clips import Batch, ClipSettings, Noise, draw_batch
 from lithepose.data.mocap import Motions, read_motions
 from lithepose.lifters import create_lifter
+from lithepose.lifters.weights import load_into
 from lithepose.lifters.windows import CHANNELS, LIMBS, STANDARD_HEIGHT_M
 from lithepose.metrics.pose3d import mpjpe, p_mpjpe
 from lithepose.train.loop import LoopSettings, Progress, averaged_weights, train
@@ -127,6 +128,7 @@ def fit(
     out: Path,
     recipe: Recipe = DEFAULT,
     *,
+    weights: Path | None = None,
     threads: int = 1,
     report: Callable[[Progress], None] = lambda _: None,
 ) -> nn.Module:
@@ -135,10 +137,14 @@ def fit(
     Args:
         motions: folder with `cmu17_train.npz` and `cmu17_val.npz` (docs/data/mocap.md).
         out: folder for the checkpoint and the log.
+        weights: a file of `save_weights` to begin with instead of random weights; of no effect on
+            a run that is resumed.
         threads: CPU threads of the network. One is best while anything else runs.
         report: called after every validation.
     Returns:
         The network with averaged weights, in evaluation mode.
+    Raises:
+        ValueError: `weights` are of another network, or what `out` holds is of another run.
     """
     torch.set_num_threads(threads)
     noise = DetectorNoise.measured() if recipe.noise else None
@@ -148,6 +154,8 @@ def fit(
     noisy = validation_windows(val_set, recipe, noise) if noise else None
     torch.manual_seed(recipe.loop.seed)
     model = create_lifter(recipe.lifter, **recipe.overrides)
+    if weights is not None:
+        load_into(model, weights)
 
     def validate(model: nn.Module) -> dict[str, float]:
         scores = score(model, exact)
