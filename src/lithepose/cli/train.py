@@ -32,6 +32,11 @@ from lithepose.cli.report import failing_clearly
 )
 @click.option("--windows", type=click.IntRange(1), help="Windows to train on in all.")
 @click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    help="The highest learning rate.  [default: 0.003]",
+)
+@click.option(
     "--decay",
     type=click.FloatRange(0, 1),
     help="Last share of the run, in which the learning rate falls to zero.  [default: 0.4]",
@@ -41,6 +46,12 @@ from lithepose.cli.report import failing_clearly
     "--workers",
     type=click.IntRange(0),
     help="Processes that draw windows ahead; a GPU needs many.  [default: 1]",
+)
+@click.option(
+    "--compile/--no-compile",
+    "compiled",
+    default=None,
+    help="Compile the network: minutes at the start, on most machines faster afterwards.",
 )
 @click.option("--threads", default=1, show_default=True, help="CPU threads of the network.")
 @click.option("--seed", type=int, help="Of the first weights and of all data.")

@@ -43,7 +43,7 @@ class LoopSettings:
         clip: largest norm of the gradient.
         muon: use Muon for the matrices inside the blocks instead of AdamW.
         workers: processes that draw batches ahead; 0 draws them in between.
-        bfloat16: run the network's products in bfloat16.
+        bfloat16: run the network's products in bfloat16; None does so where that is fast.
         compiled: compile the network (about a minute at the start, then faster).
         device: a PyTorch device.
         seed: of the weights and of all data.
@@ -60,7 +60,7 @@ class LoopSettings:
     clip: float = 1.0
     muon: bool = True
     workers: int = 1
-    bfloat16: bool = True
+    bfloat16: bool | None = None
     compiled: bool = True
     device: str = "cpu"
     seed: int = 1
@@ -82,6 +82,13 @@ class LoopSettings:
         rise = min(1.0, (step + 1) / self.warmup)
         fall = min(1.0, (self.steps - step) / max(1.0, self.decay * self.steps))
         return self.learning_rate * rise * fall
+
+
+def is_bfloat16_fast(device: torch.device) -> bool:
+    """Whether products in bfloat16 are faster there than in float32; emulated they are slower."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.backends.cpu.get_cpu_capability().startswith(("AVX512", "AMX"))
 
 
 def _optimisers(model: nn.Module, settings: LoopSettings) -> list[torch.optim.Optimizer]:
@@ -235,6 +242,9 @@ def train(
         start = _resume(checkpoint, model, averaged, optimisers, settings)
         log.info("resumed %s at step %d", checkpoint, start)
     run = torch.compile(model) if settings.compiled else model
+    half = settings.bfloat16
+    if half is None:
+        half = is_bfloat16_fast(device)
 
     batches = torch.utils.data.DataLoader(
         _Batches(draw, settings),
@@ -251,7 +261,7 @@ def train(
         for optimiser in optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = settings.rate(step)
-        with torch.autocast(device.type, torch.bfloat16, enabled=settings.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
             predicted = run(values)
         error = loss(predicted.float(), targets)
         model.zero_grad()
