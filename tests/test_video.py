@@ -553,6 +553,22 @@ def test_written_frames_come_back_in_order_colour_and_time(tmp_path: Path):
     assert data.index(b"moov") < data.index(b"mdat")  # a browser can start before the end
 
 
+def test_a_compact_video_is_smaller_and_shows_the_same_frames(tmp_path: Path):
+    noise = np.random.default_rng(0)
+    images = [make_image(index) for index in range(COUNT)]
+    for image in images:
+        image[:, 44:] = noise.integers(0, 255, (HEIGHT, 20, 3))
+    for name, compact in (("large.mp4", False), ("small.mp4", True)):
+        writer = VideoWriter(tmp_path / name, size=(WIDTH, HEIGHT), fps=20, compact=compact)
+        with writer:
+            for image in images:
+                writer.write(image)
+    sizes = [(tmp_path / name).stat().st_size for name in ("small.mp4", "large.mp4")]
+    assert sizes[0] < 0.8 * sizes[1]
+    shown = [index_of(frame.image) for frame in read_all(tmp_path / "small.mp4")]
+    assert shown == list(range(COUNT))
+
+
 def test_frames_without_times_follow_the_frame_rate(tmp_path: Path):
     path = tmp_path / "out.mp4"
     with VideoWriter(path, size=(WIDTH, HEIGHT), fps=Fraction(30000, 1001)) as writer:
@@ -574,15 +590,23 @@ def test_odd_sizes_are_made_even_at_the_right_and_bottom(tmp_path: Path):
         assert is_red(next(iter(reader)).image[4:12, 4:12])
 
 
+@pytest.mark.parametrize("compact", [False, True])
 @pytest.mark.parametrize("without", [1, 2, 3])
 def test_another_encoder_steps_in_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, without: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    without: int,
+    compact: bool,
 ):
     encoders = list(video._ENCODERS)
     missing = video._Encoder("no-such-encoder", {})
     monkeypatch.setattr(video, "_ENCODERS", (missing, *encoders[without:]))
     path = tmp_path / "out.mp4"
-    with caplog.at_level(logging.WARNING), VideoWriter(path, size=(64, 64), fps=20) as writer:
+    with (
+        caplog.at_level(logging.WARNING),
+        VideoWriter(path, size=(64, 64), fps=20, compact=compact) as writer,
+    ):
         for index in range(5):
             writer.write(make_image(index, 64, 64), index / 20)
     assert encoders[without].name in caplog.text
