@@ -734,7 +734,7 @@ class VideoWriter:
         size: (width, height) in pixels of the frames to come. H.264 needs even numbers: an odd
             side is made even by repeating the last row or column.
         fps: frame rate, exact for frames written without a time, about right for the others.
-        compact: write in two thirds of the time and bytes, with visible loss in fine texture.
+        compact: take less time and, for filmed pictures, fewer bytes; fine texture suffers.
 
     Raises:
         ValueError: another suffix, or a size or rate that makes no video.
