@@ -107,7 +107,7 @@ def rewrite(path, **changes):
         ({"fps": "fast"}, "fps is not an array of numbers"),
         ({"metadata": "{"}, "metadata is not JSON"),
         ({"metadata": "[]"}, "metadata must be a JSON object"),
-        ({"joint_names": np.array(["a"] * 17)}, "joints are not those of h36m17"),
+        ({"joint_names": np.array(["a"] * 17)}, "joint_names are not the joints of h36m17"),
         ({"joints_3d_camera": np.float32(1)}, "has no frames"),
     ],
 )

@@ -9,6 +9,7 @@ import click
 # Name of the command -> where it is. Help on one command does not load the others.
 COMMANDS = {
     "lift": "lithepose.cli.lift:lift",
+    "convert": "lithepose.cli.convert:convert",
     "demo": "lithepose.cli.demo:demo",
     "models": "lithepose.cli.models:models",
     "profile": "lithepose.cli.profile:profile",

@@ -16,6 +16,10 @@ FORMATS: dict[str, tuple[str, str]] = {
     "json": (".json", "lithepose.formats.text:write_json"),
     "csv": (".csv", "lithepose.formats.text:write_csv"),
     "csv-wide": (".wide.csv", "lithepose.formats.text:write_csv_wide"),
+    "trc": (".trc", "lithepose.formats.trc:write_trc"),
+    "c3d": (".c3d", "lithepose.formats.c3d:write_c3d"),
+    "bvh": (".bvh", "lithepose.formats.bvh:write_bvh"),
+    "glb": (".glb", "lithepose.formats.gltf:write_glb"),
 }
 
 # The formats that keep everything, by suffix.
@@ -37,6 +41,20 @@ def check_formats(formats: Sequence[str]) -> None:
     for name in formats:
         if name not in FORMATS:
             raise ValueError(f"no format named {name!r}; known: {known}")
+
+
+def format_of(path: str | os.PathLike[str]) -> str:
+    """The format that a file's name ends in, whatever its case.
+
+    Raises:
+        ValueError: it is the ending of none.
+    """
+    name = Path(path).name.lower()
+    found = [each for each, (ending, _) in FORMATS.items() if name.endswith(ending)]
+    if not found:
+        endings = ", ".join(ending for ending, _ in FORMATS.values())
+        raise ValueError(f"cannot tell the format of {path} from its name; known: {endings}")
+    return max(found, key=lambda each: len(FORMATS[each][0]))  # .wide.csv before .csv
 
 
 def format_writer(name: str) -> Callable[[str | os.PathLike[str], Track3D], None]:

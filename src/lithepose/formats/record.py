@@ -1,7 +1,7 @@
 """The content of a result file: the same names and shapes in every format.
 
-`RECORD` is the schema. `docs/conventions.md` explains it to users; its names don't change within
-`lithepose/1`, because other people's scripts read them.
+`RECORD` is the schema, `OPTIONAL` what a file may hold besides. The documentation explains both to
+users; their names don't change within `lithepose/1`, because other people's scripts read them.
 """
 
 from __future__ import annotations
@@ -12,15 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lithepose.poses import Track3D
+from lithepose.poses import Floats, Track3D, World
+from lithepose.rig import NODE_PARENTS, NODES
 from lithepose.skeletons import SKELETONS
 
 SCHEMA = "lithepose/1"
 SKELETON = SKELETONS["h36m17"]
-_J = len(SKELETON)
+BODY = SKELETONS["lithepose31"]  # the 17 joints first, then head, feet and hands
+_J, _K, _N = len(SKELETON), len(BODY), len(NODES)
+
+_Schema = dict[str, tuple[tuple[int | str, ...], type[np.generic]]]
 
 # Name -> (shape, type); T is the number of frames. What a reader may count on.
-RECORD: dict[str, tuple[tuple[int | str, ...], type[np.generic]]] = {
+RECORD: _Schema = {
     "joints_3d_camera": (("T", _J, 3), np.float32),
     "keypoints_2d": (("T", _J, 2), np.float32),
     "confidence": (("T", _J), np.float32),
@@ -34,9 +38,29 @@ RECORD: dict[str, tuple[tuple[int | str, ...], type[np.generic]]] = {
     "person": ((), np.int64),
 }
 
+# What a file may lack. Each line of `_GROUPS` is complete in a file or absent from it.
+OPTIONAL: _Schema = {
+    "points_3d_camera": (("T", _K, 3), np.float32),
+    "confidence_3d": (("T", _K), np.float32),
+    "point_names": ((_K,), np.str_),
+    "joints_3d_world": (("T", _J, 3), np.float32),
+    "points_3d_world": (("T", _K, 3), np.float32),
+    "rig_nodes": ((_N,), np.str_),
+    "rig_parents": ((_N,), np.int64),
+    "rig_offsets": ((_N, 3), np.float64),
+    "rig_markers": ((_K, 3), np.float64),
+    "rig_rotations": (("T", _N, 4), np.float32),
+    "contact": (("T", 2), np.bool_),
+    "camera_rotation": ((3, 3), np.float64),
+    "camera_position": ((3,), np.float64),
+    "world_has_path": ((), np.bool_),
+}
+_WORLD = tuple(OPTIONAL)[3:]
+_GROUPS = (("points_3d_camera",), ("confidence_3d",), _WORLD)
+
 
 def record_of(track: Track3D) -> dict[str, NDArray[Any]]:
-    """The arrays of a result file, by the names of `RECORD`.
+    """The arrays of a result file, by the names of `RECORD`, and of `OPTIONAL` where there are any.
 
     Raises:
         ValueError: an array of the track has the wrong shape, or the track has no frames.
@@ -54,37 +78,69 @@ def record_of(track: Track3D) -> dict[str, NDArray[Any]]:
         "derived": track.derived,
         "person": track.person,
     }
-    record = {name: np.asarray(values[name], dtype=kind) for name, (_, kind) in RECORD.items()}
+    if track.points_camera is not None:
+        values["points_3d_camera"] = track.points_camera
+    if track.confidence_3d is not None:
+        values["confidence_3d"] = track.confidence_3d
+    if track.world is not None:
+        values |= _values_of(track.world)
+    if len(values) > len(RECORD):
+        values["point_names"] = BODY.joints
+    record = {
+        name: np.asarray(values[name], dtype=kind)
+        for name, (_, kind) in (RECORD | OPTIONAL).items()
+        if name in values
+    }
     _check_shapes(record, "the track")
     return record
+
+
+def _values_of(world: World) -> dict[str, Any]:
+    return {
+        "joints_3d_world": np.asarray(world.points)[:, :_J],
+        "points_3d_world": world.points,
+        "rig_nodes": NODES,
+        "rig_parents": NODE_PARENTS,
+        "rig_offsets": world.offsets,
+        "rig_markers": world.markers,
+        "rig_rotations": world.rotations,
+        "contact": world.contact,
+        "camera_rotation": world.camera_rotation,
+        "camera_position": world.camera_position,
+        "world_has_path": world.has_path,
+    }
 
 
 def track_of(values: dict[str, Any], metadata: Any, origin: str) -> Track3D:
     """The track in the values of a result file.
 
     Args:
-        values: at least the names of `RECORD`; arrays, or nested lists with None for nan.
+        values: at least the names of `RECORD`; arrays, or nested lists with None for nan. What
+            they lack of `OPTIONAL` is None in the track; other names are left alone.
         metadata: the JSON object stored with them.
         origin: the file, for messages.
 
     Raises:
         ValueError: a name is missing, or a value has the wrong type or shape.
     """
-    missing = [name for name in RECORD if name not in values]
+    groups = [group for group in _GROUPS if any(name in values for name in group)]
+    wanted = [*RECORD, *(name for group in groups for name in group)]
+    if groups:
+        wanted.append("point_names")
+    missing = [name for name in wanted if name not in values]
     if missing:
         raise ValueError(f"{origin} is not a complete result: it lacks {', '.join(missing)}")
     record: dict[str, NDArray[Any]] = {}
-    for name, (_, kind) in RECORD.items():
+    for name, (_, kind) in (RECORD | OPTIONAL).items():
+        if name not in wanted:
+            continue
         try:
             record[name] = np.asarray(values[name], dtype=kind)
         except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{origin}: {name} is not an array of numbers: {error}") from error
     _check_shapes(record, origin)
-    if tuple(record["joint_names"].tolist()) != SKELETON.joints:
-        raise ValueError(
-            f"{origin}: the joints are not those of {SKELETON.name} in their order; "
-            f"found {', '.join(record['joint_names'].tolist())}"
-        )
+    _check_names(record, "joint_names", SKELETON.joints, f"the joints of {SKELETON.name}", origin)
+    _check_names(record, "point_names", BODY.joints, f"the joints of {BODY.name}", origin)
     if not isinstance(metadata, dict):
         raise ValueError(f"{origin}: metadata must be a JSON object; found {metadata!r}")
     width, height = record["image_size"].tolist()
@@ -98,8 +154,45 @@ def track_of(values: dict[str, Any], metadata: Any, origin: str) -> Track3D:
         fps=float(record["fps"]),
         image_size=(width, height),
         focal_px=float(record["focal_px"]),
+        points_camera=record.get("points_3d_camera"),
+        confidence_3d=record.get("confidence_3d"),
+        world=_world_of(record, origin) if _WORLD in groups else None,
         metadata=metadata,
     )
+
+
+def _world_of(record: dict[str, NDArray[Any]], origin: str) -> World:
+    _check_names(record, "rig_nodes", NODES, "the rig's nodes", origin)
+    if tuple(record["rig_parents"].tolist()) != NODE_PARENTS:
+        raise ValueError(f"{origin}: rig_parents is another tree than this version's rig")
+    return World(
+        points=record["points_3d_world"],
+        offsets=record["rig_offsets"],
+        markers=record["rig_markers"],
+        rotations=_normalised(record["rig_rotations"], origin),
+        contact=record["contact"],
+        camera_rotation=record["camera_rotation"],
+        camera_position=record["camera_position"],
+        has_path=bool(record["world_has_path"]),
+    )
+
+
+def _normalised(quaternions: Floats, origin: str) -> Floats:
+    """Unit quaternions again after rounding; nan stays."""
+    length = np.linalg.norm(quaternions.astype(np.float64), axis=-1, keepdims=True)
+    if (np.abs(length - 1) > 0.01).any():
+        raise ValueError(f"{origin}: rig_rotations must be unit quaternions, w, x, y, z")
+    return (quaternions / length).astype(np.float32)
+
+
+def _check_names(
+    record: dict[str, NDArray[Any]], name: str, known: tuple[str, ...], what: str, origin: str
+) -> None:
+    if name in record and tuple(record[name].tolist()) != known:
+        raise ValueError(
+            f"{origin}: {name} are not {what} in their order; "
+            f"found {', '.join(record[name].tolist())}"
+        )
 
 
 def check_schema(schema: Any, origin: str) -> None:
@@ -119,12 +212,12 @@ def _check_shapes(record: dict[str, NDArray[Any]], origin: str) -> None:
     frames = len(record["joints_3d_camera"]) if record["joints_3d_camera"].ndim else 0
     if frames == 0:
         raise ValueError(f"{origin} has no frames")
-    for name, (shape, _) in RECORD.items():
+    for name, array in record.items():
+        shape, _ = (RECORD | OPTIONAL)[name]
         expected = tuple(frames if size == "T" else size for size in shape)
-        if record[name].shape != expected:
+        if array.shape != expected:
             raise ValueError(
-                f"{origin}: {name} must be {expected} with {frames} frames; "
-                f"found {record[name].shape}"
+                f"{origin}: {name} must be {expected} with {frames} frames; found {array.shape}"
             )
 
 

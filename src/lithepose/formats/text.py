@@ -1,7 +1,7 @@
 """A result as text: JSON with everything, CSV with the joints.
 
 Numbers are rounded to what they can mean: metres to 6 places (a micrometre), pixels and seconds to
-3 and 6, confidence to 4. Missing values are null in JSON and empty cells in CSV.
+3 and 6, confidence to 4, quaternions to 6. Missing values are null in JSON and empty cells in CSV.
 """
 
 from __future__ import annotations
@@ -17,13 +17,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lithepose.formats.atomic import atomic_write
-from lithepose.formats.record import SCHEMA, SKELETON, check_schema, json_ready, record_of, track_of
+from lithepose.formats.record import (
+    BODY,
+    SCHEMA,
+    SKELETON,
+    check_schema,
+    json_ready,
+    record_of,
+    track_of,
+)
 from lithepose.poses import Track3D
 
-_PLACES = {"joints_3d_camera": 6, "keypoints_2d": 3, "confidence": 4, "time_s": 6}
+_PLACES = {
+    "joints_3d_camera": 6,
+    "keypoints_2d": 3,
+    "confidence": 4,
+    "time_s": 6,
+    "points_3d_camera": 6,
+    "confidence_3d": 4,
+    "joints_3d_world": 6,
+    "points_3d_world": 6,
+    "rig_offsets": 6,
+    "rig_markers": 6,
+    "rig_rotations": 6,
+}
 # Of one joint in one frame: camera axes in metres, pixels, confidence.
 _COLUMNS = ("x_m", "y_m", "z_m", "u_px", "v_px", "confidence")
 _COLUMN_PLACES = (6, 6, 6, 3, 3, 4)
+# World axes in metres, where the motion in the world is known.
+_WORLD_COLUMNS = ("world_x_m", "world_y_m", "world_z_m")
+_WORLD_PLACES = (6, 6, 6)
 
 
 def write_json(path: str | os.PathLike[str], track: Track3D) -> None:
@@ -70,10 +93,11 @@ def read_json(path: str | os.PathLike[str]) -> Track3D:
 
 def write_csv(path: str | os.PathLike[str], track: Track3D) -> None:
     """Write one row per joint and frame: frame, time_s, person, joint, x_m, y_m, z_m, u_px, v_px,
-    confidence.
+    confidence, and world_x_m, world_y_m, world_z_m where the track has a world.
 
     x, y, z are camera axes, absolute; u, v the observed pixel. Every joint of every frame has its
-    row, with empty cells where it is missing.
+    row, with empty cells where it is missing. A track with more points than the 17 joints has rows
+    for them after these, without pixels and with the confidence of the 3D point.
 
     Args:
         path: the file to write, with its suffix; replaced if it exists.
@@ -83,19 +107,19 @@ def write_csv(path: str | os.PathLike[str], track: Track3D) -> None:
         ValueError: an array of the track has the wrong shape.
         OSError: the place cannot be written to; nothing is left behind.
     """
-    frames = _frames(track)
+    joints, columns, frames = _table(track)
     with atomic_write(path) as temporary, _open_csv(temporary) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("frame", "time_s", "person", "joint", *_COLUMNS))
+        writer.writerow(("frame", "time_s", "person", "joint", *columns))
         for start, cells in frames:
             writer.writerows(
-                (*start, joint, *row) for joint, row in zip(SKELETON.joints, cells, strict=True)
+                (*start, joint, *row) for joint, row in zip(joints, cells, strict=True)
             )
 
 
 def write_csv_wide(path: str | os.PathLike[str], track: Track3D) -> None:
     """Write one row per frame: frame, time_s, person, then the columns of `write_csv` for each
-    joint with its name in front, such as `left_knee_x_m`.
+    joint with its name in front, such as `left_knee_x_m`; those of the world after all others.
 
     Args:
         path: the file to write, with its suffix; replaced if it exists.
@@ -105,34 +129,57 @@ def write_csv_wide(path: str | os.PathLike[str], track: Track3D) -> None:
         ValueError: an array of the track has the wrong shape.
         OSError: the place cannot be written to; nothing is left behind.
     """
-    frames = _frames(track)
+    joints, columns, frames = _table(track)
+    first = len(_COLUMNS)
     with atomic_write(path) as temporary, _open_csv(temporary) as file:
         writer = csv.writer(file, lineterminator="\n")
-        names = (f"{joint}_{column}" for joint in SKELETON.joints for column in _COLUMNS)
+        names = [
+            f"{joint}_{column}"
+            for part in (columns[:first], columns[first:])
+            for joint in joints
+            for column in part
+        ]
         writer.writerow(("frame", "time_s", "person", *names))
         for start, cells in frames:
-            writer.writerow((*start, *(cell for row in cells for cell in row)))
+            parts = [row[:first] for row in cells] + [row[first:] for row in cells]
+            writer.writerow((*start, *(cell for part in parts for cell in part)))
 
 
-def _frames(track: Track3D) -> Iterator[tuple[tuple[Any, ...], list[list[str]]]]:
-    """(frame, time_s, person) and the cells (17, 6) of each frame, as text."""
+_Rows = Iterator[tuple[tuple[Any, ...], list[list[str]]]]
+
+
+def _table(track: Track3D) -> tuple[tuple[str, ...], tuple[str, ...], _Rows]:
+    """The joints; the columns of each; and for each frame (frame, time_s, person) and the cells
+    (joints, columns) as text."""
     record = record_of(track)
+    joints, columns, places = SKELETON.joints, _COLUMNS, _COLUMN_PLACES
     values = np.concatenate(
         [record["joints_3d_camera"], record["keypoints_2d"], record["confidence"][..., None]],
         axis=-1,
     )  # (T, 17, 6)
+    if "point_names" in record:
+        joints = BODY.joints
+        further = np.full((len(values), len(BODY) - len(SKELETON), len(_COLUMNS)), np.nan)
+        if "points_3d_camera" in record:
+            further[..., :3] = record["points_3d_camera"][:, len(SKELETON) :]
+        if "confidence_3d" in record:
+            further[..., 5] = record["confidence_3d"][:, len(SKELETON) :]
+        values = np.concatenate([values, further], axis=1)  # (T, 31, 6)
+    if "points_3d_world" in record:
+        columns, places = columns + _WORLD_COLUMNS, places + _WORLD_PLACES
+        values = np.concatenate([values, record["points_3d_world"]], axis=-1)  # (T, 31, 9)
     times = _rounded(record["time_s"], _PLACES["time_s"])
 
-    def rows() -> Iterator[tuple[tuple[Any, ...], list[list[str]]]]:
-        for frame, (time_s, joints) in enumerate(zip(times, values.tolist(), strict=True)):
+    def rows() -> _Rows:
+        for frame, (time_s, poses) in enumerate(zip(times, values.tolist(), strict=True)):
             cells = [
                 # x != x holds for nan alone.
-                ["" if x != x else f"{x:.{n}f}" for x, n in zip(row, _COLUMN_PLACES, strict=True)]
-                for row in joints
+                ["" if x != x else f"{x:.{n}f}" for x, n in zip(row, places, strict=True)]
+                for row in poses
             ]
             yield (frame, time_s, track.person), cells
 
-    return rows()
+    return joints, columns, rows()
 
 
 def _open_csv(path: Path) -> TextIO:

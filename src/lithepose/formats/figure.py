@@ -1,0 +1,133 @@
+"""What the writers of motion files share: a figure that moves without gaps, and y-up axes.
+
+Animation and biomechanics programs have no notion of "not there". Frames without the person are
+therefore filled: between two frames with the person the turns follow the shortest way and the root
+a straight line, evenly in time; before the first and after the last the pose holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lithepose.poses import Floats, Track3D, World
+from lithepose.rig import MARKER_NODES, NODES, matrices_of
+
+# World axes (z up) to those of animation files (y up): (x, y, z) -> (x, z, -y). The rest pose faces
+# -y in the world, so here it faces +z; its left arm is along +x in both.
+Y_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Motion:
+    """A rig's motion with a pose in every frame; world axes, z up.
+
+    Attributes:
+        root: (T, 3) metres, where the first node is.
+        rotations: (T, N, 4) unit quaternions w, x, y, z, each node's turn against its parent; the
+            sign runs on from frame to frame, so that q and -q never alternate.
+        present: (T,) bool, the frames with the person; the others are filled.
+    """
+
+    root: Floats
+    rotations: Floats
+    present: NDArray[np.bool_]
+
+
+def world_of(track: Track3D, kind: str) -> World:
+    """The track's motion in the world, checked for a file of that kind, such as "BVH".
+
+    Raises:
+        ValueError: there is none, nobody is in any frame of it, its arrays do not fit, or the frame
+            rate is not a rate.
+    """
+    world = track.world
+    if world is None:
+        raise ValueError(
+            f"a {kind} file holds motion in the world, which this result lacks: lift the clip "
+            "again with a version of lithepose that gives it, or write npz, json or csv"
+        )
+    if not (np.isfinite(track.fps) and track.fps > 0):
+        raise ValueError(f"a {kind} file needs a frame rate above 0; found {track.fps}")
+    frames = len(track.time_s)
+    expected = {
+        "points": (frames, len(MARKER_NODES), 3),
+        "offsets": (len(NODES), 3),
+        "markers": (len(MARKER_NODES), 3),
+        "rotations": (frames, len(NODES), 4),
+    }
+    for name, shape in expected.items():
+        if np.shape(getattr(world, name)) != shape:
+            raise ValueError(
+                f"the world's {name} must be {shape} with {frames} frames; "
+                f"found {np.shape(getattr(world, name))}"
+            )
+    if not _present(world).any():
+        raise ValueError(f"there is nobody in any frame of this result: no {kind} file was written")
+    return world
+
+
+def motion_of(world: World, time_s: Floats) -> Motion:
+    """The figure's motion with every frame filled.
+
+    Args:
+        world: of a track; at least one frame with the person.
+        time_s: (T,) seconds, ascending.
+    """
+    present = _present(world)
+    known = np.flatnonzero(present)
+    turns = np.array(world.rotations, dtype=np.float64)[known]
+    turns /= np.linalg.norm(turns, axis=-1, keepdims=True)
+    turns = _with_steady_signs(turns)
+    # The root is the first node; the pelvis may sit on it with an offset of its own.
+    markers = np.asarray(world.markers, dtype=np.float64)
+    root = (
+        np.asarray(world.points, dtype=np.float64)[known, 0] - matrices_of(turns[:, 0]) @ markers[0]
+    )
+
+    frames = len(present)
+    after = np.clip(np.searchsorted(known, np.arange(frames)), 0, len(known) - 1)
+    before = np.clip(np.searchsorted(known, np.arange(frames), "right") - 1, 0, len(known) - 1)
+    time_s = np.asarray(time_s, dtype=np.float64)
+    span = time_s[known[after]] - time_s[known[before]]
+    share = np.clip((time_s - time_s[known[before]]) / np.where(span > 0, span, 1), 0, 1)
+    return Motion(
+        root=root[before] + (root[after] - root[before]) * share[:, None],
+        rotations=_slerp(turns[before], turns[after], share[:, None, None]),
+        present=present,
+    )
+
+
+def turned_y_up(quaternions: Floats) -> Floats:
+    """The same turns about y-up axes, (..., 4), w, x, y, z."""
+    w, x, y, z = np.moveaxis(quaternions, -1, 0)
+    return np.stack([w, x, z, -y], -1)
+
+
+def _present(world: World) -> NDArray[np.bool_]:
+    points, rotations = np.isfinite(world.points), np.isfinite(world.rotations)
+    return np.asarray(points.all((1, 2)) & rotations.all((1, 2)))
+
+
+def _with_steady_signs(quaternions: Floats) -> Floats:
+    """Each quaternion (T, ..., 4) or its negative, whichever is nearer to the frame before."""
+    opposite = np.sum(quaternions[1:] * quaternions[:-1], -1) < 0
+    sign = np.where(np.cumsum(opposite, axis=0) % 2, -1.0, 1.0)
+    steady = quaternions.copy()
+    steady[1:] *= sign[..., None]
+    return steady
+
+
+def _slerp(start: Floats, end: Floats, share: Floats) -> Floats:
+    """The turn `share` of the way from one unit quaternion to another on its side."""
+    angle = np.arccos(np.clip(np.sum(start * end, -1, keepdims=True), -1, 1))
+    sine = np.sin(angle)
+    # Below a thousandth of a degree a straight line is the same.
+    near = sine < 1e-5
+    safe = np.where(near, 1, sine)
+    first = np.where(near, 1 - share, np.sin((1 - share) * angle) / safe)
+    second = np.where(near, share, np.sin(share * angle) / safe)
+    between = first * start + second * end
+    return between / np.linalg.norm(between, axis=-1, keepdims=True)
