@@ -22,7 +22,7 @@ REST = {
     "LeftShoulder": (0, 0, 1.48), "LeftArm": (0.18, 0, 1.48), "LeftForeArm": (0.48, 0, 1.48),
     "LeftHand": (0.74, 0, 1.48), "LeftHandEnd": (0.93, 0, 1.48),
     "LeftUpLeg": (0.10, 0, 0.98), "LeftLeg": (0.10, 0, 0.53), "LeftFoot": (0.10, 0, 0.09),
-    "LeftToeBase": (0.10, -0.14, 0.02), "LeftToeEnd": (0.10, -0.21, 0.01),
+    "LeftToeBase": (0.10, -0.14, 0.02), "LeftToeEnd": (0.10, -0.21, 0),
 }  # fmt: skip
 MARKERS = {
     "nose": (0, -0.11, 0.03), "head_top": (0, 0, 0.18), "left_eye": (0.03, -0.08, 0.06),
@@ -88,22 +88,23 @@ def build_walker(frames: int = 30, missing: tuple[int, ...] = (), **changes) -> 
     points, turns = world.points.copy(), world.rotations.copy()
     points[list(missing)] = np.nan
     turns[list(missing)] = np.nan
-    return build_track_in(replace(world, points=points, rotations=turns), **changes)
+    track = build_track_in(replace(world, points=points, rotations=turns))
+    return replace(track, **changes)
 
 
-def build_track_in(world: World, **changes) -> Track3D:
+def build_track_in(world: World) -> Track3D:
     """The track of a motion in the world, 25 frames per second."""
     frames = len(world.points)
     camera = (world.points - world.camera_position) @ world.camera_rotation.T
-    values = {
-        "joints_camera": camera[:, :17].astype(np.float32),
-        "points_camera": camera.astype(np.float32),
-        "confidence_3d": np.full((frames, 31), 0.75, np.float32),
-        "time_s": np.arange(frames) / 25,
-        "fps": 25.0,
-        "world": world,
-    }
-    return build_track(frames, **{**values, **changes})
+    return build_track(
+        frames,
+        joints_camera=camera[:, :17].astype(np.float32),
+        points_camera=camera.astype(np.float32),
+        confidence_3d=np.full((frames, 31), 0.75, np.float32),
+        time_s=np.arange(frames) / 25,
+        fps=25.0,
+        world=world,
+    )
 
 
 def build_track(frames: int = 4, **changes) -> Track3D:

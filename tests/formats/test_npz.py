@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from lithepose.formats import npz
 from lithepose.formats.npz import read_npz, write_npz
-from lithepose.formats.record import RECORD
+from lithepose.formats.record import OPTIONAL, RECORD
 
 
 def test_a_result_comes_back_as_it_was(tmp_path, make_track, assert_same_track):
@@ -19,6 +20,58 @@ def test_a_result_comes_back_as_it_was(tmp_path, make_track, assert_same_track):
     write_npz(tmp_path / "walk.npz", track)
     assert_same_track(read_npz(tmp_path / "walk.npz"), track)
     assert [p.name for p in tmp_path.iterdir()] == ["walk.npz"]
+
+
+def test_a_result_with_a_world_comes_back_too(tmp_path, make_walker, assert_same_track):
+    track = make_walker(6, missing=(0, 3))
+    write_npz(tmp_path / "walk.npz", track)
+    assert_same_track(read_npz(tmp_path / "walk.npz"), track)
+    with np.load(tmp_path / "walk.npz", allow_pickle=False) as archive:
+        assert archive["points_3d_world"].dtype == np.float32
+        assert archive["joints_3d_world"].shape == (6, 17, 3)
+        assert archive["rig_nodes"].tolist()[:3] == ["Hips", "Spine", "Spine1"]
+        assert archive["rig_rotations"].shape == (6, 27, 4)
+
+
+@pytest.mark.parametrize("absent", [("points_camera",), ("confidence_3d",), ("world",)])
+def test_each_part_may_be_absent_for_itself(tmp_path, make_walker, assert_same_track, absent):
+    track = make_walker(**dict.fromkeys(absent))
+    write_npz(tmp_path / "walk.npz", track)
+    assert_same_track(read_npz(tmp_path / "walk.npz"), track)
+
+
+def test_a_person_on_the_spot_stays_there(tmp_path, make_walker):
+    track = make_walker()
+    still = replace(track, world=replace(track.world, has_path=False))
+    write_npz(tmp_path / "walk.npz", still)
+    assert read_npz(tmp_path / "walk.npz").world.has_path is False
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rig_offsets": None, "contact": None}, "lacks rig_offsets, contact"),
+        ({"point_names": None}, "lacks point_names"),
+        ({"points_3d_world": np.zeros((4, 17, 3))}, r"points_3d_world must be \(6, 31, 3\)"),
+        ({"rig_nodes": np.array(["a"] * 27)}, "rig_nodes are not the rig's nodes"),
+        ({"rig_parents": np.zeros(27, int)}, "rig_parents is another tree"),
+        ({"rig_rotations": np.zeros((6, 27, 4))}, "rig_rotations must be unit quaternions"),
+        ({"point_names": np.array(["a"] * 31)}, "point_names are not the joints of lithepose31"),
+    ],
+)
+def test_a_damaged_world_is_refused_by_name(tmp_path, make_walker, changes, message):
+    path = tmp_path / "walk.npz"
+    write_npz(path, make_walker(6))
+    rewrite(path, **changes)
+    with pytest.raises(ValueError, match=message):
+        read_npz(path)
+
+
+def test_names_of_later_versions_are_left_alone(tmp_path, make_walker, assert_same_track):
+    path = tmp_path / "walk.npz"
+    write_npz(path, make_walker(6))
+    rewrite(path, muscles=np.zeros(3))
+    assert_same_track(read_npz(path), make_walker(6))
 
 
 def test_the_archive_has_the_stable_names_shapes_and_types_without_pickles(tmp_path, make_track):
@@ -147,16 +200,17 @@ def test_a_missing_file_is_missing(tmp_path):
         read_npz(tmp_path / "none.npz")
 
 
-def test_the_conventions_page_lists_the_arrays_as_they_are():
-    page = Path(__file__).parents[2] / "docs" / "conventions.md"
+def test_the_pages_list_the_arrays_as_they_are():
+    docs = Path(__file__).parents[2] / "docs"
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
-        for line in page.read_text(encoding="utf-8").splitlines()
+        for page in ("conventions.md", "guides/files.md")
+        for line in (docs / page).read_text(encoding="utf-8").splitlines()
         if line.startswith("| `")
     ]
     listed = {row[0].strip("`"): (row[1], row[2]) for row in rows if len(row) == 4}
     expected = {"schema": ("", "text"), "metadata": ("", "JSON")}
-    for name, (shape, kind) in RECORD.items():
+    for name, (shape, kind) in (RECORD | OPTIONAL).items():
         sizes = ", ".join(str(size) for size in shape) + ("," if len(shape) == 1 else "")
         text = {np.str_: "text", np.bool_: "bool"}.get(kind, kind.__name__)
         expected[name] = (f"({sizes})" if shape else "", text)

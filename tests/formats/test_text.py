@@ -6,11 +6,12 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from lithepose.formats import FORMATS, format_writer, read_result, write_result
+from lithepose.formats import FORMATS, format_of, format_writer, read_result, write_result
 from lithepose.formats.text import read_json, write_csv, write_csv_wide, write_json
 from lithepose.skeletons import SKELETONS
 
@@ -26,6 +27,18 @@ def test_json_brings_a_result_back_to_the_stated_precision(tmp_path, make_track,
     track = make_track()
     write_json(tmp_path / "walk.json", track)
     assert_same_track(read_json(tmp_path / "walk.json"), track, atol=1e-6)
+
+
+def test_json_brings_the_world_back_and_its_quaternions_of_unit_length(
+    tmp_path, make_walker, assert_same_track
+):
+    track = make_walker(6, missing=(0, 3))
+    write_json(tmp_path / "walk.json", track)
+    result = read_json(tmp_path / "walk.json")
+    assert_same_track(result, track, atol=1e-6)
+    length = np.linalg.norm(result.world.rotations.astype(float), axis=-1)
+    np.testing.assert_allclose(length[[1, 2, 4, 5]], 1, atol=2e-7)
+    assert np.isnan(length[[0, 3]]).all()
 
 
 def test_json_is_strict_and_has_null_for_missing_joints(tmp_path, make_track):
@@ -72,12 +85,84 @@ def test_wide_csv_has_a_row_per_frame_with_the_same_values(tmp_path, make_track)
             assert wide[int(row["frame"])][f"{row['joint']}_{column}"] == row[column]
 
 
+def test_csv_adds_points_and_world_behind_what_was_there(tmp_path, make_walker):
+    track = make_walker(3, missing=(2,))
+    bare = replace(track, points_camera=None, confidence_3d=None, world=None)
+    for write in (write_csv, write_csv_wide):
+        write(tmp_path / "full.csv", track)
+        write(tmp_path / "bare.csv", bare)
+        with (tmp_path / "full.csv").open() as full, (tmp_path / "bare.csv").open() as old:
+            if write is write_csv_wide:
+                for one, other in zip(full, old, strict=True):
+                    assert one.startswith(other.rstrip("\n") + ",")
+            else:
+                lines, before = full.read().splitlines(), old.read().splitlines()
+                assert lines[0] == before[0] + ",world_x_m,world_y_m,world_z_m"
+                for frame in range(3):
+                    new = lines[1 + 31 * frame : 18 + 31 * frame]
+                    known = before[1 + 17 * frame : 18 + 17 * frame]
+                    assert all(a.startswith(b + ",") for a, b in zip(new, known, strict=True))
+    write_csv(tmp_path / "long.csv", track)
+    write_csv_wide(tmp_path / "wide.csv", track)
+    rows, wide = rows_of(tmp_path / "long.csv"), rows_of(tmp_path / "wide.csv")
+    assert len(rows) == 3 * 31
+    assert list(wide[0])[-1] == "right_pinky_world_z_m"
+    heel = rows[31 + 21]
+    assert (heel["joint"], heel["u_px"], heel["confidence"]) == ("left_heel", "", "0.7500")
+    assert float(heel["z_m"]) == pytest.approx(track.points_camera[1, 21, 2], abs=1e-6)
+    assert float(heel["world_z_m"]) == pytest.approx(track.world.points[1, 21, 2], abs=1e-6)
+    assert all(row["world_x_m"] == "" for row in rows[-31:])
+    for row in rows:
+        for column in list(rows[0])[4:]:
+            assert wide[int(row["frame"])][f"{row['joint']}_{column}"] == row[column]
+
+
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_format_writes_one_file_named_by_its_ending(tmp_path, make_track, name):
-    paths = write_result(tmp_path / "take.2", make_track(), [name])
-    assert [p.name for p in paths] == ["take.2" + FORMATS[name][0]]
+def test_every_format_writes_one_file_named_by_its_ending(tmp_path, make_walker, name):
+    paths = write_result(tmp_path / "größe 走.2", make_walker(), [name])
+    assert [p.name for p in paths] == ["größe 走.2" + FORMATS[name][0]]
     assert list(tmp_path.iterdir()) == paths
     assert paths[0].stat().st_size > 0
+    assert format_of(paths[0]) == name
+    assert format_of(str(paths[0]).upper()) == name
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_takes_a_single_frame(tmp_path, make_walker, name):
+    (path,) = write_result(tmp_path / "one", make_walker(frames=1), [name])
+    assert path.stat().st_size > 0
+
+
+@pytest.mark.parametrize("name", ["trc", "c3d", "bvh", "glb"])
+def test_formats_of_the_world_say_what_they_lack(tmp_path, make_track, make_walker, name):
+    everywhere = tuple(range(5))
+    for track, message in (
+        (make_track(), "holds motion in the world, which this result lacks: lift the clip again"),
+        (make_walker(5, missing=everywhere), "there is nobody in any frame"),
+        (make_walker(5, fps=0.0), "needs a frame rate above 0; found 0"),
+        (make_walker(5, time_s=np.arange(4.0)), r"points must be \(4, 31, 3\) with 4 frames"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            format_writer(name)(tmp_path / "x", track)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_place_that_cannot_be_written_to_is_left_as_it_was(tmp_path, make_walker, name):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="that is a folder"):
+        format_writer(name)(tmp_path / "folder", make_walker())
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(OSError, match="not a folder"):
+        format_writer(name)(tmp_path / "file" / "x", make_walker())
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "folder"]
+
+
+def test_a_name_without_a_known_ending_is_no_format():
+    with pytest.raises(
+        ValueError, match=r"format of walk\.fbx from its name; known: \.npz, \.json"
+    ):
+        format_of("walk.fbx")
 
 
 def test_endings_differ_so_that_formats_do_not_overwrite_each_other():
