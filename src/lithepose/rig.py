@@ -569,7 +569,7 @@ def _twist_about(axis: Floats, turns: Floats) -> Floats:
 
 # A limb that is bent by less than the first angle tells nothing of its plane, by more than the
 # second all; radians.
-_PLANE_SEEN = (np.deg2rad(3), np.deg2rad(20))
+_PLANE_SEEN = (np.deg2rad(3), np.deg2rad(30))
 # A limb that is never bent by more than this and whose hinge would be this far off the usual is
 # taken as bent the wrong way; radians.
 _WRONG_WAY_BEND = np.deg2rad(45)
