@@ -115,12 +115,17 @@ def test_the_smooth_path_minimises_its_sum(frames: int):
     difference = np.zeros((frames - 2, frames))
     for t in range(frames - 2):
         difference[t, t : t + 3] = random.uniform(1, 5) * np.array([0.7, -1.6, 0.9])
-    dense = np.kron(difference.T @ difference, np.eye(3))
+    tie = random.uniform(0, 3, frames - 1) * (random.random(frames - 1) < 0.5)
+    step = random.normal(size=(frames - 1, 3))
+    first = np.eye(frames, k=1)[:-1] - np.eye(frames)[:-1]  # x[t + 1] - x[t]
+    dense = np.kron(difference.T @ difference + first.T @ np.diag(tie) @ first, np.eye(3))
+    pulled = right + first.T @ (tie[:, None] * step)
     for t in range(frames):
         dense[3 * t : 3 * t + 3, 3 * t : 3 * t + 3] += normal[t]
-    expected = np.linalg.solve(dense, right.ravel()).reshape(frames, 3)
+    expected = np.linalg.solve(dense, pulled.ravel()).reshape(frames, 3)
     triples = np.stack([difference[t, t : t + 3] for t in range(frames - 2)])
-    np.testing.assert_allclose(world._smooth_path(normal, right, triples), expected, atol=1e-9)
+    found = world._smooth_path(normal, right, triples, tie, step)
+    np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
 # --- the path ---------------------------------------------------------------------------------

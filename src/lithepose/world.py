@@ -8,6 +8,7 @@ from a person's steady motion.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -91,12 +92,16 @@ def _solve_block_tridiagonal(diagonal: Floats, upper: Floats, right: Floats) -> 
     return solution
 
 
-def _smooth_path(normal: Floats, right: Floats, differences: Floats) -> Floats:
-    """Minimise the sum over frames of x'Nx - 2r'x plus the squares of second differences.
+def _smooth_path(
+    normal: Floats, right: Floats, differences: Floats, tie: Floats, step: Floats
+) -> Floats:
+    """Minimise the sum over frames of x'Nx - 2r'x plus the squares of second differences, plus
+    what the steps from frame to frame miss of their wanted ones, squared and weighted.
 
     Args:
         normal: (T, 3, 3), right: (T, 3), differences: (T - 2, 3), the factors of frames t - 1, t
             and t + 1 in the difference centred at t = 1...T-2.
+        tie: (T - 1,) weight of the step from t to t + 1, step: (T - 1, 3) the wanted one.
     """
     frames = len(normal)
     if frames < 3:
@@ -112,12 +117,17 @@ def _smooth_path(normal: Floats, right: Floats, differences: Floats) -> Floats:
     band[: frames - 2, 1] += before * here
     band[1 : frames - 1, 1] += here * after
     band[: frames - 2, 2] += before * after
+    band[: frames - 1, 0] += tie
+    band[1:frames, 0] += tie
+    band[: frames - 1, 1] -= tie
     eye = np.eye(3)
     data = np.zeros((2 * blocks, 3, 3))
     data[:frames] = normal
     data[frames:] = eye
     target = np.zeros((2 * blocks, 3))
     target[:frames] = right
+    target[: frames - 1] -= tie[:, None] * step
+    target[1:frames] += tie[:, None] * step
 
     diagonal = np.zeros((blocks, 6, 6))
     upper = np.zeros((blocks - 1, 6, 6))
@@ -132,7 +142,33 @@ def _smooth_path(normal: Floats, right: Floats, differences: Floats) -> Floats:
     return solved.reshape(-1, 3)[:frames]
 
 
-def fit_root_path(poses: Floats, rays: Floats, confidence: Floats, time_s: Floats) -> Floats:
+@dataclass(frozen=True, kw_only=True)
+class PathTies:
+    """What standing feet say of the root's path.
+
+    Attributes:
+        step: (T - 1, 3) metres, how the root moves from each frame to the next if the feet that
+            stand in both keep their place.
+        step_weight: (T - 1,) 1 / m², 0 where no foot stands.
+        up: (3,) unit vector, the vertical.
+        height: (T,) metres along `up`, where the root is if standing feet are on the floor.
+        height_weight: (T,) 1 / m², 0 where no foot stands.
+    """
+
+    step: Floats
+    step_weight: Floats
+    up: Floats
+    height: Floats
+    height_weight: Floats
+
+
+def fit_root_path(
+    poses: Floats,
+    rays: Floats,
+    confidence: Floats,
+    time_s: Floats,
+    ties: PathTies | None = None,
+) -> Floats:
     """Place poses before the camera so that they project onto the observed joints.
 
     Every joint gives two linear equations: its place, pose plus root, lies on its line of sight.
@@ -144,6 +180,7 @@ def fit_root_path(poses: Floats, rays: Floats, confidence: Floats, time_s: Float
         rays: (T, 17, 2), pixels minus the principal point over the focal length; nan if unseen.
         confidence: (T, 17) in [0, 1]; joints with 0 are not used.
         time_s: (T,) seconds, ascending.
+        ties: what standing feet say, or None.
     Returns:
         (T, 3) metres, the root's place in camera axes. Depth is at least 0.3 m.
     """
@@ -160,6 +197,10 @@ def fit_root_path(poses: Floats, rays: Floats, confidence: Floats, time_s: Float
     both = step[:-1] + step[1:]
     before, after = 2 / (step[:-1] * both), 2 / (step[1:] * both)
     accelerations = np.stack([before, -before - after, after], -1) / ACCELERATION_SPREAD
+    if ties is None:
+        tie, step_wanted = np.zeros(len(poses) - 1), np.zeros((len(poses) - 1, 3))
+    else:
+        tie, step_wanted = ties.step_weight, ties.step
     weight = trust / JOINT_SPREAD_M**2
     root = np.zeros((len(poses), 3))
     for _ in range(4):
@@ -177,7 +218,11 @@ def fit_root_path(poses: Floats, rays: Floats, confidence: Floats, time_s: Float
             -1,
         )
         # A frame with few joints leans on its neighbours; the small diagonal keeps it solvable.
-        root = _smooth_path(normal + 1e-6 * np.eye(3), right, accelerations)
+        normal += 1e-6 * np.eye(3)
+        if ties is not None:
+            normal += ties.height_weight[:, None, None] * np.outer(ties.up, ties.up)
+            right += (ties.height_weight * ties.height)[:, None] * ties.up
+        root = _smooth_path(normal, right, accelerations, tie, step_wanted)
         root[:, 2] = np.maximum(root[:, 2], 0.3)
         root_x, root_y, root_z = (root[:, i, None] for i in range(3))
         miss = np.hypot(root_x - x * root_z - known_x, root_y - y * root_z - known_y)
