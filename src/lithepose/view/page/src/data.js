@@ -1,0 +1,122 @@
+// The motion in the page: arrays as `lithepose.view.html` stored them, and the files made of them.
+
+const TYPES = {
+  float32: [4, "getFloat32", Float32Array],
+  float64: [8, "getFloat64", Float64Array],
+  uint16: [2, "getUint16", Float32Array],
+  uint8: [1, "getUint8", Uint8Array],
+};
+const MISSING = 65535;
+
+export function bytesOf(base64) {
+  const text = atob(base64);
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
+}
+
+// {shape, values}: a flat typed array, nan where a value is missing.
+export function arrayOf(stored) {
+  if (stored === null) return null;
+  const [size, get, Kind] = TYPES[stored.type];
+  const view = new DataView(bytesOf(stored.data).buffer);
+  const values = new Kind(view.byteLength / size);
+  for (let i = 0; i < values.length; i++) values[i] = view[get](i * size, true);
+  if (stored.step !== undefined) {
+    const { low, step } = stored;
+    for (let i = 0; i < values.length; i++) {
+      values[i] = values[i] === MISSING ? NaN : low[i % low.length] + step * values[i];
+    }
+  }
+  return { shape: stored.shape, values };
+}
+
+export function readData(text) {
+  const data = JSON.parse(text);
+  data.time_s = arrayOf(data.time_s).values;
+  data.frames = data.time_s.length;
+  for (const person of data.people) {
+    for (const name of ["points_camera", "points_world", "keypoints_2d", "confidence",
+      "confidence_3d", "contact"]) {
+      person[name] = arrayOf(person[name]);
+    }
+    person.joints = person.points_camera.shape[1];
+    for (const name of Object.keys(person.angles)) {
+      person.angles[name] = arrayOf(person.angles[name]).values;
+    }
+  }
+  return data;
+}
+
+// Whether the person is there in a frame: the first joint is the pelvis.
+export function isPresent(person, frame) {
+  return Number.isFinite(person.points_camera.values[frame * person.joints * 3]);
+}
+
+function rounded(value, places) {
+  return Number.isFinite(value) ? Number(value.toFixed(places)) : null;
+}
+
+function nested(values, shape, places, start = 0) {
+  if (shape.length === 0) return rounded(values[start], places);
+  const [count, ...rest] = shape;
+  const step = rest.reduce((a, b) => a * b, 1);
+  return Array.from({ length: count }, (_, i) => nested(values, rest, places, start + i * step));
+}
+
+const JOINTS = 17; // of a result file
+
+function joints(person) {
+  // The first 17 points are the joints of a result file.
+  const frames = person.points_camera.shape[0];
+  const values = new Float32Array(frames * JOINTS * 3);
+  for (let t = 0; t < frames; t++) {
+    const from = t * person.joints * 3;
+    values.set(person.points_camera.values.subarray(from, from + JOINTS * 3), t * JOINTS * 3);
+  }
+  return values;
+}
+
+function shares(array) {
+  return Float32Array.from(array.values, (value) => value / 255);
+}
+
+// A result file of schema lithepose/1, as `lithepose` writes it.
+export function jsonOf(data, person) {
+  const frames = data.frames;
+  const content = {
+    schema: "lithepose/1",
+    joints_3d_camera: nested(joints(person), [frames, JOINTS, 3], 6),
+    keypoints_2d: nested(person.keypoints_2d.values, [frames, JOINTS, 2], 3),
+    confidence: nested(shares(person.confidence), [frames, JOINTS], 4),
+    fps: data.fps,
+    time_s: nested(data.time_s, [frames], 6),
+    image_size: data.image_size,
+    focal_px: person.focal_px,
+    joint_names: data.joint_names.slice(0, JOINTS),
+    parents: data.parents,
+    derived: person.derived,
+    person: person.person,
+    metadata: person.metadata,
+  };
+  const rows = Object.entries(content).map(([k, v]) => `${JSON.stringify(k)}: ${JSON.stringify(v)}`);
+  return `{\n${rows.join(",\n")}\n}\n`;
+}
+
+export function csvOf(data, person) {
+  const cell = (value, places) => (Number.isFinite(value) ? value.toFixed(places) : "");
+  const points = joints(person);
+  const rows = ["frame,time_s,person,joint,x_m,y_m,z_m,u_px,v_px,confidence"];
+  for (let t = 0; t < data.frames; t++) {
+    for (let j = 0; j < JOINTS; j++) {
+      const at = t * JOINTS + j;
+      rows.push([
+        t, rounded(data.time_s[t], 6), person.person, data.joint_names[j],
+        ...[0, 1, 2].map((axis) => cell(points[3 * at + axis], 6)),
+        ...[0, 1].map((axis) => cell(person.keypoints_2d.values[2 * at + axis], 3)),
+        (person.confidence.values[at] / 255).toFixed(4),
+      ].join(","));
+    }
+  }
+  return `${rows.join("\n")}\n`;
+}

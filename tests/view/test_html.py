@@ -1,0 +1,730 @@
+"""The page is tested by what lies in it, and, where a browser is installed, by what it shows."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from lithepose.formats.text import read_json
+from lithepose.poses import Track3D, World
+from lithepose.skeletons import SKELETONS
+from lithepose.video import VideoWriter, open_video
+from lithepose.view import html
+from lithepose.view.html import PageVideo, facts_of, write_page
+
+BODY = SKELETONS["lithepose31"]
+SIZE = (320, 240)
+FOCAL = 300.0
+FRAMES = 24
+FPS = 24.0
+SOURCES = Path(html.__file__).parent / "page" / "src"
+
+# A person 1.7 m tall who faces the camera: x right, y down, z ahead, around the pelvis.
+STANDING = np.array(
+    [
+        [0, 0, 0], [-0.13, 0, 0], [-0.13, 0.45, 0], [-0.13, 0.88, 0], [0.13, 0, 0],
+        [0.13, 0.45, 0], [0.13, 0.88, 0], [0, -0.25, 0], [0, -0.5, 0], [0, -0.6, -0.1],
+        [0, -0.75, 0], [0.17, -0.5, 0], [0.35, -0.3, 0], [0.5, -0.1, 0], [-0.17, -0.5, 0],
+        [-0.35, -0.3, 0], [-0.5, -0.1, 0], [0.03, -0.64, -0.08], [-0.03, -0.64, -0.08],
+        [0.07, -0.64, 0], [-0.07, -0.64, 0], [0.13, 0.93, 0.04], [-0.13, 0.93, 0.04],
+        [0.12, 0.95, -0.17], [-0.12, 0.95, -0.17], [0.18, 0.95, -0.13], [-0.18, 0.95, -0.13],
+        [0.56, -0.05, 0], [-0.56, -0.05, 0], [0.54, -0.02, 0], [-0.54, -0.02, 0],
+    ]
+)  # fmt: skip
+LEVEL = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+HOSTILE = "</script><script>window.hacked = 1</script><!-- & \u2028 \u2029 \"'\u00e9\u4eba"
+
+
+def make_track(person: int = 0, *, frames: int = FRAMES, x: float = 0.0, **changes: Any) -> Track3D:
+    """Someone who walks to the right, 2 cm per frame, 3.5 m before the camera; 17 joints."""
+    joints = STANDING[None, :17] + [x, 0.0, 3.5]
+    joints = joints + np.arange(frames)[:, None, None] * np.array([0.02, 0, 0])
+    track = Track3D(
+        person=person,
+        joints_camera=joints,
+        confidence=np.linspace(0.2, 1, frames)[:, None] * np.ones(17),
+        keypoints_2d=FOCAL * joints[..., :2] / joints[..., 2:] + np.array(SIZE) / 2,
+        derived=np.zeros(17, bool),
+        time_s=np.arange(frames) / FPS,
+        fps=FPS,
+        image_size=SIZE,
+        focal_px=FOCAL,
+        metadata={"height_m": 1.7, "height_known": False, "focal_known": True},
+    )
+    return replace(track, **changes)
+
+
+def in_world(track: Track3D, **changes: Any) -> Track3D:
+    """The same person with 31 points and a world, whose floor is 1 m below the camera."""
+    points = STANDING[None] + track.joints_camera[:, :1]
+    position = np.array([0.0, 0.0, 1.0])
+    rotations = np.zeros((len(points), 27, 4))
+    rotations[..., 0] = 1
+    world = World(
+        points=points @ LEVEL + position,
+        offsets=np.zeros((27, 3)),
+        markers=np.zeros((31, 3)),
+        rotations=rotations,
+        contact=np.arange(2 * len(points)).reshape(-1, 2) % 3 > 0,
+        camera_rotation=LEVEL,
+        camera_position=position,
+    )
+    return replace(
+        track,
+        points_camera=points,
+        confidence_3d=np.full((len(points), 31), 0.8),
+        world=replace(world, **changes),
+    )
+
+
+def make_clip(path: Path, *, frames: int = FRAMES, size: tuple[int, int] = SIZE) -> Path:
+    with VideoWriter(path, size=size, fps=FPS) as writer:
+        for index in range(frames):
+            writer.write(np.full((size[1], size[0], 3), 40 + 5 * index, np.uint8))
+    return path
+
+
+def text_of(page: Path, element: str) -> str:
+    found = re.search(
+        rf'<script type="[^"]*" id="{element}">(.*?)</script>', page.read_text("utf-8")
+    )
+    assert found is not None
+    return found[1]
+
+
+def data_of(page: Path) -> dict[str, Any]:
+    return json.loads(text_of(page, "data"))
+
+
+def array_of(stored: dict[str, Any]) -> np.ndarray:
+    raw = base64.b64decode(stored["data"])
+    array = np.frombuffer(raw, np.dtype(stored["type"]).newbyteorder("<")).reshape(stored["shape"])
+    if "step" not in stored:
+        return array
+    values = np.asarray(stored["low"]) + stored["step"] * array.astype(float)
+    return np.where(array == 65535, np.nan, values)
+
+
+class Elements(HTMLParser):
+    """The tags of a page with their attributes, and the title."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: dict[str, str] = {}
+        self._open = ""
+        self.feed(page.read_text("utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._open = tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.setdefault(self._open, data)
+
+    @property
+    def policy(self) -> str:
+        found = [a for t, a in self.tags if t == "meta" and "http-equiv" in a]
+        return found[0]["content"] or ""
+
+
+# ---- What lies in the page -----------------------------------------------------------------------
+
+
+def test_the_arrays_of_a_page_are_those_of_the_people(tmp_path: Path):
+    times = np.cumsum(np.linspace(0.02, 0.06, FRAMES))
+    first, second = (in_world(make_track(p, x=p, time_s=times)) for p in (0, 3))
+    first.joints_camera[4:7] = np.nan
+    first = in_world(first)
+    write_page(tmp_path / "walk.html", [first, second])
+    data = data_of(tmp_path / "walk.html")
+    assert data["title"] == "walk"
+    assert data["fps"] == FPS
+    assert data["image_size"] == list(SIZE)
+    assert np.array_equal(array_of(data["time_s"]), times)
+    assert [person["person"] for person in data["people"]] == [0, 3]
+    for person, track in zip(data["people"], (first, second), strict=True):
+        assert track.points_camera is not None
+        assert track.world is not None
+        assert np.allclose(
+            array_of(person["points_camera"]), track.points_camera, atol=1e-6, equal_nan=True
+        )
+        assert np.allclose(
+            array_of(person["points_world"]), track.world.points, atol=1.01e-4, equal_nan=True
+        )
+        assert np.allclose(array_of(person["keypoints_2d"]), track.keypoints_2d, atol=1e-4)
+        assert np.allclose(array_of(person["confidence"]) / 255, track.confidence, atol=0.002)
+        assert np.array_equal(array_of(person["contact"]), track.world.contact)
+        assert person["focal_px"] == FOCAL
+    assert data["camera"] == {
+        "rotation": LEVEL.tolist(), "position": [0, 0, 1], "known": True,
+    }  # fmt: skip
+
+
+def test_points_that_reach_too_far_for_steps_are_stored_whole(tmp_path: Path):
+    track = make_track()
+    far = track.joints_camera * 40
+    write_page(tmp_path / "far.html", [replace(track, joints_camera=far)])
+    stored = data_of(tmp_path / "far.html")["people"][0]["points_world"]
+    assert stored["type"] == "float32"
+    upright = array_of(stored)
+    assert np.allclose(upright[..., 0], far[..., 0], rtol=1e-5)
+
+
+def test_without_a_world_camera_axes_are_turned_upright_onto_the_lowest_foot(tmp_path: Path):
+    write_page(tmp_path / "walk.html", [make_track()])
+    data = data_of(tmp_path / "walk.html")
+    x, y, z = np.moveaxis(array_of(data["people"][0]["points_world"]), -1, 0)
+    joints = make_track().joints_camera
+    assert np.allclose(x, joints[..., 0], atol=2e-4)
+    assert np.allclose(y, joints[..., 2], atol=2e-4)
+    assert np.allclose(np.diff(z), np.diff(-joints[..., 1]), atol=4e-4)
+    assert 0.0 <= z[:, 3].min() < 0.15  # an ankle is a little above the floor
+    assert not data["camera"]["known"]
+    assert data["people"][0]["angles"] == {}
+
+
+def test_angles_are_those_of_the_rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from lithepose import rig
+
+    swing = np.linspace(-20, 65, FRAMES)
+    swing[3] = np.nan
+    monkeypatch.setattr(
+        rig, "joint_angles", lambda rotations: {"left_knee_flexion": swing}, raising=False
+    )
+    write_page(tmp_path / "walk.html", [in_world(make_track())])
+    angles = data_of(tmp_path / "walk.html")["people"][0]["angles"]
+    assert np.allclose(
+        array_of(angles["left_knee_flexion"])[:, 0], swing, atol=0.0051, equal_nan=True
+    )
+
+
+def test_a_path_that_is_not_known_is_said(tmp_path: Path):
+    track = in_world(make_track(), has_path=False)
+    write_page(tmp_path / "walk.html", [track])
+    assert data_of(tmp_path / "walk.html")["has_path"] is False
+    assert "on the spot" in dict(facts_of(track))["Path"]
+
+
+def test_facts_are_in_plain_words():
+    metadata = {
+        "height_m": 1.71,
+        "height_known": False,
+        "focal_known": False,
+        "frames_with_person": 20,
+        "camera_tilt_deg": 3.25,
+        "odd": {"smoothing_s": 0.25, "list": [1, 2.5, None]},
+        "warnings": ["shown apart"],
+        "absent": None,
+        "np": np.float32(0.5),
+    }
+    facts = dict(facts_of(make_track(metadata=metadata)))
+    assert facts["Height"].startswith("1.71 m (assumed")
+    assert facts["Lens"].startswith("300 px focal length, 56° wide, guessed")
+    assert facts["Frames with the person"] == "20 of 24"
+    assert facts["Camera tilt"] == "3.25°"
+    assert facts["Odd"] == "Smoothing 0.25 s, List 1, 2.5, not known"
+    assert facts["Np"] == "0.5"
+    assert "Floor" in facts
+    assert not {"Absent", "Warnings"} & set(facts)
+
+
+def test_nobody_in_any_frame_and_a_single_frame_make_pages(tmp_path: Path):
+    nothing = make_track(
+        joints_camera=np.full((FRAMES, 17, 3), np.nan),
+        keypoints_2d=np.full((FRAMES, 17, 2), np.nan),
+        confidence=np.zeros((FRAMES, 17)),
+        metadata={},
+    )
+    write_page(tmp_path / "nothing.html", [nothing])
+    person = data_of(tmp_path / "nothing.html")["people"][0]
+    assert np.isnan(array_of(person["points_world"])).all()
+    write_page(tmp_path / "one.html", [make_track(frames=1)])
+    assert array_of(data_of(tmp_path / "one.html")["time_s"]).shape == (1,)
+
+
+def test_people_of_different_clips_and_no_people_are_refused(tmp_path: Path):
+    page = tmp_path / "walk.html"
+    with pytest.raises(ValueError, match="at least one person"):
+        write_page(page, [])
+    for other in (make_track(1, frames=5), make_track(1, image_size=(64, 48))):
+        with pytest.raises(ValueError, match="person 1 is of another clip than person 0"):
+            write_page(page, [make_track(), other])
+    late = make_track(1, time_s=np.arange(FRAMES) / 10)
+    with pytest.raises(ValueError, match="times"):
+        write_page(page, [make_track(), late])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_to_is_said(tmp_path: Path):
+    (tmp_path / "walk.html").mkdir()
+    with pytest.raises(IsADirectoryError, match="name a file"):
+        write_page(tmp_path / "walk.html", [make_track()])
+
+
+# ---- Nothing from outside runs or is loaded ------------------------------------------------------
+
+
+def test_text_from_outside_stays_text(tmp_path: Path):
+    track = make_track(metadata={HOSTILE: HOSTILE, "warnings": [HOSTILE], "lifter": HOSTILE})
+    plain, hostile = tmp_path / "plain.html", tmp_path / "hostile.html"
+    write_page(plain, [make_track()])
+    write_page(hostile, [track], title=HOSTILE)
+    page = Elements(hostile)
+    assert page.tags == Elements(plain).tags
+    assert page.text["title"] == HOSTILE
+    data = data_of(hostile)
+    assert data["title"] == HOSTILE
+    assert data["people"][0]["warnings"] == [HOSTILE]
+    assert data["people"][0]["metadata"][HOSTILE] == HOSTILE
+    assert not set("<>&\u2028\u2029") & set(text_of(hostile, "data"))
+
+
+def test_a_file_name_that_is_not_unicode_is_shown_with_replacements(tmp_path: Path):
+    write_page(tmp_path / "walk.html", [make_track()], title=os.fsdecode(b"caf\xe9"))
+    assert data_of(tmp_path / "walk.html")["title"] == "caf?"
+
+
+def test_metadata_that_json_has_not_is_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match="JSON-ready"):
+        write_page(tmp_path / "walk.html", [make_track(metadata={"a": object()})])
+
+
+@pytest.mark.parametrize("video", [False, True])
+def test_the_page_loads_nothing_and_runs_only_its_own_script(tmp_path: Path, video: bool):
+    clip = make_clip(tmp_path / "clip.mp4") if video else None
+    path = tmp_path / "walk.html"
+    write_page(path, [make_track()], video=clip)
+    page = Elements(path)
+    loading = {"src", "href", "srcset", "poster", "data", "action", "formaction", "background"}
+    assert not [attributes for _, attributes in page.tags if loading & set(attributes)]
+    assert not [a for _, a in page.tags if any(name.startswith("on") for name in a)]
+    assert not [a for _, a in page.tags if "style" in a]
+    assert {tag for tag, _ in page.tags} & {"link", "iframe", "object", "embed", "base"} == set()
+    style = (SOURCES.parent / "page.css").read_text("utf-8")
+    assert "url(" not in style
+    assert "@import" not in style
+    rules = dict(rule.split(" ", 1) for rule in page.policy.split("; "))
+    assert rules["default-src"] == "'none'"
+    assert "unsafe" not in page.policy
+    assert "http" not in page.policy
+    assert rules.get("media-src") == ("blob:" if video else None)
+    assert "connect-src" not in rules  # so that default-src holds
+
+
+def test_the_script_ends_no_element_and_keeps_the_licence_of_three():
+    script = (SOURCES.parent / "page.js").read_text("ascii")
+    assert "</script" not in script.lower()
+    assert "<!--" not in script
+    assert "@license" in script
+    assert "SPDX-License-Identifier: MIT" in script
+    assert "Permission is hereby granted" in (SOURCES.parent / "LICENSE-three.txt").read_text()
+
+
+# ---- The video -----------------------------------------------------------------------------------
+
+
+def test_a_short_video_lies_in_the_page(tmp_path: Path):
+    clip = make_clip(tmp_path / "clip.mp4")
+    assert write_page(tmp_path / "p" / "walk.html", [make_track()], video=clip) == [
+        tmp_path / "p" / "walk.html"
+    ]
+    assert [file.name for file in (tmp_path / "p").iterdir()] == ["walk.html"]
+    data = data_of(tmp_path / "p" / "walk.html")
+    assert data["title"] == "clip"
+    assert data["video_url"] is None
+    inside = tmp_path / "inside.mp4"
+    inside.write_bytes(base64.b64decode(text_of(tmp_path / "p" / "walk.html", "video-data")))
+    with open_video(inside) as reader:
+        assert reader.size == SIZE
+        frames = list(reader)
+    assert [frame.time_s for frame in frames] == pytest.approx(np.arange(FRAMES) / FPS, abs=1e-4)
+    assert [frame.image.mean() for frame in frames] == pytest.approx(
+        [40 + 5 * index for index in range(FRAMES)], abs=3
+    )
+
+
+@pytest.mark.parametrize("stem", ["walk", "Übung <b>&'\"#1?%20 人"])
+def test_a_video_beyond_the_limit_lies_beside_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stem: str
+):
+    from urllib.parse import unquote
+
+    monkeypatch.setattr(html, "EMBED_S", 0.9)
+    clip = make_clip(tmp_path / "clip.mp4")
+    page = tmp_path / f"{stem}.html"
+    beside = tmp_path / f"{stem}.page.mp4"
+    assert write_page(page, [make_track()], video=clip) == [page, beside]
+    assert {file.name for file in tmp_path.iterdir()} == {page.name, beside.name, "clip.mp4"}
+    assert text_of(page, "video-data") == ""
+    url = data_of(page)["video_url"]
+    assert re.fullmatch(r"[\w.%~-]+", url, re.ASCII)
+    assert unquote(url) == beside.name
+    assert "media-src 'self' file:" in Elements(page).policy
+
+
+def test_a_large_picture_is_brought_to_720_lines(tmp_path: Path):
+    clip = make_clip(tmp_path / "clip.mp4", frames=2, size=(2562, 1501))
+    with open_video(clip) as reader:
+        size = reader.size
+    track = make_track(frames=2, image_size=size)
+    write_page(tmp_path / "walk.html", [track], video=clip)
+    inside = tmp_path / "inside.mp4"
+    inside.write_bytes(base64.b64decode(text_of(tmp_path / "walk.html", "video-data")))
+    with open_video(inside) as reader:
+        assert reader.size[1] == 720
+        assert reader.size[0] == pytest.approx(720 * size[0] / size[1], abs=1)
+
+
+def test_frames_that_are_decoded_anyway_can_be_handed_over(tmp_path: Path):
+    page = tmp_path / "new" / "walk.html"
+    times = make_track().time_s
+    with PageVideo(page, size=SIZE, fps=FPS) as clip:
+        for index, time_s in enumerate(times):
+            clip.add(np.full((SIZE[1], SIZE[0], 3), 5 * index, np.uint8), float(time_s))
+        assert write_page(page, [make_track()], video=clip) == [page]
+    assert [file.name for file in page.parent.iterdir()] == ["walk.html"]
+    assert text_of(page, "video-data")
+
+
+def test_a_video_that_no_page_takes_is_removed(tmp_path: Path):
+    with PageVideo(tmp_path / "walk.html", size=SIZE, fps=FPS) as clip:
+        clip.add(np.zeros((SIZE[1], SIZE[0], 3), np.uint8), 0.0)
+        clip.close()
+    assert list(tmp_path.iterdir()) == []
+
+    def interrupted() -> None:
+        with PageVideo(tmp_path / "walk.html", size=SIZE, fps=FPS) as clip:
+            clip.add(np.zeros((SIZE[1], SIZE[0], 3), np.uint8), 0.0)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_video_than_that_of_the_people_is_noticed(tmp_path: Path):
+    small = make_clip(tmp_path / "small.mp4", size=(64, 48))
+    with pytest.raises(ValueError, match="give the video that they were lifted from"):
+        write_page(tmp_path / "walk.html", [make_track()], video=small)
+    short = make_clip(tmp_path / "short.mp4", frames=5)
+    with pytest.warns(UserWarning, match="5 frames, the people have 24"):
+        write_page(tmp_path / "walk.html", [make_track()], video=short)
+    with pytest.raises(FileNotFoundError):
+        write_page(tmp_path / "walk.html", [make_track()], video=tmp_path / "none.mp4")
+    assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
+
+
+def test_ranges_and_folders_of_images_are_videos_too(tmp_path: Path):
+    clip = make_clip(tmp_path / "clip.mp4")
+    track = make_track(frames=12)
+    write_page(tmp_path / "walk.html", [track], video=clip, start_s=0.25, end_s=0.75)
+    folder = tmp_path / "shots"
+    folder.mkdir()
+    for index in range(3):
+        cv2.imwrite(str(folder / f"{index}.png"), np.zeros((SIZE[1], SIZE[0], 3), np.uint8))
+    write_page(tmp_path / "shots.html", [make_track(frames=3)], video=folder, fps=FPS)
+    assert data_of(tmp_path / "shots.html")["title"] == "shots"
+
+
+def test_a_page_is_small(tmp_path: Path):
+    one, many = tmp_path / "one.html", tmp_path / "many.html"
+    write_page(one, [in_world(make_track(frames=2))])
+    write_page(many, [in_world(make_track(frames=1002))])
+    assert one.stat().st_size < 700_000
+    assert (many.stat().st_size - one.stat().st_size) / 1000 < 1300  # bytes per person and frame
+
+
+# ---- The script ----------------------------------------------------------------------------------
+
+
+def test_the_files_that_the_page_saves_are_result_files(tmp_path: Path):
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("needs node")
+    track = in_world(make_track(2, metadata={"name": HOSTILE, "height_m": 1.7}))
+    track.joints_camera[5] = track.keypoints_2d[5] = np.nan
+    track = in_world(track)
+    write_page(tmp_path / "walk.html", [track])
+    (tmp_path / "data.json").write_text(text_of(tmp_path / "walk.html", "data"), "utf-8")
+    program = """
+        import { readFileSync, writeFileSync } from "node:fs";
+        const { readData, jsonOf, csvOf } = await import(process.argv[1]);
+        const data = readData(readFileSync("data.json", "utf8"));
+        writeFileSync("saved.json", jsonOf(data, data.people[0]));
+        writeFileSync("saved.csv", csvOf(data, data.people[0]));
+    """
+    subprocess.run(
+        [node, "--input-type=module", "-e", program, (SOURCES / "data.js").as_uri()],
+        cwd=tmp_path,
+        check=True,
+    )
+    saved = read_json(tmp_path / "saved.json")
+    assert saved.person == 2
+    assert saved.metadata == track.metadata
+    assert saved.focal_px == FOCAL
+    assert np.allclose(saved.time_s, track.time_s, atol=1e-6)
+    assert np.allclose(saved.joints_camera, track.joints_camera, atol=2e-6, equal_nan=True)
+    assert np.allclose(saved.keypoints_2d, track.keypoints_2d, atol=1e-3, equal_nan=True)
+    assert np.allclose(saved.confidence, track.confidence, atol=0.0021)
+    rows = (tmp_path / "saved.csv").read_text("utf-8").splitlines()
+    assert rows[0] == "frame,time_s,person,joint,x_m,y_m,z_m,u_px,v_px,confidence"
+    assert len(rows) == 1 + FRAMES * 17
+    # Frame 1: 2 cm to the right; the pelvis is in the middle of the picture's height.
+    assert rows[1 + 17].startswith(
+        "1,0.041667,2,pelvis,0.020000,0.000000,3.500000,161.714,120.000,"
+    )
+    assert rows[1 + 5 * 17] == f"5,0.208333,2,pelvis,,,,,,{rows[1 + 5 * 17].rsplit(',', 1)[1]}"
+
+
+def test_the_script_is_what_its_sources_give(tmp_path: Path):
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node and (SOURCES / "node_modules").is_dir():
+        folder = SOURCES
+    elif node and npm and os.environ.get("LITHEPOSE_BUILD_PAGE"):
+        page = tmp_path / "page"
+        shutil.copytree(SOURCES.parent, page)
+        folder = page / "src"
+        subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=folder, check=True)
+    else:
+        pytest.skip(f"needs node, and npm ci run in {SOURCES} or LITHEPOSE_BUILD_PAGE=1")
+    done = subprocess.run(
+        [node, "build.mjs", "--check"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_lock_file_pins_versions_and_names_no_registry():
+    lock = (SOURCES / "package-lock.json").read_text("utf-8")
+    assert "://" not in re.sub(r'"url": "[^"]*"', "", lock)
+    assert "integrity" in lock
+    package = json.loads((SOURCES / "package.json").read_text("utf-8"))
+    assert all(re.fullmatch(r"[\d.]+", v) for v in package["devDependencies"].values())
+
+
+# ---- In a browser --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def browse() -> Callable[..., str]:
+    """Load a page in a browser without a window; gives the document as it is in the end."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    browser = next(filter(None, map(shutil.which, names)), None)
+    if browser is None:
+        pytest.skip(f"needs a browser: one of {', '.join(names)}")
+
+    def load(page: Path, hash_: str = "", *flags: str) -> str:
+        command = [
+            browser, "--headless", "--no-sandbox", "--disable-gpu", "--use-gl=angle",
+            "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            "--disable-quic", "--hide-scrollbars", "--window-size=1400,850",
+            "--virtual-time-budget=8000", f"--user-data-dir={page.parent / 'browser'}",
+            *(flags or ["--dump-dom"]), f"{page.as_uri()}#{hash_}",
+        ]  # fmt: skip
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=120, check=True, encoding="utf-8"
+        ).stdout
+
+    return load
+
+
+def root_of(document: str) -> dict[str, str | None]:
+    found = re.search(r"<html[^>]*>", document)
+    assert found is not None
+    return dict(re.findall(r'data-([\w-]+)="([^"]*)"', found[0]))
+
+
+def driven(page: Path, script: str) -> Path:
+    """A copy of a page that runs `script` (the body of an async function) once it is ready; what
+    that returns becomes JSON in the data-told attribute of the root. `sleep(ms)` waits."""
+    text = page.read_text("utf-8")
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text, count=1)
+    addition = (
+        "<script>(async () => { const root = document.documentElement;"
+        "const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));"
+        "const key = (key, more) => document.body.dispatchEvent(new KeyboardEvent('keydown',"
+        " { key, bubbles: true, cancelable: true, ...more }));"
+        "while (root.dataset.ready !== 'true') await sleep(20);"
+        f"const told = await (async () => {{ {script} }})();"
+        "root.dataset.told = encodeURIComponent(JSON.stringify(told)); })();</script></body>"
+    )
+    copy = page.with_name(f"driven-{page.name}")
+    copy.write_text(text.replace("</body>", addition), "utf-8")
+    beside = page.with_name(f"{page.stem}.page.mp4")
+    if beside.exists():
+        shutil.copy(beside, copy.with_name(beside.name))
+    return copy
+
+
+def told(document: str) -> Any:
+    from urllib.parse import unquote
+
+    root = root_of(document)
+    assert root["errors"] == "0"
+    assert "told" in root, "the page did not become ready"
+    return json.loads(unquote(root["told"] or ""))
+
+
+def sides_in(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the colours of the left and of the right are, lit or in shade; (H, W, 3) BGR."""
+    blue, _, red = np.moveaxis(image.astype(int), -1, 0)
+    return red - blue > 70, blue - red > 70
+
+
+@pytest.mark.slow
+def test_a_browser_shows_the_frame_that_is_asked_for(tmp_path: Path, browse: Callable[..., str]):
+    page = tmp_path / "walk.html"
+    write_page(
+        page, [in_world(make_track())], video=make_clip(tmp_path / "clip.mp4"), title=HOSTILE
+    )
+    root = root_of(browse(page, "frame=10"))
+    assert root["ready"] == "true"
+    assert root["frame"] == "10"
+    assert root["errors"] == "0"
+    picture = tmp_path / "shot.png"
+    browse(page, "frame=10", f"--screenshot={picture}")
+    image = cv2.imread(str(picture))
+    assert image is not None
+    # The 3D view: right of the picture, above its buttons.
+    stage = image[70:400, 900:1380]
+    assert len(np.unique(stage.reshape(-1, 3), axis=0)) > 100
+    left, right = sides_in(stage)
+    assert left.sum() > 300
+    assert right.sum() > 300
+    clip = image[200:300, 40:120]  # beside the person: the grey of frame 10
+    assert clip.mean() == pytest.approx(40 + 5 * 10, abs=5)
+
+
+@pytest.mark.slow
+def test_the_figure_seen_from_the_camera_covers_the_person(
+    tmp_path: Path, browse: Callable[..., str]
+):
+    track = in_world(make_track())
+    write_page(tmp_path / "walk.html", [track])
+    where = driven(
+        tmp_path / "walk.html",
+        "const { x, y, width, height } = document.getElementById('stage').getBoundingClientRect();"
+        "return [x, y, width, height];",
+    )
+    x, y, width, height = told(browse(where, "view=camera&frame=20"))
+    picture = tmp_path / "shot.png"
+    browse(tmp_path / "walk.html", "view=camera&frame=20", f"--screenshot={picture}")
+    image = cv2.imread(str(picture))
+    assert image is not None
+    stage = image[int(y) : int(y + height), int(x) : int(x + width)]
+    zoom = min(width / SIZE[0], height / SIZE[1])
+    assert track.points_camera is not None
+    points = track.points_camera[20]
+    pixels = (FOCAL * points[:, :2] / points[:, 2:]) * zoom + np.array([width, height]) / 2
+    names = np.array(BODY.joints)
+    for side, mask in zip(("left_", "right_"), sides_in(stage), strict=True):
+        limbs = [n.startswith(side) and "eye" not in n and "ear" not in n for n in names]
+        rows, columns = np.nonzero(mask)
+        found = [columns.min(), rows.min(), columns.max(), rows.max()]
+        expected = [*pixels[limbs].min(0), *pixels[limbs].max(0)]
+        thick = 0.085 * FOCAL / 3.4 * zoom  # the thickest limb, metres to pixels
+        assert np.abs(np.array(found) - expected).max() < thick
+
+
+@pytest.mark.slow
+def test_keys_and_controls_do_what_they_say(tmp_path: Path, browse: Callable[..., str]):
+    page = tmp_path / "walk.html"
+    people = [in_world(make_track(p, x=p - 0.5)) for p in (0, 1)]
+    write_page(page, people, video=make_clip(tmp_path / "clip.mp4"))
+    script = """
+        const at = () => Number(root.dataset.frame);
+        const pressed = (id) => document.getElementById(id).getAttribute("aria-pressed");
+        const told = [];
+        key("ArrowRight"); told.push(at());
+        key("ArrowRight", { shiftKey: true }); told.push(at());
+        key("ArrowLeft"); told.push(at());
+        key("End"); told.push(at());
+        key("ArrowRight"); told.push(at());
+        key("Home"); told.push(at());
+        const slider = document.getElementById("time");
+        slider.value = "7"; slider.dispatchEvent(new Event("input")); told.push(at());
+        await sleep(300);
+        told.push(Math.floor(document.getElementById("video").currentTime * 24 + 0.01));
+        key("c"); told.push(pressed("view-camera"));
+        key("c"); told.push(pressed("view-world"));
+        key("f"); told.push(pressed("follow"));
+        key("l"); told.push(pressed("loop"));
+        key("2"); told.push(document.getElementById("facts-title").textContent);
+        key("0"); told.push(document.querySelector("#people [aria-pressed=true]").textContent);
+        key("-"); told.push(document.getElementById("speed").value);
+        key("+"); key("+"); key("+"); key("+"); told.push(document.getElementById("speed").value);
+        key("?"); told.push(document.getElementById("help").open);
+        return told;
+    """
+    assert told(browse(driven(page, script))) == [
+        1, 11, 10, 23, 23, 0, 7, 7, "true", "true", "false", "false", "Person 1", "All", "0.75",
+        "2", True,
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("video", [False, True])
+def test_playing_moves_on_and_stops_at_the_end(
+    tmp_path: Path, browse: Callable[..., str], video: bool
+):
+    page = tmp_path / "walk.html"
+    clip = make_clip(tmp_path / "clip.mp4") if video else None
+    write_page(page, [make_track()], video=clip)
+    script = """
+        const seen = new Set();
+        new MutationObserver(() => seen.add(Number(root.dataset.frame)))
+            .observe(root, { attributeFilter: ["data-frame"] });
+        key("l");
+        key(" ");
+        const play = document.getElementById("play");
+        const before = play.getAttribute("aria-label");
+        for (let i = 0; i < 300 && play.dataset.playing === "true"; i++) await sleep(20);
+        return [before, play.getAttribute("aria-label"), root.dataset.frame, seen.size];
+    """
+    before, after, last, seen = told(browse(driven(page, script)))
+    assert (before, after, last) == ("Pause", "Play", "23")
+    assert seen > 3
+
+
+@pytest.mark.slow
+def test_a_video_beside_the_page_is_shown_and_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, browse: Callable[..., str]
+):
+    monkeypatch.setattr(html, "EMBED_S", 0.5)
+    page = tmp_path / "Übung #1.html"
+    _, beside = write_page(page, [make_track()], video=make_clip(tmp_path / "clip.mp4"))
+    document = browse(page, "frame=10")
+    assert root_of(document) == {**root_of(document), "ready": "true", "frame": "10", "errors": "0"}
+    assert 'id="picture" class="pane"' in document
+    beside.unlink()
+    document = browse(page, "frame=10")
+    assert root_of(document)["frame"] == "10"
+    assert "The video Übung #1.page.mp4 must lie beside this page." in document
+
+
+@pytest.mark.slow
+def test_pages_of_one_frame_and_of_nobody_come_up_without_errors(
+    tmp_path: Path, browse: Callable[..., str]
+):
+    one = tmp_path / "one.html"
+    write_page(one, [in_world(make_track(frames=1))])
+    nobody = tmp_path / "nobody.html"
+    nothing = make_track(joints_camera=np.full((FRAMES, 17, 3), np.nan), metadata={"x": HOSTILE})
+    write_page(nobody, [nothing])
+    for page in (one, nobody):
+        root = root_of(browse(page))
+        assert (root["ready"], root["errors"]) == ("true", "0")
