@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -206,7 +207,7 @@ def test_the_pages_list_the_arrays_as_they_are():
         [cell.strip() for cell in line.strip("|").split("|")]
         for page in ("conventions.md", "guides/files.md")
         for line in (docs / page).read_text(encoding="utf-8").splitlines()
-        if line.startswith("| `")
+        if re.match(r"\| `\w+` ", line)
     ]
     listed = {row[0].strip("`"): (row[1], row[2]) for row in rows if len(row) == 4}
     expected = {"schema": ("", "text"), "metadata": ("", "JSON")}

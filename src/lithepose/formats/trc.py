@@ -4,10 +4,10 @@ Axes: x forward, y up, z right, made from the world's by the cyclic exchange tha
 (x, y, z)_world -> (y, z, x). Forward is the way the camera looks. The markers are those of
 Pose2Sim's HALPE_26 skeleton by name and order, so that its models and set-up files fit.
 
-OpenSim reads empty cells as nan, but its scaling and inverse kinematics fail on frames without any
-marker. So a file begins with the first frame with the person and ends with the last, and frames
-without the person between them are filled (see `figure`). `Frame#` and `Time` stay those of the
-clip.
+OpenSim 4.6 refuses rows that end in empty cells, and its inverse kinematics fails at a frame
+without any marker. So a file begins with the first frame with the person and ends with the last,
+and frames without the person between them are filled (see `figure`). `Frame#` and `Time` stay those
+of the clip.
 """
 
 from __future__ import annotations
