@@ -56,19 +56,19 @@ TEMPLATES: Table = {
 # together. Robust means over rendered people whose turns are known (benchmarks/extremities.py).
 BLAZEPOSE_SEES: Table = {
     "head": {
-        "nose": (0.0, 0.051, 0.029),
-        "eye": (0.015, 0.035, 0.046),
-        "ear": (0.031, 0.011, 0.035),
+        "nose": (0.0, 0.046, 0.030),
+        "eye": (0.014, 0.031, 0.047),
+        "ear": (0.031, 0.009, 0.036),
     },
     "hand": {
-        "wrist": (0.0, 0.0, 0.0),
-        "index": (0.0, 0.010, -0.047),
-        "pinky": (0.0, -0.003, -0.047),
+        "wrist": (0.0, 0.003, -0.002),
+        "index": (0.0, 0.010, -0.050),
+        "pinky": (0.0, -0.002, -0.047),
     },
     "foot": {
-        "ankle": (0.0, 0.0, 0.004),
-        "heel": (-0.003, -0.020, -0.032),
-        "big_toe": (0.0, 0.095, -0.028),
+        "ankle": (0.0, 0.0, 0.006),
+        "heel": (-0.003, -0.021, -0.030),
+        "big_toe": (0.0, 0.093, -0.029),
         "small_toe": TEMPLATES["foot"]["small_toe"],
     },
 }
@@ -76,23 +76,25 @@ BLAZEPOSE_SEES: Table = {
 BLAZEPOSE_WORLD: Table = {
     "head": {
         "nose": (0.0, 0.029, -0.008),
-        "eye": (0.009, 0.019, 0.010),
-        "ear": (0.040, -0.035, -0.006),
+        "eye": (0.009, 0.018, 0.010),
+        "ear": (0.038, -0.032, -0.006),
     },
     "hand": {
         "wrist": (0.0, 0.0, 0.0),
-        "index": (0.002, 0.010, -0.041),
-        "pinky": (0.0, -0.005, -0.037),
+        "index": (0.001, 0.005, -0.039),
+        "pinky": (0.001, -0.007, -0.034),
     },
     "foot": {
         "ankle": (0.0, 0.0, 0.0),
-        "heel": (0.001, 0.003, -0.025),
-        "big_toe": (0.007, 0.063, -0.038),
+        "heel": (0.0, 0.003, -0.024),
+        "big_toe": (0.006, 0.054, -0.038),
         "small_toe": TEMPLATES["foot"]["small_toe"],
     },
 }
 # Bones that tell the stature: joints of both sides, and the bone's share of it.
 STATURE_BONES = ((((1, 2), (4, 5)), 0.242), (((2, 3), (5, 6)), 0.232), (((0, 8),), 0.287))
+
+STATURES_M = (0.3, 4.0)  # outside, the joints are in another unit
 
 # How far, in degrees about right, forward and up, parts turn from their rest pose; for the head,
 # whose rest pose comes from the lifted nose and vertex, how far that is off.
@@ -112,8 +114,8 @@ HEAD_VOTE = 0.5
 # From the face turned towards the camera by this much it counts in full, and away by it, not at all
 # (sine of the angle): detectors invent faces on the backs of heads.
 FACING = 0.4
-SMOOTH_S = 0.05  # standard deviation of the average over time
-ROUNDS = (4, 2)  # of the fit before and after a first average over time
+SMOOTH_S = 0.1  # standard deviation of the average over time
+ROUNDS = 3  # of the fit; more change nothing that could be measured
 
 # What the confidence in 3D is made of: misses and spreads in shares of the stature at which it is
 # halved, what is left of it where nothing was seen, and what a limb along the line of sight costs.
@@ -171,6 +173,7 @@ PARTS = {
     "left_foot": _limb_part("foot", "left", _FOOT),
     "right_foot": _limb_part("foot", "right", _FOOT),
 }
+_HEAD_MIDDLE = np.add(TEMPLATES["head"]["nose"], TEMPLATES["head"]["head_top"]) / 2
 _CARRIERS = [9, 9, 9, 9, *_BODY.parents[21:]]  # of each further point: nose, ankles, wrists
 _MOST = max(len(part.points) for part in PARTS.values())
 
@@ -204,8 +207,8 @@ def with_extremities(
         in frames without a person. Confidence (T, 31) in [0, 1], see `confidence_in_3d`; 0 where a
         point is nan.
     Raises:
-        ValueError: shapes don't fit each other, the joint set is unknown, times don't ascend, or
-            focal length or image size are not positive.
+        ValueError: shapes don't fit each other, the joint set is unknown, times don't ascend, focal
+            length or image size are not positive, or the joints are not in metres.
     """
     skeleton_named(skeleton)
     joints = np.asarray(joints_camera, dtype=np.float64)
@@ -219,6 +222,10 @@ def with_extremities(
 
     joints = joints[there]
     height = stature(joints)
+    if not STATURES_M[0] <= height <= STATURES_M[1]:
+        raise ValueError(
+            f"the joints are those of a person {height:.3g} m tall: give joints_camera in metres"
+        )
     rays = (np.asarray(keypoints, np.float64)[there] - np.array(image_size) / 2) / focal_px
     trust = np.clip(np.nan_to_num(np.asarray(confidence, np.float64)[there]), 0, 1)
     trust[~np.isfinite(rays).all(-1)] = 0
@@ -297,9 +304,10 @@ def _cross_matrices(vectors: Floats) -> Floats:
 def _rotations_about(vectors: Floats) -> Floats:
     """(..., 3, 3) about vectors (..., 3) by their lengths in radians."""
     angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
-    cross = _cross_matrices(vectors)
     half = np.sinc(angle / (2 * np.pi))
-    return np.eye(3) + np.sinc(angle / np.pi) * cross + half**2 / 2 * cross @ cross
+    outer = vectors[..., :, None] * vectors[..., None, :]
+    turned = np.sinc(angle / np.pi) * _cross_matrices(vectors)
+    return np.cos(angle) * np.eye(3) + turned + half**2 / 2 * outer
 
 
 def _vectors_of(rotations: Floats) -> Floats:
@@ -403,8 +411,13 @@ def _observe(
     pull, spin = np.zeros((2, parts, 3, 3, frames))
     for number, part in enumerate(PARTS.values()):
         points, count = list(part.points), len(part.points)
-        shape[number, :count] = part.places(BLAZEPOSE_SEES if is_blazepose else TEMPLATES) * height
-        depth[number] = joints[:, [9, 10] if part.kind == "head" else points[:1], 2].mean(1)
+        own = part.places(BLAZEPOSE_SEES if is_blazepose else TEMPLATES)
+        if part.kind == "head":
+            own = own - _HEAD_MIDDLE
+            depth[number] = joints[:, [9, 10], 2].mean(1)
+        else:
+            depth[number] = joints[:, points[0], 2]
+        shape[number, :count] = own * height
         sure = confidence[:, points].T * (facing if part.kind == "head" else 1)  # (N, T)
         seen_rays[number, :count] = np.nan_to_num(rays[:, points]).transpose(1, 2, 0)
         weight[number, :count] = (sure / (PICTURE_SPREAD[part.kind] * height)) ** 2
@@ -441,14 +454,16 @@ def _evidence(observed: _Observed, rotations: Floats) -> tuple[Floats, Floats]:
     # A point is on its line of sight where X - x Z = 0: an error in metres at its depth. Where the
     # part is across the line of sight does not matter: the mean is taken out.
     weight = observed.weight[:, :, None]  # (P, N, 1, T)
-    share = weight / np.maximum(weight.sum(1, keepdims=True), 1e-9)
     deep = placed[:, :, 2:] + observed.depth[:, None, None]
     error = placed[:, :, :2] - observed.rays * deep  # (P, N, 2, T)
-    error = error - (share * error).sum(1, keepdims=True)
+    # Cauchy's weights: an outlier is not followed, however far it is, nor moves the mean.
+    share = robust = weight
+    for _ in range(3):
+        share = robust / np.maximum(robust.sum(1, keepdims=True), 1e-9)
+        error = error - (share * error).sum(1, keepdims=True)
+        robust = weight / (1 + weight * (error**2).sum(2, keepdims=True) / OUTLIER**2)
     slope = moves[:, :, :, :2] - observed.rays[:, :, None] * moves[:, :, :, 2:]
     slope = slope - (share[:, :, None] * slope).sum(1, keepdims=True)  # (P, N, turn, 2, T)
-    # Cauchy's weights: an outlier is not followed, however far it is.
-    robust = weight / (1 + weight * (error**2).sum(2, keepdims=True) / OUTLIER**2)
     scaled = slope * robust[:, :, None]
     gradient = (scaled * error[:, :, None]).sum((1, 3))  # (P, turn, T)
     curve = np.empty((parts, 3, 3, frames))
@@ -500,21 +515,19 @@ def fit_rotations(
     spread = np.radians([REST_SPREAD_DEG[part.kind] for part in PARTS.values()])  # (P, 3)
     hold = np.eye(3) / spread[:, None] ** 2  # (P, 3, 3)
 
+    most = MOST_SPREADS * spread
     turn = np.zeros(rest.shape[:-1])
-    curve = np.zeros(rest.shape)
-    for rounds in ROUNDS:
-        for _ in range(rounds):
-            gradient, curve = _evidence(observed, rest @ _rotations_about(turn))
-            slope = gradient + (hold @ turn[..., None])[..., 0]
-            step = -np.linalg.solve(curve + hold, slope[..., None])[..., 0]
-            step *= np.minimum(1, 0.5 / np.maximum(np.linalg.norm(step, axis=-1), 1e-9))[..., None]
-            turn = _vectors_of(_rotations_about(turn) @ _rotations_about(step))
-            turn = np.clip(turn, -MOST_SPREADS * spread, MOST_SPREADS * spread)
-        # Averages of what was seen, not of what came out: a frame that saw nothing has no vote.
+    for _ in range(ROUNDS):
         gradient, curve = _evidence(observed, rest @ _rotations_about(turn))
-        curve, seen = _average(curve, (curve @ turn[..., None])[..., 0] - gradient, time_s)
-        turn = np.linalg.solve(curve + hold, seen[..., None])[..., 0]
-        turn = np.clip(turn, -MOST_SPREADS * spread, MOST_SPREADS * spread)
+        slope = gradient + (hold @ turn[..., None])[..., 0]
+        step = -np.linalg.solve(curve + hold, slope[..., None])[..., 0]
+        step *= np.minimum(1, 0.5 / np.maximum(np.linalg.norm(step, axis=-1), 1e-9))[..., None]
+        turn = _vectors_of(_rotations_about(turn) @ _rotations_about(step))
+        turn = np.clip(turn, -most, most)
+    # The average is of what was seen, not of what came out: a frame that saw nothing has no vote.
+    gradient, curve = _evidence(observed, rest @ _rotations_about(turn))
+    curve, seen = _average(curve, (curve @ turn[..., None])[..., 0] - gradient, time_s)
+    turn = np.clip(np.linalg.solve(curve + hold, seen[..., None])[..., 0], -most, most)
     return rest @ _rotations_about(turn), np.linalg.inv(curve + hold)
 
 
@@ -552,12 +565,10 @@ def _place(
     points = np.full((len(joints), len(_BODY), 3), np.nan)
     points[:, :17] = joints
     unsure = np.zeros((len(joints), len(_BODY)))
-    head = TEMPLATES["head"]
     for number, part in enumerate(PARTS.values()):
         rotation = rotations[:, number]
         if part.kind == "head":
-            middle = np.add(head["nose"], head["head_top"]) / 2 * height
-            origin = (joints[:, 9] + joints[:, 10]) / 2 - rotation @ middle
+            origin = (joints[:, 9] + joints[:, 10]) / 2 - rotation @ (_HEAD_MIDDLE * height)
         else:
             origin = joints[:, part.points[0]]
         # The first point is a joint: of the head the nose.
