@@ -31,13 +31,14 @@ _LIMB_ENDS = [2, 3, 5, 6, 12, 13, 15, 16]  # knees, ankles, elbows, wrists
 
 # Where the points are on a person, in shares of the stature: right, forward and up of the base of
 # the skull (head), of the wrist (hand) and of the ankle joint (foot); of the right side. Nose,
-# vertex and ears are those of the rules in `lithepose.skeletons`; eyes, knuckles and feet are
-# adults' mean sizes, the feet in shoes, the soles 0.0485 below the ankles.
+# vertex and the height of the ears are those of the rules in `lithepose.skeletons`; the rest are
+# adults' mean sizes, the feet in shoes, the soles 0.0485 below the ankles. The rig measures its
+# markers from the points placed by this table.
 TEMPLATES: Table = {
     "head": {
         "nose": (0.0, 0.062, 0.018),
         "eye": (0.0187, 0.043, 0.0385),
-        "ear": (0.047, 0.006, 0.030),
+        "ear": (0.043, 0.006, 0.030),
         "head_top": (0.0, 0.0, 0.106),
     },
     "hand": {
@@ -91,9 +92,9 @@ BLAZEPOSE_WORLD: Table = {
         "small_toe": TEMPLATES["foot"]["small_toe"],
     },
 }
+
 # Bones that tell the stature: joints of both sides, and the bone's share of it.
 STATURE_BONES = ((((1, 2), (4, 5)), 0.242), (((2, 3), (5, 6)), 0.232), (((0, 8),), 0.287))
-
 STATURES_M = (0.3, 4.0)  # outside, the joints are in another unit
 
 # How far, in degrees about right, forward and up, parts turn from their rest pose; for the head,
@@ -131,7 +132,6 @@ class _Part:
 
     Attributes:
         kind: its key in the tables.
-        side: -1 left, 1 right, 0 the head.
         points: numbers in `lithepose31` of the points that show its turn; the joint that carries a
             hand or foot comes first.
         names: their names in the tables.
@@ -139,7 +139,6 @@ class _Part:
     """
 
     kind: str
-    side: int
     points: tuple[int, ...]
     names: tuple[str, ...]
     sides: tuple[int, ...]
@@ -154,7 +153,7 @@ class _Part:
 def _limb_part(kind: str, side: str, names: tuple[str, ...]) -> _Part:
     sign = -1 if side == "left" else 1
     points = tuple(_BODY.index(f"{side}_{name}") for name in names)
-    return _Part(kind=kind, side=sign, points=points, names=names, sides=(sign,) * len(names))
+    return _Part(kind=kind, points=points, names=names, sides=(sign,) * len(names))
 
 
 _HEAD = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
@@ -163,7 +162,6 @@ _FOOT = ("ankle", "heel", "big_toe", "small_toe")
 PARTS = {
     "head": _Part(
         kind="head",
-        side=0,
         points=tuple(map(_BODY.index, _HEAD)),
         names=("nose", "eye", "eye", "ear", "ear"),
         sides=(1, -1, 1, -1, 1),
