@@ -538,12 +538,14 @@ def _average(curve: Floats, seen: Floats, time_s: Floats) -> tuple[Floats, Float
     frames = len(time_s)
     flat = np.concatenate([curve.reshape(frames, -1), seen.reshape(frames, -1)], axis=-1)
     mean = np.empty_like(flat)
-    block, reach = 128, 5 * SMOOTH_S  # frames at once; seconds
+    block, reach = 64, 5 * SMOOTH_S  # frames at once; seconds
     for start in range(0, frames, block):
         here = slice(start, min(start + block, frames))
         ends = time_s[start] - reach, time_s[here.stop - 1] + reach
         near = slice(*np.searchsorted(time_s, ends))
-        bell = np.exp(-(((time_s[here, None] - time_s[near]) / SMOOTH_S) ** 2) / 2)
+        apart = np.abs(time_s[here, None] - time_s[near])
+        # Cut off, and not as small as numbers get: those are slow to multiply.
+        bell = np.where(apart < reach, np.exp(-((apart / SMOOTH_S) ** 2) / 2), 0)
         mean[here] = bell @ flat[near] / bell.sum(1, keepdims=True)
     return mean[:, : curve[0].size].reshape(curve.shape), mean[:, curve[0].size :].reshape(
         seen.shape
