@@ -348,7 +348,8 @@ def _measure_foot(points: Floats) -> dict[str, Floats]:
     for side, mirror in (("left", _ONE), ("right", _MIRROR)):
         joints = [_at(points, f"{side}_{name}") for name in ("heel", "big_toe", "small_toe")]
         heel, big, small = (joint - _at(points, f"{side}_ankle") for joint in joints)
-        turns = _axes(heel - (big + small) / 2, mirror[0] * (small - big), "yx")
+        second_toe = (2 * big + small) / 3  # a foot points where its second toe does
+        turns = _axes(heel - second_toe, mirror[0] * (small - big), "yx")
         seen = np.stack([heel, big, small], 1)
         sides.append(np.einsum("tji,tmj->tmi", turns, seen) * mirror)
     names = ("left_heel", "left_big_toe", "left_small_toe")
