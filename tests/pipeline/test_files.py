@@ -45,10 +45,11 @@ def test_a_video_becomes_a_result_and_an_overlay(
         out=tmp_path / "out" / "deep",
         report=lambda stage, done, total: stages.append(stage),
     )
-    assert names(tmp_path / "out" / "deep") == ["my walk.npz", "my walk.overlay.mp4"]
-    assert [path.name for path in written.files] == ["my walk.npz", "my walk.overlay.mp4"]
-    assert list(dict.fromkeys(stages)) == ["2D", "3D", "video"]
-    assert set(written.result.seconds) == {"2D", "3D", "video"}
+    made = ["my walk.npz", "my walk.overlay.mp4", "my walk.html"]
+    assert names(tmp_path / "out" / "deep") == sorted(made)
+    assert [path.name for path in written.files] == made
+    assert list(dict.fromkeys(stages)) == ["2D", "3D", "views"]
+    assert set(written.result.seconds) == {"2D", "3D", "world", "views"}
     with open_video(written.files[1]) as video:
         assert len(list(video)) == 20
 
@@ -82,8 +83,20 @@ def test_the_range_of_a_video_is_that_of_its_overlay(
     path = make_video(30, 25, scene.image_size)
     written = lift_to_files(path, out=tmp_path / "out", start=0.2, end=0.8)
     assert written.result.frames == 15
-    with open_video(written.files[-1]) as video:
+    with open_video(written.files[1]) as video:
         assert len(list(video)) == 15
+
+
+def test_overlay_and_page_can_each_be_had_alone(
+    film: Film, make_video: Any, detecting: Any, tmp_path: Path
+):
+    scene = film(seconds=0.8)
+    detecting(scene.keypoints[:, None])
+    path = make_video(20, 25, scene.image_size)
+    lift_to_files(path, out=tmp_path / "page", video=False, page=True)
+    assert names(tmp_path / "page") == ["clip.html", "clip.npz"]
+    lift_to_files(path, out=tmp_path / "video", page=False)
+    assert names(tmp_path / "video") == ["clip.npz", "clip.overlay.mp4"]
 
 
 def test_further_people_get_numbers(film: Film, make_video: Any, detecting: Any, tmp_path: Path):
@@ -99,8 +112,9 @@ def test_further_people_get_numbers(film: Film, make_video: Any, detecting: Any,
 def test_keypoints_become_a_result_without_an_overlay(film: Film, tmp_path: Path):
     path = keypoint_file(tmp_path / "walk.v2.npz", film())
     written = lift_to_files(path, out=tmp_path / "out", formats=["npz", "json", "csv-wide"])
-    assert names(tmp_path / "out") == ["walk.v2.json", "walk.v2.npz", "walk.v2.wide.csv"]
-    assert len(written.files) == 3
+    made = ["walk.v2.html", "walk.v2.json", "walk.v2.npz", "walk.v2.wide.csv"]
+    assert names(tmp_path / "out") == made
+    assert len(written.files) == 4
 
 
 def test_the_file_that_is_read_is_never_replaced(
@@ -114,7 +128,7 @@ def test_the_file_that_is_read_is_never_replaced(
     with pytest.raises(WriteError, match="is the file to read"):
         lift_to_files("walk.npz", out=".")
     assert path.read_bytes() == before
-    lift_to_files(path, out=tmp_path, formats=["json"])
+    lift_to_files(path, out=tmp_path, formats=["json"], page=False)
     assert names(tmp_path) == ["walk.json", "walk.npz"]
 
 
@@ -178,7 +192,7 @@ def test_a_failure_while_writing_is_a_write_error(
         lift_to_files(keypoint_file(tmp_path / "walk.npz", film()), out=tmp_path / "out")
 
 
-@pytest.mark.parametrize("stage", ["2D", "video"])
+@pytest.mark.parametrize("stage", ["2D", "views"])
 def test_an_interrupt_leaves_nothing_half_written(
     film: Film, make_video: Any, detecting: Any, tmp_path: Path, stage: str
 ):

@@ -342,7 +342,7 @@ def test_a_file_of_keypoints_gives_the_same_as_its_arrays(film: Film, tmp_path: 
     assert (result.frames, result.fps, result.image_size) == (50, 25.0, (640, 480))
     assert result.problem is None
     assert stages[-1] == ("3D", 1, 1)
-    assert set(result.seconds) == {"keypoints", "3D"}
+    assert set(result.seconds) == {"keypoints", "3D", "world"}
     np.testing.assert_allclose(result.people[0].joints_camera, lifted(scene), atol=2e-3)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,51 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
 @click.option(
     "--video/--no-video", default=True, help="Also write an MP4 with the 3D beside the clip."
 )
+@click.option(
+    "--page/--no-page",
+    default=None,
+    help="Also write a page to look at in a browser.  [default: as --video]",
+)
+@click.option(
+    "--camera",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "still", "moving"]),
+    help="Whether the camera stands still; a moving one leaves no path through the world.",
+)
+@click.option(
+    "--pitch",
+    "pitch_deg",
+    type=float,
+    help="How far the camera looks above the horizon, in degrees.  [default: estimated]",
+)
+@click.option(
+    "--roll",
+    "roll_deg",
+    type=float,
+    help="How far the picture is turned clockwise, in degrees.  [default: estimated]",
+)
+@click.option(
+    "--camera-height",
+    "camera_height_m",
+    type=float,
+    help="Height of the camera over the floor in metres.  [default: estimated]",
+)
+@click.option(
+    "--smooth",
+    "smooth_hz",
+    default=6.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Cut-off in Hz of the smoothing of the motion in the world; 0 for none.",
+)
+@click.option("--plant/--no-plant", "plant_feet", default=True, help="Hold standing feet still.")
+@click.option(
+    "--limits/--no-limits",
+    "limit_joints",
+    default=True,
+    help="Keep joint rotations inside anatomical limits.",
+)
 @click.option("--skeleton", help="Joint set of a keypoint file that does not name its own.")
 @click.option("--size", callback=_size, help="WIDTHxHEIGHT in pixels, for a keypoint file.")
 @click.option("--fps", type=float, help="Frames per second of a keypoint file or image folder.")
@@ -78,12 +124,17 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
 def lift(source: Path, **options: Any) -> None:
     """Lift the people of a video, or of a file of 2D keypoints, to 3D joints in metres.
 
+    The motion is given before the camera and in a world with a floor, with joint rotations.
     Writes OUT/<name of the video>.npz (and other formats), with -2, -3, ... in the name for further
     people. Exit codes: 2 wrong use or unreadable input, 3 nobody found, 4 not written.
     """
     with failing_clearly():
         from lithepose.pipeline.files import lift_to_files
+        from lithepose.pipeline.settle import WorldOptions
 
+        told = {field.name: options.pop(field.name) for field in fields(WorldOptions)}
+        told["smooth_hz"] = told["smooth_hz"] or None
+        options["world"] = WorldOptions(**told)
         with progress_of() as report:
             written = lift_to_files(source, report=report, **options)
         print_summary(written)

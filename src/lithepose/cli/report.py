@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -107,10 +107,21 @@ def print_summary(written: Written) -> None:
         )
         if facts["frames_exchanged"]:
             click.echo(f"  left and right put right in {facts['frames_exchanged']} frames")
-    if result.problem:
-        click.echo(f"note: {result.problem}", err=True)
+        if "world" in facts:
+            _print_world(facts["world"])
+    for note in [result.problem, *result.warnings]:
+        if note:
+            click.echo(f"note: {note}", err=True)
     seconds = sum(result.seconds.values())
     stages = ", ".join(f"{stage} {spent:.1f} s" for stage, spent in result.seconds.items())
     click.echo(f"{result.frames / max(seconds, 1e-9):.1f} frames/s ({stages})")
     for path in written.files:
         click.echo(path)
+
+
+def _print_world(world: dict[str, Any]) -> None:
+    path = "" if world["path"] else "; the camera moves, so there is no path"
+    click.echo(
+        f"  camera {world['camera_height_m']:.2f} m high, tilted {world['pitch_deg']:+.0f} degrees "
+        f"against level; a foot stands in {100 * world['standing_share']:.0f} % of the frames{path}"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ def lift_to_files(
     out: str | os.PathLike[str],
     formats: Sequence[str] = ("npz",),
     video: bool = True,
+    page: bool | None = None,
     size: tuple[int, int] | None = None,
     report: Report | None = None,
     **options: Any,
@@ -41,6 +43,7 @@ def lift_to_files(
         out: folder, made if it is not there. Further people get `-2`, `-3`, ... in their names.
         formats: names from `lithepose.formats.FORMATS`.
         video: also write `<name>.overlay.mp4`; not for a file of keypoints, which has no pictures.
+        page: also write `<name>.html`, a page to look at in a browser; None: as `video` says.
         size: (width, height) of a file of keypoints.
         options: as of `lithepose.lift`.
     Raises:
@@ -61,10 +64,11 @@ def lift_to_files(
         for number, person in enumerate(result.people, 1):
             stem = out / (name if number == 1 else f"{name}-{number}")
             files += write_result(stem, person, formats)
-        if video and not is_keypoints(source):
-            begin = time.perf_counter()
-            files.append(_overlay(source, out / f"{name}.overlay.mp4", result, report, options))
-            result.seconds["video"] = time.perf_counter() - begin
+        begin = time.perf_counter()
+        views = (video and not is_keypoints(source), video if page is None else page)
+        files += _views(source, out / name, result, views, report, options)
+        if any(views):
+            result.seconds["views"] = time.perf_counter() - begin
     except OSError as error:
         raise WriteError(str(error)) from error
     return Written(result=result, files=files)
@@ -101,21 +105,52 @@ def check_writable(out: Path) -> None:
         ) from error
 
 
-def _overlay(
-    source: Path, path: Path, result: Result, report: Report | None, options: dict[str, Any]
-) -> Path:
+def _views(
+    source: Path,
+    stem: Path,
+    result: Result,
+    views: tuple[bool, bool],
+    report: Report | None,
+    options: dict[str, Any],
+) -> list[Path]:
+    """Write the overlay video and the page, as `views` asks for; the clip is decoded once."""
     from lithepose.video import open_video
     from lithepose.view.draw import write_overlay
+    from lithepose.view.html import PageVideo, write_page
+
+    with_overlay, with_page = views
+    overlay = stem.with_name(f"{stem.name}.overlay.mp4")
+    page = stem.with_name(f"{stem.name}.html")
+    if is_keypoints(source):
+        return write_page(page, result.people, title=stem.name) if with_page else []
+    if not with_overlay and not with_page:
+        return []
 
     def progress(done: int) -> None:
         if report is not None:
-            report("video", done, result.frames)
+            report("views", done, result.frames)
 
-    with open_video(
-        source,
-        start_s=options.get("start"),
-        end_s=options.get("end"),
-        fps=options.get("fps") if source.is_dir() else None,
-    ) as reader:
-        write_overlay(path, reader, result.people, progress=progress)
-    return path
+    files = []
+    with ExitStack() as open_files:
+        reader = open_files.enter_context(
+            open_video(
+                source,
+                start_s=options.get("start"),
+                end_s=options.get("end"),
+                fps=options.get("fps") if source.is_dir() else None,
+            )
+        )
+        clip = None
+        if with_page:
+            clip = open_files.enter_context(PageVideo(page, size=reader.size, fps=reader.fps))
+        if with_overlay:
+            share = None if clip is None else lambda frame: clip.add(frame.image, frame.time_s)
+            write_overlay(overlay, reader, result.people, progress=progress, share=share)
+            files.append(overlay)
+        elif clip is not None:
+            for done, frame in enumerate(reader, 1):
+                clip.add(frame.image, frame.time_s)
+                progress(done)
+        if clip is not None:
+            files += write_page(page, result.people, video=clip, title=stem.name)
+    return files

@@ -2,7 +2,7 @@
 
 `lift` takes a video or a file of keypoints, `lift_keypoints` arrays; both end in `lift_track`,
 which lifts one person's windows, holds the bones constant, scales to metres and finds the path of
-the root.
+the root. `lift` then settles everyone in one world (`lithepose.pipeline.settle`).
 """
 
 from __future__ import annotations
@@ -12,16 +12,19 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.camera_motion import CameraMotion, CameraWatch
 from lithepose.cameras import focal_from_fov
 from lithepose.detect import create_detector
 from lithepose.detect.external import read_keypoints
+from lithepose.extremities import with_extremities
+from lithepose.ground import stretches
 from lithepose.lifters.windows import (
     LIMBS,
     STANDARD_HEIGHT_M,
@@ -29,6 +32,7 @@ from lithepose.lifters.windows import (
     lift_windows,
     with_midpoints,
 )
+from lithepose.pipeline.settle import WorldOptions, settle
 from lithepose.poses import Detections, Track2D, Track3D
 from lithepose.skeletons import convert, skeleton_named
 from lithepose.track import build_tracks, fill_gaps, join_tracks, repair_left_right, select_people
@@ -68,8 +72,8 @@ def lift_track(
         height_m: the person's stature in metres; `STANDARD_HEIGHT_M` is assumed without it.
         focal_px: focal length in pixels; guessed from the image size without it.
     Returns:
-        Poses in metres, camera axes; nan in frames without a person. An absence of at most
-        `MAX_GAP_S` is bridged.
+        Poses in metres, camera axes, with `points_camera` and without a world; nan in frames
+        without a person. An absence of at most `MAX_GAP_S` is bridged.
     Raises:
         ValueError: height or focal length cannot be a person's or a camera's.
     """
@@ -91,15 +95,22 @@ def lift_track(
     joints = np.full((frames, 17, 3), np.nan)
     scale = (height_m or STANDARD_HEIGHT_M) / STANDARD_HEIGHT_M
     present = (told[:, LIMBS] > 0).sum(1) >= LEAST_LIMBS
-    stretches = _runs(present)
-    for run in stretches:
+    runs = stretches(np.asarray(present))
+    for run in runs:
         joints[run] = lift_windows(rays[run], told[run], track.time_s[run], lifter) * scale
     lengths = bone_lengths(joints)
-    if stretches:
+    if runs:
         joints = with_lengths(joints, lengths)
-    for run in stretches:
+    for run in runs:
         root = fit_root_path(joints[run], rays[run], told[run], track.time_s[run])
         joints[run] += root[:, None]
+    further, sure, _ = convert(track.keypoints, track.confidence, track.skeleton, "lithepose31")
+    own = track.world
+    if own is not None:
+        own, _, _ = convert(own, None, track.skeleton, "lithepose31")
+    points_camera, confidence_3d = with_extremities(
+        joints, further, sure, track.time_s, focal, track.image_size, own, skeleton=track.skeleton
+    )
 
     projected = joints[..., :2] / joints[..., 2:] * focal + np.array(track.image_size) / 2
     miss = np.linalg.norm(projected - points, axis=-1)[:, LIMBS]
@@ -113,13 +124,15 @@ def lift_track(
         fps=track.fps,
         image_size=track.image_size,
         focal_px=float(focal),
+        points_camera=points_camera.astype(np.float32),
+        confidence_3d=confidence_3d.astype(np.float32),
         metadata={
             "height_m": height_m or STANDARD_HEIGHT_M,
             "height_known": height_m is not None,
             "focal_known": focal_px is not None,
             "lifter": getattr(lifter, "name", type(lifter).__name__),
             "frames_with_person": int(present.sum()),
-            "gaps": max(0, len(stretches) - 1),
+            "gaps": max(0, len(runs) - 1),
             "frames_exchanged": int(exchanged.sum()),
             "mean_confidence": _mean(confidence[present]),
             "max_gap_s": MAX_GAP_S,
@@ -161,12 +174,6 @@ def _mean(values: Floats) -> float:
 def _median(values: Floats) -> float | None:
     finite = values[np.isfinite(values)]
     return round(float(np.median(finite)), 3) if len(finite) else None
-
-
-def _runs(present: NDArray[np.bool_]) -> list[slice]:
-    """The stretches of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], present, [False]]).astype(np.int8)))
-    return [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def track_from_arrays(
@@ -228,6 +235,7 @@ class NoPersonError(ValueError):
 People = Literal["one", "largest", "all"]
 # Called with the stage, how many frames of it are done, and how many there are (None: unknown).
 Report = Callable[[str, int, int | None], None]
+_WORLD = WorldOptions()
 # The most people that are followed at once when not just one is wanted.
 MOST_PEOPLE = 6
 
@@ -243,6 +251,8 @@ class Result:
         image_size: (width, height) of the upright frames in pixels.
         seconds: how long each stage took.
         problem: what of the video could not be decoded, or None.
+        camera: what the camera did; None for keypoints, or where it was told.
+        warnings: what was assumed, and what the result therefore is not.
     """
 
     people: list[Track3D]
@@ -251,6 +261,8 @@ class Result:
     image_size: tuple[int, int]
     seconds: dict[str, float] = field(default_factory=dict)
     problem: str | None = None
+    camera: CameraMotion | None = None
+    warnings: list[str] = field(default_factory=list)
 
 
 def is_keypoints(source: str | os.PathLike[str]) -> bool:
@@ -270,6 +282,7 @@ def lift(
     skeleton: str | None = None,
     image_size: tuple[int, int] | None = None,
     fps: float | None = None,
+    world: WorldOptions | None = _WORLD,
     detector: str = "blazepose",
     models: str | os.PathLike[str] | None = None,
     threads: int | None = None,
@@ -286,6 +299,8 @@ def lift(
         fov: horizontal field of view in degrees, if known.
         start, end: part of the video, in seconds.
         skeleton, image_size, fps: what a file of keypoints does not say itself.
+        world: what is known of the scene and what is done to the motion there; None leaves the
+            people before the camera, without floor, rotations and a world path.
         detector: name in `lithepose.detect.DETECTORS`.
         models: folder of the detector's model files; by default they are fetched once.
         threads: of the detector; by default two, or one on a single-core machine.
@@ -303,7 +318,7 @@ def lift(
     lens = (focal, fov)
     tell = report or _silent
     watch = _Stopwatch()
-    problem = None
+    problem, camera = None, None
     if is_keypoints(source):
         if start is not None or end is not None:
             raise ValueError("start and end are for videos: cut a file of keypoints beforehand")
@@ -313,7 +328,10 @@ def lift(
         with watch("2D"):
             options = {"models": None if models is None else Path(models), "threads": threads}
             when = (start, end)
-            tracks, problem = _detect(source, people, lens, when, fps, detector, options, tell)
+            watched = world is not None and world.camera == "auto"
+            tracks, problem, camera = _detect(
+                source, people, lens, when, fps, detector, options, watched, tell
+            )
     tracks = [track for track in select_people(tracks, people) if _has_person(track)]
     if not tracks:
         raise _nobody_in(source)
@@ -331,6 +349,14 @@ def lift(
     lifted = [person for person in lifted if person.metadata["frames_with_person"]]
     if not lifted:
         raise _nobody_in(source)
+    warnings = _warnings(height, focal, guessed_focal(first.image_size), camera)
+    if world is not None:
+        with watch("world"):
+            lifted = settle(lifted, world, moves=camera is not None and camera.moves)
+    facts: dict[str, Any] = {"warnings": warnings}
+    if camera is not None:
+        facts["camera"] = asdict(camera)
+    lifted = [replace(person, metadata={**person.metadata, **facts}) for person in lifted]
     return Result(
         people=lifted,
         frames=len(first.time_s),
@@ -338,7 +364,29 @@ def lift(
         image_size=first.image_size,
         seconds=watch.seconds,
         problem=problem,
+        camera=camera,
+        warnings=warnings,
     )
+
+
+def _warnings(
+    height: float | None, focal_px: float | None, guess_px: float, camera: CameraMotion | None
+) -> list[str]:
+    """What a user should know before using the numbers."""
+    said = []
+    if height is None:
+        said.append(
+            f"the height is not known: {STANDARD_HEIGHT_M} m is assumed, and every length and "
+            "distance is off by as much as the height is; give --height"
+        )
+    if focal_px is None:
+        said.append(
+            f"the lens is not known: a focal length of {guess_px:.0f} px is assumed, and the "
+            "distance from the camera is off by as much as it is; give --fov"
+        )
+    if camera is not None and camera.kind != "still":
+        said.append(camera.reason)
+    return said
 
 
 def lift_keypoints(
@@ -403,19 +451,22 @@ def _detect(
     fps: float | None,
     detector: str,
     options: dict[str, Any],
+    watched: bool,
     tell: Report,
-) -> tuple[list[Track2D], str | None]:
+) -> tuple[list[Track2D], str | None, CameraMotion | None]:
     options = {k: v for k, v in options.items() if v is not None}
     options.setdefault("threads", min(2, os.cpu_count() or 1))
     options["people"] = "one" if people == "one" else MOST_PEOPLE
     found: list[Detections] = []
     times: list[float] = []
     with open_video(source, start_s=when[0], end_s=when[1], fps=fps) as video:
-        _focal_of(lens, video.size)
+        watch = CameraWatch(video.size, focal_px=_focal_of(lens, video.size)) if watched else None
         finder = create_detector(detector, **options)
         for frame in video:
-            # The detector's own 3D is not used, and would be half of the memory.
+            # The detector's own 3D brings nothing measurable, and would be half of the memory.
             found.append(replace(finder.detect(frame.image, frame.time_s), world=None))
+            if watch is not None:
+                watch.add(frame.image, frame.time_s, found[-1].keypoints)
             times.append(frame.time_s)
             tell("2D", len(times), video.frame_count)
         size, rate = video.size, video.fps
@@ -423,7 +474,8 @@ def _detect(
     if span > 0:
         rate = (len(times) - 1) / span
     tracks = build_tracks(found, time_s=np.array(times), image_size=size, fps=rate)
-    return join_tracks(tracks) if people == "one" else tracks, video.problem
+    tracks = join_tracks(tracks) if people == "one" else tracks
+    return tracks, video.problem, None if watch is None else watch.finish()
 
 
 def _has_person(track: Track2D) -> bool:

@@ -128,7 +128,7 @@ class _Person:
             root=joints[:, 0].copy(),
             rays=rays,
             told=told,
-            runs=stretches(present),
+            runs=stretches(np.asarray(present)),
             contact=np.zeros((len(joints), 2), bool),
             ankle_height_m=ANKLE_HEIGHT * float(track.metadata["height_m"]),
         )
@@ -254,14 +254,27 @@ def _on_the_spot(points: Floats, ankle_height_m: float) -> Floats:
 def _lay_feet(
     points: Floats, contact: Flags, offsets: Floats, markers: Floats, ankle_height_m: float
 ) -> None:
-    """Lay standing feet flat, and keep the others out of the floor; changes `points`."""
+    """Lay standing feet flat, and raise other toes out of the floor; changes `points`."""
     for side, foot in enumerate(_FEET):
+        stands = contact[:, side]
         for joint in foot:
             node = MARKER_NODES[joint]
             below = markers[joint, 2] + (offsets[node, 2] if node in _TOES else 0.0)
-            height = points[:, joint, 2]
-            level = max(0.0, ankle_height_m + float(below))
-            points[:, joint, 2] = np.where(contact[:, side], level, np.maximum(height, 0.0))
+            points[stands, joint, 2] = max(0.0, ankle_height_m + float(below))
+        ankle = points[:, ANKLES[side]]
+        toes = (points[:, foot[1]] + points[:, foot[2]]) / 2 - ankle
+        level = np.linalg.norm(toes[:, :2], axis=-1)
+        down = np.arctan2(-toes[:, 2], level)
+        most = np.arcsin(np.clip(ankle[:, 2] / np.linalg.norm(toes, axis=-1), -1, 1))
+        angle = np.where(stands, 0, np.maximum(down - most, 0))
+        # A turn about the level axis across the foot: toes up.
+        across = np.stack([toes[:, 1], -toes[:, 0], np.zeros(len(toes))], -1)
+        across = (across / np.maximum(level, 1e-9)[:, None])[:, None]
+        part = points[:, foot] - ankle[:, None]
+        cosine, sine = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
+        along = (part * across).sum(-1, keepdims=True) * across
+        turned = part * cosine + np.cross(across, part) * sine + along * (1 - cosine)
+        points[:, foot] = ankle[:, None] + turned
 
 
 def _facts(

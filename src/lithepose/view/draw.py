@@ -474,6 +474,7 @@ def write_overlay(
     max_lines: int = 720,
     overlay: Overlay = "observed",
     progress: Callable[[int], None] | None = None,
+    share: Callable[[Frame], None] | None = None,
 ) -> int:
     """Write a video: the clip with the skeletons over it, and the figures in 3D beside it.
 
@@ -488,6 +489,7 @@ def write_overlay(
         overlay: what lies over the clip: the joints the detector saw, the 3D joints projected back
             into the picture, or both (the latter as thin lines).
         progress: called after each frame with the number of frames written.
+        share: given every frame, so that others can use the clip without decoding it again.
 
     Returns:
         The number of frames written.
@@ -507,6 +509,8 @@ def write_overlay(
         with VideoWriter(path, size=composer.size, fps=reader.fps) as writer:
             for frame in reader:
                 writer.write(composer.compose(frame.image, frame.index, frame.time_s), frame.time_s)
+                if share is not None:
+                    share(frame)
                 written += 1
                 if progress is not None:
                     progress(written)
