@@ -238,12 +238,12 @@ def _nearest_rotation(products: Floats) -> Floats:
 #
 # Head: the template of the training data for nose and vertex. Ears as high above the base of the
 # skull as in `skeletons.RULES`, 144 mm apart; pupils 63 mm apart, 117 mm below the vertex and 29 mm
-# behind the tip of the nose. These and the following are rounded from common tables of adults'
-# measures, for a stature of 1.71 m.
+# behind the tip of the nose. These and the following are round numbers of the size that
+# anthropometric surveys give for adults, at a stature of 1.71 m.
 # Hand: 185 mm long; knuckles 92 and 80 mm from the wrist and 60 mm apart.
-# Foot: 260 mm long with the ankle 83 mm above the sole and 56 mm before the heel; the ball at half
-# of the length from the ankle to the heel's far end, at 0.72 of the foot. Heel and toes are
-# marked 12 mm above the sole.
+# Foot: 260 mm long, the ankle 83 mm above the sole and 56 mm before the heel's end, the ball at
+# 0.72 and the small toe's tip at 0.82 of the length from there. Heel and toes are marked 12 mm, the
+# ball 20 mm above the sole.
 _ANKLE = 0.083 / 1.71
 TEMPLATE: dict[str, tuple[float, float, float]] = {
     "neck": (0.0, 0.0, 0.080),  # the base of the skull from the thorax
@@ -862,6 +862,7 @@ def pose_rig(
 
 
 def _limit_ball(ball: Ball, turns: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Rotations (T, 3, 3) inside the range, and (T,) which of the given ones were not."""
     axis = np.array(ball.axis)
     middle = _unit(np.array(ball.middle), axis)
     first, second = np.deg2rad(ball.swing)
@@ -883,6 +884,7 @@ def _limit_ball(ball: Ball, turns: Floats) -> tuple[Floats, NDArray[np.bool_]]:
 
 
 def _limit_hinge(hinge: Hinge, turns: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Rotations (T, 3, 3) inside the range, and (T,) which of the given ones were not."""
     now = np.stack(_hinge_angles(hinge, turns))
     side = np.deg2rad(hinge.sideways)
     allowed = np.stack(
