@@ -132,7 +132,9 @@ export class Stage {
     this.trailMaterial = new LineBasicMaterial({ transparent: true, opacity: 0.55 });
     this.trails = new Group();
     if (this.data.has_path) {
-      for (const person of this.data.people) this.trails.add(...trailsOf(person, this.trailMaterial));
+      for (const person of this.data.people) {
+        for (const line of trailsOf(person, this.trailMaterial)) this.trails.add(line);
+      }
     }
     this.trails.position.z = 0.003;
     this.scene.add(this.trails);
