@@ -37,10 +37,15 @@ UPRIGHT_DEG = 25.0
 # Less than this long upright in all says little about the vertical.
 UPRIGHT_S = 0.5
 
-# A foot stands while it moves slower than this and is not higher than this over its floor; both
-# are where either answer is as likely.
+# A foot stands while it moves slower than this and is not higher than this over the lowest place of
+# the feet within `LEVEL_S`; both are where either answer is as likely.
 STANDING_SPEED = 0.35  # m/s
 STANDING_HEIGHT_M = 0.06
+LEVEL_S = 1.5
+# Feet that stand this far apart in height stand on different things: floor, step, wall.
+STEP_UP_M = 0.15
+# The floor is the lowest of them on which feet stand this long in all.
+FLOOR_S = 0.25
 # A foot this far from where it stood has stepped, however slowly.
 DRIFT_M = 0.12
 # How far a lifted standing foot seems to move from frame to frame, and to be off the floor.
@@ -121,14 +126,15 @@ def body_axis(joints: Floats, time_s: Floats) -> tuple[Floats, float]:
     return mean / np.linalg.norm(mean), float(upright.sum() * step)
 
 
-def find_contacts(ankles: Floats, time_s: Floats, ankle_height_m: float) -> Flags:
-    """Which feet stand: they are low and still.
+def find_contacts(ankles: Floats, time_s: Floats) -> Flags:
+    """Which feet stand, on the floor or on whatever is there: they are still, and as low as the
+    person's feet get within a second and a half.
 
     The evidence of all frames is joined by a two-state chain, so that single frames neither begin
     nor end a step.
 
     Args:
-        ankles: (T, 2, 3) metres, world axes; nan frames count as not standing.
+        ankles: (T, 2, 3) metres, z up; nan frames count as not standing.
         time_s: (T,) seconds.
     Returns:
         (T, 2) bool.
@@ -138,7 +144,7 @@ def find_contacts(ankles: Floats, time_s: Floats, ankle_height_m: float) -> Flag
     if frames < 3:
         return contact
     speed = np.linalg.norm(_slope(ankles, time_s), axis=-1)  # (T, 2)
-    height = ankles[..., 2] - ankle_height_m
+    height = ankles[..., 2] - _level_below(ankles[..., 2], time_s)[:, None]
     with np.errstate(invalid="ignore"):
         # Being low alone says little: a foot in mid-swing is low as well.
         evidence = 2.5 * (1 - speed / STANDING_SPEED) + np.minimum(
@@ -152,6 +158,16 @@ def find_contacts(ankles: Floats, time_s: Floats, ankle_height_m: float) -> Flag
         for run in stretches(contact[:, side]):
             _split(contact[:, side], run, ankles[:, side], speed[:, side], time_s)
     return contact & np.isfinite(speed)
+
+
+def _level_below(heights: Floats, time_s: Floats) -> Floats:
+    """Height (T,) of what is under the feet, whose ankles have heights (T, 2): how low they get
+    around each frame."""
+    reach = max(1, _frames_in(LEVEL_S / 2, time_s))
+    lowest = np.where(np.isfinite(heights), heights, np.inf).min(1)
+    padded = np.pad(lowest, reach, mode="edge")
+    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)
+    return np.percentile(around, 10, axis=-1, method="lower")
 
 
 def _split(standing: Flags, run: slice, ankle: Floats, speed: Floats, time_s: Floats) -> None:
@@ -235,39 +251,52 @@ def fit_ground(
         up: the vertical in camera axes, if known.
         camera_height_m: if known.
     """
-    feet, heights = [], []
-    for joints, contact, ankle_height in zip(people, contacts, ankle_heights_m, strict=True):
+    feet, heights, spans = [], [], []
+    for joints, contact, ankle_height, time_s in zip(
+        people, contacts, ankle_heights_m, times_s, strict=True
+    ):
         for side, ankle in enumerate(ANKLES):
             for run in stretches(contact[:, side]):
                 feet.append(np.median(joints[run, ankle], axis=0))
                 heights.append(ankle_height)
+                spans.append(time_s[run.stop - 1] - time_s[run.start])
     axes = [body_axis(joints, time_s) for joints, time_s in zip(people, times_s, strict=True)]
     axes = [(axis, seconds) for axis, seconds in axes if seconds > 0]
-    cues: dict[str, Any] = {
+    points, wanted, seconds = np.array(feet).reshape(-1, 3), np.array(heights), np.array(spans)
+    told = up is not None
+    if up is None:
+        # Levels need the vertical, and it needs to know which feet are on one level.
+        up = _fit_up(points, wanted, axes, camera_height_m)
+        main = max(_levels(points @ up - wanted), key=lambda at: seconds[at].sum(), default=[])
+        up = _fit_up(points[main], wanted[main], axes, camera_height_m)
+    levels = _levels(points @ up - wanted)
+    cues = {
         "standing_feet": len(feet),
+        "levels": len(levels),
         "upright_s": round(sum(seconds for _, seconds in axes), 2),
-        "up_known": up is not None,
+        "up_known": told,
         "camera_height_known": camera_height_m is not None,
     }
-    points = np.array(feet).reshape(-1, 3)
-    wanted = np.array(heights)
-    if up is None:
-        up = _fit_up(points, wanted, axes, camera_height_m)
     if camera_height_m is None:
-        camera_height_m = _floor_below(points, wanted, people, ankle_heights_m, up)
-    return Ground(up=up, camera_height_m=float(camera_height_m), cues=cues)
+        floors = [at for at in levels if seconds[at].sum() >= FLOOR_S] or levels
+        if floors:
+            camera_height_m = float(np.median((wanted - points @ up)[floors[0]]))
+        else:
+            camera_height_m = _over_lowest_ankle(people, ankle_heights_m, up)
+    return Ground(up=up, camera_height_m=camera_height_m, cues=cues)
 
 
-def _floor_below(
-    feet: Floats,
-    heights: Floats,
-    people: Sequence[Floats],
-    ankle_heights_m: Sequence[float],
-    up: Floats,
+def _levels(heights: Floats) -> list[list[int]]:
+    """Indices of heights (N,) in groups that are less than `STEP_UP_M` apart, the lowest first."""
+    order = np.argsort(heights)
+    breaks = np.flatnonzero(np.diff(heights[order]) > STEP_UP_M) + 1
+    return [part.tolist() for part in np.split(order, breaks) if len(part)]
+
+
+def _over_lowest_ankle(
+    people: Sequence[Floats], ankle_heights_m: Sequence[float], up: Floats
 ) -> float:
-    """Height of the camera over the floor: from the standing feet, else from the lowest ankles."""
-    if len(feet):
-        return float(np.median(heights - feet @ up))
+    """Height of the camera over the floor if nobody ever stands: the lowest ankles touch it."""
     lowest = []
     for joints, ankle_height in zip(people, ankle_heights_m, strict=True):
         along = (joints[:, ANKLES] @ up).min(1)
@@ -312,7 +341,7 @@ def _fit_up(
             ]
         miss = heights - feet @ up - height
         spread = FOOT_SPREAD * np.linalg.norm(feet, axis=-1)
-        # Feet on steps and chairs are outliers.
+        # A foot that does not really stand is an outlier.
         spread = spread * np.sqrt(np.maximum(1.0, np.abs(miss) / (2 * spread)))
         moves_height = float(camera_height_m is None)
         for point, off, wide in zip(feet, miss, spread, strict=True):
@@ -325,11 +354,14 @@ def _fit_up(
     return up
 
 
-def path_ties(poses: Floats, contact: Flags, ground: Ground, ankle_height_m: float) -> PathTies:
+def path_ties(
+    poses: Floats, root: Floats, contact: Flags, ground: Ground, ankle_height_m: float
+) -> PathTies:
     """What standing feet say of the root's path, for `lithepose.world.fit_root_path`.
 
     Args:
         poses: (T, 17, 3) metres, camera axes, centred at the root; all finite.
+        root: (T, 3) metres, camera axes, where it was found without them.
         contact: (T, 2) bool.
         ground: where up and the floor are.
         ankle_height_m: height of the ankle over the sole.
@@ -342,12 +374,14 @@ def path_ties(poses: Floats, contact: Flags, ground: Ground, ankle_height_m: flo
     feet = standing.sum(1)
     floor = ankle_height_m - ground.camera_height_m  # along up, seen from the camera
     below = (standing * (ankles @ ground.up)).sum(1) / np.maximum(feet, 1)
+    # Only feet near the floor are held at its height; others stand on something else.
+    near = np.abs(below + root @ ground.up - floor) < STEP_UP_M
     return PathTies(
         step=moved / np.maximum(count, 1)[:, None],
         step_weight=count / STEP_SPREAD_M**2,
         up=ground.up,
         height=floor - below,
-        height_weight=feet / HEIGHT_SPREAD_M**2,
+        height_weight=feet * near / HEIGHT_SPREAD_M**2,
     )
 
 
@@ -372,7 +406,8 @@ def plant_feet(
         pull = np.zeros(len(joints))
         for run in stretches(contact[:, side]):
             anchor = np.median(wanted[run, side], axis=0)
-            anchor[2] = ankle_height_m
+            if abs(anchor[2] - ankle_height_m) < STEP_UP_M:
+                anchor[2] = ankle_height_m
             # The correction of the first and the last frame fades out beyond them.
             start, end = time_s[run.start], time_s[run.stop - 1]
             near = slice(*np.searchsorted(time_s, [start - ease_s, end + ease_s]))
@@ -385,8 +420,11 @@ def plant_feet(
             shift[near] = np.where(stronger[:, None], held, shift[near])
             pull[near] = np.maximum(share, pull[near])
         wanted[:, side] += shift
-        # A foot in the air does not go through the floor.
-        wanted[:, side, 2] = np.maximum(wanted[:, side, 2], ankle_height_m)
+        # A foot in the air does not go through the floor, unless there is none: a pit, a stair.
+        through = (wanted[:, side, 2] < ankle_height_m) & (
+            wanted[:, side, 2] > ankle_height_m - STEP_UP_M
+        )
+        wanted[through, side, 2] = ankle_height_m
     lengths = np.linalg.norm(bones(joints), axis=-1)
     planted = _lower_hips(planted, wanted, lengths)
     for side, (hip, knee, ankle) in enumerate(LEGS):

@@ -140,13 +140,13 @@ class _Person:
     def find_contacts(self, ground: Ground) -> None:
         ankles = ground.to_world(self.joints[:, ANKLES])
         for run in self.runs:
-            self.contact[run] = find_contacts(
-                ankles[run], self.track.time_s[run], self.ankle_height_m
-            )
+            self.contact[run] = find_contacts(ankles[run], self.track.time_s[run])
 
     def fit_path(self, ground: Ground) -> None:
         for run in self.runs:
-            ties = path_ties(self.poses[run], self.contact[run], ground, self.ankle_height_m)
+            ties = path_ties(
+                self.poses[run], self.root[run], self.contact[run], ground, self.ankle_height_m
+            )
             self.root[run] = fit_root_path(
                 self.poses[run], self.rays[run], self.told[run], self.track.time_s[run], ties
             )
