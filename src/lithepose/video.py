@@ -683,7 +683,7 @@ class _Encoder:
 _ENCODERS = (
     _Encoder(
         "libx264",
-        {"preset": "veryfast", "crf": "23"},
+        {"preset": "superfast", "crf": "23"},
         compact={"preset": "superfast", "crf": "28"},
     ),
     _Encoder("libsvtav1", {"preset": "10", "crf": "35"}, compact={"preset": "12", "crf": "45"}),

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Sequence
-from contextlib import ExitStack
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lithepose.formats import FORMATS, check_formats, write_result
 from lithepose.pipeline.offline import Report, Result, is_keypoints, lift
+
+if TYPE_CHECKING:
+    from lithepose.video import Frame
+    from lithepose.view.html import PageVideo
 
 
 class WriteError(OSError):
@@ -143,14 +149,43 @@ def _views(
         clip = None
         if with_page:
             clip = open_files.enter_context(PageVideo(page, size=reader.size, fps=reader.fps))
-        if with_overlay:
-            share = None if clip is None else lambda frame: clip.add(frame.image, frame.time_s)
-            write_overlay(overlay, reader, result.people, progress=progress, share=share)
-            files.append(overlay)
-        elif clip is not None:
-            for done, frame in enumerate(reader, 1):
-                clip.add(frame.image, frame.time_s)
-                progress(done)
+        with _Aside(clip) if clip is not None else nullcontext() as aside:
+            share = None if aside is None else aside.add
+            if with_overlay:
+                write_overlay(overlay, reader, result.people, progress=progress, share=share)
+                files.append(overlay)
+            elif share is not None:
+                for done, frame in enumerate(reader, 1):
+                    share(frame)
+                    progress(done)
         if clip is not None:
             files += write_page(page, result.people, video=clip, title=stem.name)
     return files
+
+
+class _Aside:
+    """Adds frames to a page's clip in another thread, while the next overlay is painted.
+
+    Leaving the `with` block waits for what is still to be added; errors come out at the next call.
+    """
+
+    MOST = 4  # frames that wait
+
+    def __init__(self, clip: PageVideo):
+        self.clip = clip
+        self._thread = ThreadPoolExecutor(1)
+        self._waiting: deque[Future[None]] = deque()
+
+    def add(self, frame: Frame) -> None:
+        self._waiting.append(self._thread.submit(self.clip.add, frame.image, frame.time_s))
+        if len(self._waiting) > self.MOST:
+            self._waiting.popleft().result()
+
+    def __enter__(self) -> _Aside:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._thread.shutdown(wait=True, cancel_futures=kind is not None)
+        if kind is None:
+            for frame in self._waiting:
+                frame.result()

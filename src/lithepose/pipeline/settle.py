@@ -217,7 +217,7 @@ def _settled(part: _Person, ground: Ground, options: WorldOptions, moving: bool)
         points[run] = here
     offsets, markers = fit_rig(points)
     if options.plant_feet and not moving:
-        _lay_feet(points, part.contact, offsets, markers, part.ankle_height_m)
+        _lay_feet(points, part.contact, offsets, markers)
     rotations = pose_rig(offsets, markers, points, track.confidence_3d)
     limited = 0.0
     if options.limit_joints:
@@ -251,22 +251,21 @@ def _on_the_spot(points: Floats, ankle_height_m: float) -> Floats:
     return moved
 
 
-def _lay_feet(
-    points: Floats, contact: Flags, offsets: Floats, markers: Floats, ankle_height_m: float
-) -> None:
+def _lay_feet(points: Floats, contact: Flags, offsets: Floats, markers: Floats) -> None:
     """Lay standing feet flat, and raise other toes out of the floor; changes `points`."""
     for side, foot in enumerate(_FEET):
         stands = contact[:, side]
         for joint in foot:
             node = MARKER_NODES[joint]
             below = markers[joint, 2] + (offsets[node, 2] if node in _TOES else 0.0)
-            points[stands, joint, 2] = max(0.0, ankle_height_m + float(below))
+            points[stands, joint, 2] = points[stands, ANKLES[side], 2] + float(below)
         ankle = points[:, ANKLES[side]]
         toes = (points[:, foot[1]] + points[:, foot[2]]) / 2 - ankle
         level = np.linalg.norm(toes[:, :2], axis=-1)
         down = np.arctan2(-toes[:, 2], level)
         most = np.arcsin(np.clip(ankle[:, 2] / np.linalg.norm(toes, axis=-1), -1, 1))
-        angle = np.where(stands, 0, np.maximum(down - most, 0))
+        # Someone below the floor has jumped off what was taken for it.
+        angle = np.where(stands | (ankle[:, 2] < 0), 0, np.maximum(down - most, 0))
         # A turn about the level axis across the foot: toes up.
         across = np.stack([toes[:, 1], -toes[:, 0], np.zeros(len(toes))], -1)
         across = (across / np.maximum(level, 1e-9)[:, None])[:, None]

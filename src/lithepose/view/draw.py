@@ -596,7 +596,9 @@ class _Composer:
         self.letter = max(13, round(lines / 36))
         self._canvas = np.full((lines, self.size[0], 3), BACKGROUND, np.uint8)
         self._path = _ViewPath(tracks)
-        self._floor = np.empty((lines, panel_width, 3), np.uint8)
+        # A copy of a blank panel is several times as fast as filling one with a colour.
+        self._blank = np.full((lines, panel_width, 3), BACKGROUND, np.uint8)
+        self._floor = np.empty_like(self._blank)
         self._floor_view: View3D | None = None
 
     def compose(self, image: Image, index: int, time_s: float) -> Image:
@@ -635,7 +637,7 @@ class _Composer:
         height, width = panel.shape[:2]
         view = self._path.at(index)
         if view != self._floor_view:  # a view that stays in place needs its floor once
-            self._floor[:] = BACKGROUND
+            np.copyto(self._floor, self._blank)
             _paint_floor(self._floor, view)
             self._floor_view = view
         np.copyto(panel, self._floor)
