@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import csv
 import json
 import os
 import re
@@ -22,7 +23,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lithepose.formats.text import read_json
+from lithepose.formats.text import read_json, write_csv, write_json
 from lithepose.poses import Track3D, World
 from lithepose.skeletons import SKELETONS
 from lithepose.video import VideoWriter, open_video
@@ -202,13 +203,9 @@ def test_without_a_world_camera_axes_are_turned_upright_onto_the_lowest_foot(tmp
 
 
 def test_angles_are_those_of_the_rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from lithepose import rig
-
     swing = np.linspace(-20, 65, FRAMES)
     swing[3] = np.nan
-    monkeypatch.setattr(
-        rig, "joint_angles", lambda rotations: {"left_knee_flexion": swing}, raising=False
-    )
+    monkeypatch.setattr(html, "joint_angles", lambda rotations: {"left_knee_flexion": swing})
     write_page(tmp_path / "walk.html", [in_world(make_track())])
     angles = data_of(tmp_path / "walk.html")["people"][0]["angles"]
     assert np.allclose(
@@ -230,20 +227,42 @@ def test_facts_are_in_plain_words():
         "focal_known": False,
         "frames_with_person": 20,
         "camera_tilt_deg": 3.25,
-        "odd": {"smoothing_s": 0.25, "list": [1, 2.5, None]},
+        "odd": {"window_s": 0.25, "list": [1, 2.5, None], "not": None},
         "warnings": ["shown apart"],
         "absent": None,
         "np": np.float32(0.5),
     }
     facts = dict(facts_of(make_track(metadata=metadata)))
-    assert facts["Height"].startswith("1.71 m (assumed")
-    assert facts["Lens"].startswith("300 px focal length, 56° wide, guessed")
+    assert facts["Height"].startswith("1.71 m (assumed)")
+    assert facts["Lens"].startswith("300 px focal length, 56° wide (guessed)")
     assert facts["Frames with the person"] == "20 of 24"
     assert facts["Camera tilt"] == "3.25°"
-    assert facts["Odd"] == "Smoothing 0.25 s, List 1, 2.5, not known"
+    assert facts["Odd window"] == "0.25 s"
+    assert facts["Odd list"] == "1, 2.5, not known"
+    assert "Odd not" not in facts
     assert facts["Np"] == "0.5"
     assert "Floor" in facts
     assert not {"Absent", "Warnings"} & set(facts)
+
+
+def test_facts_tell_how_the_world_was_found():
+    done = {
+        "path": True, "camera": "still", "camera_height_m": 1.0, "pitch_deg": 0.0, "roll_deg": 0.0,
+        "up_known": False, "camera_height_known": True, "levels": 2, "smooth_hz": 6.0,
+        "feet_held": True, "standing_share": 0.756, "joints_limited": False,
+    }  # fmt: skip
+    told = {"world": done, "camera": {"kind": "still", "seen_share": 0.9}}
+    facts = dict(facts_of(in_world(make_track(metadata=told))))
+    assert facts["Camera height"] == "1.00 m above the floor (given)"
+    assert facts["Camera tilt"] == "level, turned by 0° (estimated)"
+    assert facts["Camera motion"] == "still"
+    assert facts["Smoothing"] == "what is faster than 6 Hz"
+    assert facts["Standing feet held"] == "yes"
+    assert facts["A foot stands in"] == "76 % of frames"
+    assert facts["World levels"] == "2"
+    assert facts["Camera seen share"] == "0.9"
+    done["smooth_hz"] = None
+    assert dict(facts_of(in_world(make_track(metadata={"world": done}))))["Smoothing"] == "none"
 
 
 def test_nobody_in_any_frame_and_a_single_frame_make_pages(tmp_path: Path):
@@ -449,19 +468,24 @@ def test_a_page_is_small(tmp_path: Path):
     write_page(one, [in_world(make_track(frames=2))])
     write_page(many, [in_world(make_track(frames=1002))])
     assert one.stat().st_size < 700_000
-    assert (many.stat().st_size - one.stat().st_size) / 1000 < 1300  # bytes per person and frame
+    assert (many.stat().st_size - one.stat().st_size) / 1000 < 1600  # bytes per person and frame
 
 
 # ---- The script ----------------------------------------------------------------------------------
 
 
-def test_the_files_that_the_page_saves_are_result_files(tmp_path: Path):
+@pytest.mark.parametrize("world", [False, True])
+def test_the_files_that_the_page_saves_are_those_that_the_formats_write(
+    tmp_path: Path, world: bool
+):
     node = shutil.which("node")
     if node is None:
         pytest.skip("needs node")
-    track = in_world(make_track(2, metadata={"name": HOSTILE, "height_m": 1.7}))
+    track = make_track(2, metadata={"name": HOSTILE, "height_m": 1.7})
     track.joints_camera[5] = track.keypoints_2d[5] = np.nan
-    track = in_world(track)
+    track.confidence[5] = 0
+    if world:
+        track = in_world(track)
     write_page(tmp_path / "walk.html", [track])
     (tmp_path / "data.json").write_text(text_of(tmp_path / "walk.html", "data"), "utf-8")
     program = """
@@ -476,22 +500,41 @@ def test_the_files_that_the_page_saves_are_result_files(tmp_path: Path):
         cwd=tmp_path,
         check=True,
     )
-    saved = read_json(tmp_path / "saved.json")
-    assert saved.person == 2
-    assert saved.metadata == track.metadata
-    assert saved.focal_px == FOCAL
-    assert np.allclose(saved.time_s, track.time_s, atol=1e-6)
-    assert np.allclose(saved.joints_camera, track.joints_camera, atol=2e-6, equal_nan=True)
-    assert np.allclose(saved.keypoints_2d, track.keypoints_2d, atol=1e-3, equal_nan=True)
-    assert np.allclose(saved.confidence, track.confidence, atol=0.0021)
-    rows = (tmp_path / "saved.csv").read_text("utf-8").splitlines()
-    assert rows[0] == "frame,time_s,person,joint,x_m,y_m,z_m,u_px,v_px,confidence"
-    assert len(rows) == 1 + FRAMES * 17
-    # Frame 1: 2 cm to the right; the pelvis is in the middle of the picture's height.
-    assert rows[1 + 17].startswith(
-        "1,0.041667,2,pelvis,0.020000,0.000000,3.500000,161.714,120.000,"
+    write_json(tmp_path / "written.json", track)
+    saved, written = (
+        json.loads((tmp_path / name).read_text("utf-8")) for name in ("saved.json", "written.json")
     )
-    assert rows[1 + 5 * 17] == f"5,0.208333,2,pelvis,,,,,,{rows[1 + 5 * 17].rsplit(',', 1)[1]}"
+    assert list(saved) == list(written)
+    for name, value in written.items():
+        places = 0.0021 if name.startswith("confidence") else 1.1e-4
+        assert_alike(saved[name], value, places, name)
+    again = read_json(tmp_path / "saved.json")
+    assert (again.world is not None) == world
+    write_csv(tmp_path / "written.csv", track)
+    saved, written = (
+        list(csv.DictReader((tmp_path / name).open(encoding="utf-8", newline="")))
+        for name in ("saved.csv", "written.csv")
+    )
+    assert len(saved) == len(written) == FRAMES * (31 if world else 17)
+    for ours, theirs in zip(saved, written, strict=True):
+        assert list(ours) == list(theirs)
+        for column, text in theirs.items():
+            if column == "joint" or text == "":
+                assert ours[column] == text
+            else:
+                assert float(ours[column]) == pytest.approx(float(text), abs=2.1e-3)
+
+
+def assert_alike(ours: Any, theirs: Any, tolerance: float, name: str) -> None:
+    """Nested lists of the same shape with None in the same places and almost the same numbers."""
+    if isinstance(theirs, list):
+        assert len(ours) == len(theirs), name
+        for one, other in zip(ours, theirs, strict=True):
+            assert_alike(one, other, tolerance, name)
+    elif isinstance(theirs, float) and not isinstance(ours, bool):
+        assert ours == pytest.approx(theirs, abs=tolerance), name
+    else:
+        assert ours == theirs, name
 
 
 def test_the_script_is_what_its_sources_give(tmp_path: Path):

@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 
 from lithepose.formats.atomic import atomic_write
 from lithepose.formats.record import json_ready
-from lithepose.poses import Floats, Track3D
+from lithepose.poses import Floats, Track3D, World
+from lithepose.rig import NODE_PARENTS, NODES, joint_angles
 from lithepose.skeletons import SKELETONS
 from lithepose.video import Image, VideoWriter, open_video
 from lithepose.view.draw import fit_view
@@ -40,6 +41,7 @@ MAX_LINES = 720
 _STEP_M = 0.0002
 _MISSING = 65535  # in place of nan in arrays of steps
 _ANGLE_STEP_DEG = 0.01
+_QUATERNION_STEP = 1 / 32767  # a turn that is off by 0.01 degrees at most
 
 # Camera axes turned upright: x stays, z becomes y, -y becomes z. World axes to camera axes.
 _LEVEL = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
@@ -280,6 +282,8 @@ def _content(people: Sequence[Track3D]) -> dict[str, Any]:
         "joint_names": list(SKELETONS["lithepose31"].joints),
         "parents": list(body.parents),
         "limbs": [list(limb) for limb in body.limbs],
+        "rig_nodes": list(NODES),
+        "rig_parents": list(NODE_PARENTS),
         "camera": {
             "rotation": np.asarray(rotation, float).tolist(),
             "position": np.asarray(position, float).tolist(),
@@ -294,11 +298,11 @@ def _person(track: Track3D, rotation: Floats, position: Floats) -> dict[str, Any
     whole = track.points_camera is not None
     points = np.asarray(track.points_camera if whole else track.joints_camera, float)
     trust = track.confidence_3d if whole else track.confidence
-    if track.world is not None:
-        shown = np.asarray(track.world.points, float)
-    else:
+    world = track.world
+    if world is None:
         shown = points @ rotation + position  # the inverse of R (X - p)
-    contact = None if track.world is None else _stored(track.world.contact, "uint8")
+    else:
+        shown = np.asarray(world.points, float)[:, : points.shape[1]]
     return {
         "person": int(track.person),
         "focal_px": float(track.focal_px),
@@ -308,7 +312,8 @@ def _person(track: Track3D, rotation: Floats, position: Floats) -> dict[str, Any
         "keypoints_2d": _stored(track.keypoints_2d, "float32"),
         "confidence": _shares(track.confidence),
         "confidence_3d": None if trust is None else _shares(trust),
-        "contact": contact,
+        "contact": None if world is None else _stored(world.contact, "uint8"),
+        "rig": None if world is None or not whole else _rig(world),
         "angles": {
             name: _stepped(values[:, None], _ANGLE_STEP_DEG)
             for name, values in _angles(track).items()
@@ -319,11 +324,18 @@ def _person(track: Track3D, rotation: Floats, position: Floats) -> dict[str, Any
     }
 
 
+def _rig(world: World) -> dict[str, Any]:
+    """What a result file says of the rig: the page doesn't draw it, but saves it."""
+    return {
+        "offsets": np.asarray(world.offsets, float).round(6).tolist(),
+        "markers": np.asarray(world.markers, float).round(6).tolist(),
+        "rotations": _stepped(world.rotations, _QUATERNION_STEP),
+    }
+
+
 def _angles(track: Track3D) -> dict[str, Floats]:
     if track.world is None:
         return {}
-    from lithepose.rig import joint_angles
-
     return joint_angles(track.world.rotations)
 
 
@@ -386,16 +398,14 @@ def facts_of(track: Track3D) -> list[tuple[str, str]]:
 
     height, known = left.pop("height_m", None), left.pop("height_known", None)
     if height is not None:
-        how = {True: " (given)", False: " (assumed: sizes are only as good as this)"}
+        how = {True: " (given)", False: " (assumed)"}
         tell("Height", f"{_plain(height)} m{how.get(known, '')}")
     known = left.pop("focal_known", None)
     degrees = np.degrees(2 * np.arctan(track.image_size[0] / 2 / track.focal_px))
-    how = {True: ", given", False: ", guessed: distances are only as good as this"}
+    how = {True: " (given)", False: " (guessed)"}
     tell("Lens", f"{track.focal_px:.0f} px focal length, {degrees:.0f}° wide{how.get(known, '')}")
     if track.world is not None:
-        tell("Camera", f"{track.world.camera_position[2]:.2f} m above the floor")
-        if not track.world.has_path:
-            tell("Path", "not known, because the camera moved: people move on the spot")
+        _tell_world(tell, track.world, left)
     elif track.points_camera is None:
         tell("Floor", "not measured: the camera is taken as level, the lowest foot as standing")
     frames = left.pop("frames_with_person", None)
@@ -407,9 +417,51 @@ def facts_of(track: Track3D) -> list[tuple[str, str]]:
             tell(label[0], label[1](value))
     left.pop("warnings", None)
     for name, value in left.items():
-        if value is not None:
+        if isinstance(value, dict):  # a stage's own facts, each on a line
+            for inner, each in value.items():
+                if each is not None:
+                    tell(*_unnamed(f"{name} {inner}", each))
+        elif value is not None:
             tell(*_unnamed(name, value))
     return facts
+
+
+def _tell_world(tell: Callable[[str, str], None], world: World, left: dict[str, Any]) -> None:
+    """The camera's place, the floor and what was done to the motion; takes them out of `left`."""
+    done = dict(left.pop("world", {}))
+    motion = dict(left.pop("camera", {}))
+    for name in ("path", "camera", "camera_height_m", "pitch_deg", "roll_deg"):
+        done.pop(name, None)
+    ahead, right = world.camera_rotation[2], world.camera_rotation[0]
+    height = _known(done.pop("camera_height_known", None))
+    tell("Camera height", f"{world.camera_position[2]:.2f} m above the floor{height}")
+    pitch, roll = np.degrees(np.arcsin(np.clip([ahead[2], right[2]], -1, 1)))
+    tilt = _known(done.pop("up_known", None))
+    way = "level" if abs(pitch) < 0.5 else f"{abs(pitch):.0f}° {'up' if pitch > 0 else 'down'}"
+    tell("Camera tilt", f"{way}, turned by {abs(roll):.0f}°{tilt}")
+    kind = motion.pop("kind", None)
+    if kind is not None:
+        tell("Camera motion", _plain(kind))
+    if not world.has_path:
+        tell("Path", "not known, because the camera moved: people move on the spot")
+    if "smooth_hz" in done:
+        cut = done.pop("smooth_hz")
+        tell("Smoothing", "none" if cut is None else f"what is faster than {_plain(cut)} Hz")
+    for name, label in (("feet_held", "Standing feet held"), ("joints_limited", "Joints limited")):
+        if name in done:
+            tell(label, _plain(done.pop(name)))
+    for name, label in _SHARES.items():
+        value = done.pop(name, None)
+        if value is not None:
+            tell(label, f"{100 * value:.0f} % of frames")
+    left |= {name: value for name, value in (("world", done), ("camera", motion)) if value}
+
+
+def _known(value: Any) -> str:
+    return {True: " (given)", False: " (estimated)"}.get(value, "")
+
+
+_SHARES = {"standing_share": "A foot stands in", "frames_limited_share": "Joint limits met in"}
 
 
 def _said(after: str) -> Callable[[Any], str]:

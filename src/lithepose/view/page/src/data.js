@@ -41,6 +41,7 @@ export function readData(text) {
       person[name] = arrayOf(person[name]);
     }
     person.joints = person.points_camera.shape[1];
+    if (person.rig) person.rig.rotations = arrayOf(person.rig.rotations);
     for (const name of Object.keys(person.angles)) {
       person.angles[name] = arrayOf(person.angles[name]).values;
     }
@@ -66,15 +67,15 @@ function nested(values, shape, places, start = 0) {
 
 const JOINTS = 17; // of a result file
 
-function joints(person) {
-  // The first 17 points are the joints of a result file.
-  const frames = person.points_camera.shape[0];
-  const values = new Float32Array(frames * JOINTS * 3);
+// The first joints of every frame: the first 17 points are the joints of a result file.
+function firstOf({ values, shape }, count) {
+  const [frames, all, axes] = shape;
+  const first = new Float32Array(frames * count * axes);
   for (let t = 0; t < frames; t++) {
-    const from = t * person.joints * 3;
-    values.set(person.points_camera.values.subarray(from, from + JOINTS * 3), t * JOINTS * 3);
+    const from = t * all * axes;
+    first.set(values.subarray(from, from + count * axes), t * count * axes);
   }
-  return values;
+  return first;
 }
 
 function shares(array) {
@@ -83,10 +84,11 @@ function shares(array) {
 
 // A result file of schema lithepose/1, as `lithepose` writes it.
 export function jsonOf(data, person) {
-  const frames = data.frames;
+  const { frames } = data;
+  const { points_camera, points_world, confidence_3d, contact, rig, joints } = person;
   const content = {
     schema: "lithepose/1",
-    joints_3d_camera: nested(joints(person), [frames, JOINTS, 3], 6),
+    joints_3d_camera: nested(firstOf(points_camera, JOINTS), [frames, JOINTS, 3], 6),
     keypoints_2d: nested(person.keypoints_2d.values, [frames, JOINTS, 2], 3),
     confidence: nested(shares(person.confidence), [frames, JOINTS], 4),
     fps: data.fps,
@@ -97,24 +99,51 @@ export function jsonOf(data, person) {
     parents: data.parents,
     derived: person.derived,
     person: person.person,
-    metadata: person.metadata,
   };
+  if (joints > JOINTS) {
+    content.points_3d_camera = nested(points_camera.values, [frames, joints, 3], 6);
+    if (confidence_3d) content.confidence_3d = nested(shares(confidence_3d), [frames, joints], 4);
+    content.point_names = data.joint_names;
+  }
+  if (rig) {
+    Object.assign(content, {
+      joints_3d_world: nested(firstOf(points_world, JOINTS), [frames, JOINTS, 3], 6),
+      points_3d_world: nested(points_world.values, [frames, joints, 3], 6),
+      rig_nodes: data.rig_nodes,
+      rig_parents: data.rig_parents,
+      rig_offsets: rig.offsets,
+      rig_markers: rig.markers,
+      rig_rotations: nested(rig.rotations.values, rig.rotations.shape, 6),
+      contact: Array.from({ length: frames }, (_, t) => [0, 1].map((side) => contact.values[2 * t + side] === 1)),
+      camera_rotation: data.camera.rotation,
+      camera_position: data.camera.position,
+      world_has_path: data.has_path,
+    });
+  }
+  content.metadata = person.metadata;
   const rows = Object.entries(content).map(([k, v]) => `${JSON.stringify(k)}: ${JSON.stringify(v)}`);
   return `{\n${rows.join(",\n")}\n}\n`;
 }
 
+// A row per frame and joint, as `lithepose` writes it.
 export function csvOf(data, person) {
+  const { points_camera, points_world, confidence_3d, keypoints_2d, confidence, rig, joints } = person;
   const cell = (value, places) => (Number.isFinite(value) ? value.toFixed(places) : "");
-  const points = joints(person);
-  const rows = ["frame,time_s,person,joint,x_m,y_m,z_m,u_px,v_px,confidence"];
+  const cells = (values, at, axes, places) =>
+    Array.from({ length: axes }, (_, axis) => cell(values[axes * at + axis], places));
+  const columns = "frame,time_s,person,joint,x_m,y_m,z_m,u_px,v_px,confidence";
+  const rows = [rig ? `${columns},world_x_m,world_y_m,world_z_m` : columns];
   for (let t = 0; t < data.frames; t++) {
-    for (let j = 0; j < JOINTS; j++) {
-      const at = t * JOINTS + j;
+    for (let j = 0; j < joints; j++) {
+      const seen = t * JOINTS + j;
+      const point = t * joints + j;
+      const isJoint = j < JOINTS;
       rows.push([
         t, rounded(data.time_s[t], 6), person.person, data.joint_names[j],
-        ...[0, 1, 2].map((axis) => cell(points[3 * at + axis], 6)),
-        ...[0, 1].map((axis) => cell(person.keypoints_2d.values[2 * at + axis], 3)),
-        (person.confidence.values[at] / 255).toFixed(4),
+        ...cells(points_camera.values, point, 3, 6),
+        ...(isJoint ? cells(keypoints_2d.values, seen, 2, 3) : ["", ""]),
+        cell((isJoint ? confidence.values[seen] : confidence_3d?.values[point]) / 255, 4),
+        ...(rig ? cells(points_world.values, point, 3, 6) : []),
       ].join(","));
     }
   }
