@@ -194,3 +194,14 @@ def test_options_that_cannot_be_are_refused(options: dict[str, Any], message: st
 def test_a_person_without_further_points_is_refused(walker: tuple[Track3D, Any]):
     with pytest.raises(ValueError, match="points_camera"):
         settle([replace(walker[0], points_camera=None)])
+
+
+def test_long_clips_are_posed_in_parts_without_a_seam(
+    walker: tuple[Track3D, Any], monkeypatch: pytest.MonkeyPatch
+):
+    whole = world_of(settle([walker[0]])[0])
+    monkeypatch.setattr("lithepose.pipeline.settle._PART", 20)
+    monkeypatch.setattr("lithepose.pipeline.settle._OVERLAP", 35)
+    parts = world_of(settle([walker[0]])[0])
+    np.testing.assert_allclose(parts.points, whole.points, atol=1e-5)
+    np.testing.assert_allclose(parts.rotations, whole.rotations, atol=1e-3)

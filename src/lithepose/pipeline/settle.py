@@ -47,6 +47,7 @@ _FEET = tuple(
 )
 _TOES = (NODES.index("LeftToeBase"), NODES.index("RightToeBase"))
 _ROUNDS = 3
+_PART, _OVERLAP = 4000, 200  # frames
 TILT_RANGE_DEG = (-89.0, 89.0)
 CAMERA_HEIGHT_RANGE_M = (-20.0, 100.0)
 
@@ -218,11 +219,7 @@ def _settled(part: _Person, ground: Ground, options: WorldOptions, moving: bool)
     offsets, markers = fit_rig(points)
     if options.plant_feet and not moving:
         _lay_feet(points, part.contact, offsets, markers)
-    rotations = pose_rig(offsets, markers, points, track.confidence_3d)
-    limited = 0.0
-    if options.limit_joints:
-        rotations, moved = limit_rotations(rotations)
-        limited = float((np.nan_to_num(moved) > 0.5).any(-1).mean())
+    rotations, limited = _posed(offsets, markers, points, track.confidence_3d, options)
     points = rig_points(offsets, markers, points[:, 0], rotations)
     world = World(
         points=points.astype(np.float32),
@@ -236,6 +233,33 @@ def _settled(part: _Person, ground: Ground, options: WorldOptions, moving: bool)
     )
     done = _facts(ground, options, moving, part, limited)
     return replace(track, world=world, metadata={**track.metadata, "world": done})
+
+
+def _posed(
+    offsets: Floats,
+    markers: Floats,
+    points: Floats,
+    confidence: Floats | None,
+    options: WorldOptions,
+) -> tuple[Floats, float]:
+    """The rig's rotations (T, N, 4), and in which share of the frames a joint met its limit.
+
+    Done in parts, so that an hour of video takes no more memory than a minute; they overlap so far
+    that no seam shows.
+    """
+    frames = len(points)
+    rotations = np.empty((frames, len(NODES), 4))
+    met = np.zeros(frames, bool)
+    for start in range(0, frames, _PART):
+        low, high = max(0, start - _OVERLAP), min(frames, start + _PART + _OVERLAP)
+        sure = None if confidence is None else confidence[low:high]
+        part = pose_rig(offsets, markers, points[low:high], sure)
+        if options.limit_joints:
+            part, moved = limit_rotations(part)
+            met[low:high] |= (np.nan_to_num(moved) > 0.5).any(-1)
+        inner = slice(start, min(frames, start + _PART))
+        rotations[inner] = part[start - low : inner.stop - low]
+    return rotations, float(met.mean())
 
 
 def _moved_along(points: Floats, joints: Floats) -> Floats:
