@@ -143,7 +143,9 @@ def crowd(rng: np.random.Generator, blocks: int, movement: Callable[[float], Flo
         yield frame, people
 
 
-def leaves(rng: np.random.Generator, share: float) -> Clip:
+def leaves(
+    rng: np.random.Generator, share: float, movement: Callable[[float], Floats] = still
+) -> Clip:
     """Wind in trees: small patches that each sway by some pixels about their places."""
     width, height = SIZE
     picture = textured(rng, (3 * width, 3 * height))
@@ -151,7 +153,7 @@ def leaves(rng: np.random.Generator, share: float) -> Clip:
     y, x = np.mgrid[:height, :width].astype(np.float32)
     phases = [cv2.resize(rng.uniform(0, 6.28, (9, 16)).astype(np.float32), SIZE) for _ in range(2)]
     for index in range(round(SECONDS * FPS)):
-        frame = window(picture, SIZE, np.eye(3))
+        frame = window(picture, SIZE, movement(index / FPS))
         windy = [6 * np.sin(phase + 0.2 * index) * (y < height - low) for phase in phases]
         frame = cv2.remap(
             frame,

@@ -78,6 +78,8 @@ _AGREE_SHARE = 0.1
 # Shares of the corners that are found again that must agree, and of those that should be in sight.
 _AGREEING = 0.35
 _FOUND = 0.2
+# The share that is enough whatever the rest does.
+_MOST = 0.6
 # The share that, when it stays in place, outvotes all that moves.
 _STANDING = 1 / 3
 # A turn or zoom is believed as far as the corners span the picture: at this spread (the sum of
@@ -94,6 +96,10 @@ _MOST_KEYS = 12
 _TINY = (32, 18)
 _BLANK = 4.0
 _SAME = 0.5
+# Looks are compared with one so many before: a fade is over by then, and daylight has hardly
+# changed. Displaced by more than this, of the long side, the same scene need not correlate.
+_RECENT_LOOKS = 8
+_SAME_PLACE = 0.15
 # The share of it that people must leave free.
 _LEAST_SHOWN = 0.3
 # Another scene is believed after this many looks at it; if nothing stays that long, after so many
@@ -365,13 +371,18 @@ def _agreed(points: Floats, there: Floats, expected: Floats, long_side: float) -
     if movement is None:
         return None
     predicted = _moved(np.asarray(movement, np.float64), points)
-    agree = np.linalg.norm(predicted - there, axis=-1) <= tolerance
+    miss = np.linalg.norm(predicted - there, axis=-1)
+    agree = miss <= tolerance
     stay = np.linalg.norm(expected - there, axis=-1) <= _AGREE_PX
     apart = float(np.median(np.linalg.norm(predicted - expected, axis=-1)))
     if apart > 2 * _AGREE_PX and stay.sum() >= max(_STANDING * len(points), _LEAST_CORNERS):
         agree = stay
     elif agree.sum() < max(_AGREEING * len(points), _LEAST_CORNERS):
         return None
+    elif agree.sum() < _MOST * len(points) and apart < 2 * float(np.median(miss)):
+        # Points that each go their own way, as leaves do, share no movement smaller than that. A
+        # camera that does move adds up until it is larger.
+        there = expected
     return _fit(points[agree], there[agree], long_side)
 
 
@@ -419,9 +430,11 @@ class _Shot:
         begins: how: "first" of the clip, with a "cut", with a "swing" (the picture changed
             altogether, but not from one frame to the next), or "blind" (the background had not been
             seen for long).
-        last: the last look in which the background was found.
+        last: the last look in which the background was found, and
+        recent: the last few of them.
         times, poses: of all such looks; (3, 3) each, from the shot's first picture.
         keys: reference pictures, oldest first.
+        lost: whether the background was not found in the latest look.
     """
 
     at_s: float
@@ -430,9 +443,11 @@ class _Shot:
     times: list[float] = field(default_factory=list)
     poses: list[Floats] = field(default_factory=list)
     keys: list[_Key] = field(default_factory=list)
+    recent: deque[_Look] = field(default_factory=lambda: deque(maxlen=_RECENT_LOOKS))
     lost: bool = False
 
     def __post_init__(self) -> None:
+        self.recent.append(self.last)
         self.times.append(self.last.time_s)
         self.poses.append(np.eye(3))
         self._add_key()
@@ -446,10 +461,13 @@ class _Shot:
         key.failures = 0 if found is not None else key.failures + 1
         if found is None and not self.lost and not look.blank:
             found = self._search(look)
+        if found is not None and not (key is self.keys[0] and key.failures == 0):
+            found = found if self._continues(look, found) else None
         self.lost = found is None
         if found is None:
             return False
         self.last = look
+        self.recent.append(look)
         self.times.append(look.time_s)
         self.poses.append(found)
         best = self._best_key(look, found)
@@ -459,6 +477,21 @@ class _Shot:
         if best.failures or few or sight.mean() < _IN_SIGHT:
             self._add_key()
         return True
+
+    def resembles(self, look: _Look) -> bool:
+        """Whether a look may show this shot's scene, as the background was found last and some time
+        before."""
+        # In a fade the last picture alone would do: it is half of the next scene.
+        return look.resembles(self.last) and look.resembles(self.recent[0])
+
+    def _continues(self, look: _Look, pose: Floats) -> bool:
+        """Whether a look with this pose shows what was there some time before; a fade does not, and
+        yet can be followed from picture to picture."""
+        height, width = look.grey.shape
+        corners = np.array([[0, 0], [width, 0], [0, height], [width, height]])
+        apart = _moved(pose, corners) - _moved(self.poses[-len(self.recent)], corners)
+        far = np.linalg.norm(apart, axis=-1).max() > _SAME_PLACE * max(height, width)
+        return bool(far) or look.resembles(self.recent[0])
 
     def _best_key(self, look: _Look, pose: Floats) -> _Key:
         # The oldest that serves: every other's pose was measured through it.
@@ -594,7 +627,7 @@ class CameraWatch:
         if shot.follow(look):
             self._next = []
             self._blind = 0
-        elif look.blank or shot.last.blank or look.resembles(shot.last):
+        elif look.blank or shot.last.blank or shot.resembles(look):
             # Dark, hidden, out of focus: nothing says that the scene is another.
             self._blind += 1
             if self._blind >= _BLIND_LOOKS and not look.blank:
@@ -722,24 +755,31 @@ def _steady(path: Floats, limit: float) -> list[tuple[int, int]]:
     return stretches
 
 
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
 def _in_words(motion: CameraMotion) -> str:
     size = (
-        f"{100 * motion.share:.2g} % of the picture's width "
-        f"({motion.degrees:.2g} degrees), which carries a person {PERSON_DISTANCE_M:g} m away by "
-        f"{100 * motion.path_error_m:.2g} cm"
+        f"{_short(100 * motion.share)} % of the picture's width "
+        f"({_short(motion.degrees)} degrees), which carries a person {PERSON_DISTANCE_M:g} m away "
+        f"by {_short(100 * motion.path_error_m)} cm"
     )
     if motion.kind == "unknown":
         text = "cannot tell whether the camera moves, it is taken as still: "
         if motion.looks < 2:
-            text += "the clip is too short"
+            text += f"the clip is shorter than {LOOK_EVERY_S} s"
         else:
-            text += f"too little background to be seen in most of {motion.looks} looks at it"
+            text += f"the background was seen in {motion.seen} of {motion.looks} looks at it"
     elif motion.kind == "still":
         text = f"the camera stands still: its background moves by no more than {size}"
-    elif motion.kind == "shaking":
-        text = f"the camera shakes, first at {motion.at_s:.1f} s: its background moves by {size}"
     else:
-        text = f"the camera moves, first at {motion.at_s:.1f} s: its background moves by {size}"
+        verb = "shakes" if motion.kind == "shaking" else "moves"
+        text = f"the camera {verb}, first at {motion.at_s:.1f} s: "
+        if motion.share < 1:
+            text += f"its background moves by {size}"
+        else:
+            text += "the whole picture changes, by a swing or a fade that cannot be followed"
     if motion.cuts:
         moments = ", ".join(f"{cut:.2f}" for cut in motion.cuts)
         text += f"; another scene begins at {moments} s"
