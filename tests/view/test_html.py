@@ -248,21 +248,37 @@ def test_facts_are_in_plain_words():
 def test_facts_tell_how_the_world_was_found():
     done = {
         "path": True, "camera": "still", "camera_height_m": 1.0, "pitch_deg": 0.0, "roll_deg": 0.0,
-        "up_known": False, "camera_height_known": True, "levels": 2, "smooth_hz": 6.0,
+        "up_known": False, "camera_height_known": True, "standing_feet": 9, "levels": 2,
+        "upright_s": 5.2, "smooth_hz": 6.0, "new": 2,
         "feet_held": True, "standing_share": 0.756, "joints_limited": False,
     }  # fmt: skip
-    told = {"world": done, "camera": {"kind": "still", "seen_share": 0.9}}
+    told = {"world": done, "camera": {"kind": "still", "looks": 9, "reason": "it stands still"}}
     facts = dict(facts_of(in_world(make_track(metadata=told))))
     assert facts["Camera height"] == "1.00 m above the floor (given)"
     assert facts["Camera tilt"] == "level, turned by 0° (estimated)"
-    assert facts["Camera motion"] == "still"
-    assert facts["Smoothing"] == "what is faster than 6 Hz"
+    assert facts["Floor found from"] == "9 standing feet, 5.2 s upright"
+    assert facts["Levels of floor"] == "2"
+    assert facts["Camera motion"] == "it stands still"
+    assert "Camera looks" not in facts
+    assert facts["Smoothing"] == "low-pass at 6 Hz, no delay"
     assert facts["Standing feet held"] == "yes"
     assert facts["A foot stands in"] == "76 % of frames"
-    assert facts["World levels"] == "2"
-    assert facts["Camera seen share"] == "0.9"
+    assert facts["World new"] == "2"
     done["smooth_hz"] = None
     assert dict(facts_of(in_world(make_track(metadata={"world": done}))))["Smoothing"] == "none"
+
+
+def test_facts_of_another_kind_than_ours_are_shown_as_they_are():
+    metadata = {
+        "height_m": "tall", "height_known": [1], "focal_known": {}, "gaps": [], "world": HOSTILE,
+        "camera": 3, "warnings": "one", "frames_with_person": None, "mean_confidence": {"a": 1},
+    }  # fmt: skip
+    facts = dict(facts_of(in_world(make_track(metadata=metadata))))
+    assert facts["Height"] == "tall m"
+    assert facts["World"] == HOSTILE
+    assert facts["Camera"] == "3"
+    mixed = {"up_known": "?", "standing_feet": "a", "levels": [], "upright_s": {}, "smooth_hz": "b"}
+    assert facts_of(in_world(make_track(metadata={"world": mixed})))
 
 
 def test_nobody_in_any_frame_and_a_single_frame_make_pages(tmp_path: Path):
@@ -816,7 +832,7 @@ def test_keys_and_controls_do_what_they_say(tmp_path: Path, browser: Browser):
         browser.press(key)
         assert value(button, "ariaPressed") == expected
     browser.press("2")
-    assert value("facts-title", "textContent") == "Person 1"
+    assert value("facts-title", "textContent") == "Person 2"
     browser.press("0")
     assert browser.tell("return document.querySelector('#people [aria-pressed=true]').value")
     browser.press("-")
@@ -829,6 +845,21 @@ def test_keys_and_controls_do_what_they_say(tmp_path: Path, browser: Browser):
     browser.press("ArrowRight")
     assert frame() == 7  # the keys rest while the help is open
     assert browser.complaints == []
+
+
+@pytest.mark.slow
+def test_the_space_bar_plays_after_a_press_on_another_button(tmp_path: Path, browser: Browser):
+    write_page(tmp_path / "walk.html", [in_world(make_track())])
+    browser.open(tmp_path / "walk.html")
+    rows, columns = browser.box("view-camera")
+    for kind in ("mousePressed", "mouseReleased"):
+        browser.call(
+            "Input.dispatchMouseEvent", type=kind, x=columns.start + 9, y=rows.start + 9,
+            button="left", clickCount=1,
+        )  # fmt: skip
+    browser.press(" ")
+    assert browser.tell("return document.getElementById('play').ariaLabel;") == "Pause"
+    assert browser.tell("return root.dataset.view;") == "camera"
 
 
 @pytest.mark.slow

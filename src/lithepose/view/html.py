@@ -398,15 +398,13 @@ def facts_of(track: Track3D) -> list[tuple[str, str]]:
 
     height, known = left.pop("height_m", None), left.pop("height_known", None)
     if height is not None:
-        how = {True: " (given)", False: " (assumed)"}
-        tell("Height", f"{_plain(height)} m{how.get(known, '')}")
-    known = left.pop("focal_known", None)
+        tell("Height", f"{_plain(height)} m{_known(known, 'assumed')}")
+    known = _known(left.pop("focal_known", None), "guessed")
     degrees = np.degrees(2 * np.arctan(track.image_size[0] / 2 / track.focal_px))
-    how = {True: " (given)", False: " (guessed)"}
-    tell("Lens", f"{track.focal_px:.0f} px focal length, {degrees:.0f}° wide{how.get(known, '')}")
+    tell("Lens", f"{track.focal_px:.0f} px focal length, {degrees:.0f}° wide{known}")
     if track.world is not None:
         _tell_world(tell, track.world, left)
-    elif track.points_camera is None:
+    else:
         tell("Floor", "not measured: the camera is taken as level, the lowest foot as standing")
     frames = left.pop("frames_with_person", None)
     if frames is not None:
@@ -428,37 +426,45 @@ def facts_of(track: Track3D) -> list[tuple[str, str]]:
 
 def _tell_world(tell: Callable[[str, str], None], world: World, left: dict[str, Any]) -> None:
     """The camera's place, the floor and what was done to the motion; takes them out of `left`."""
-    done = dict(left.pop("world", {}))
-    motion = dict(left.pop("camera", {}))
+    done, motion = (
+        dict(left.pop(name)) if isinstance(left.get(name), dict) else {}
+        for name in ("world", "camera")
+    )
     for name in ("path", "camera", "camera_height_m", "pitch_deg", "roll_deg"):
         done.pop(name, None)
     ahead, right = world.camera_rotation[2], world.camera_rotation[0]
-    height = _known(done.pop("camera_height_known", None))
+    height = _known(done.pop("camera_height_known", None), "estimated")
     tell("Camera height", f"{world.camera_position[2]:.2f} m above the floor{height}")
     pitch, roll = np.degrees(np.arcsin(np.clip([ahead[2], right[2]], -1, 1)))
-    tilt = _known(done.pop("up_known", None))
+    tilt = _known(done.pop("up_known", None), "estimated")
     way = "level" if abs(pitch) < 0.5 else f"{abs(pitch):.0f}° {'up' if pitch > 0 else 'down'}"
     tell("Camera tilt", f"{way}, turned by {abs(roll):.0f}°{tilt}")
-    kind = motion.pop("kind", None)
-    if kind is not None:
-        tell("Camera motion", _plain(kind))
+    found = [done.pop(name, None) for name in ("standing_feet", "levels", "upright_s")]
+    if None not in found:
+        steps, levels, upright_s = found
+        tell("Floor found from", f"{_plain(steps)} standing feet, {_plain(upright_s)} s upright")
+        tell("Levels of floor", _plain(levels))
+    # The reason has the other facts of the stage in it.
+    if motion:
+        tell("Camera motion", _plain(motion.get("reason", motion.get("kind"))))
     if not world.has_path:
         tell("Path", "not known, because the camera moved: people move on the spot")
     if "smooth_hz" in done:
         cut = done.pop("smooth_hz")
-        tell("Smoothing", "none" if cut is None else f"what is faster than {_plain(cut)} Hz")
+        tell("Smoothing", "none" if cut is None else f"low-pass at {_plain(cut)} Hz, no delay")
     for name, label in (("feet_held", "Standing feet held"), ("joints_limited", "Joints limited")):
         if name in done:
             tell(label, _plain(done.pop(name)))
     for name, label in _SHARES.items():
         value = done.pop(name, None)
-        if value is not None:
+        if isinstance(value, int | float):
             tell(label, f"{100 * value:.0f} % of frames")
-    left |= {name: value for name, value in (("world", done), ("camera", motion)) if value}
+    if done:
+        left["world"] = done
 
 
-def _known(value: Any) -> str:
-    return {True: " (given)", False: " (estimated)"}.get(value, "")
+def _known(known: Any, otherwise: str) -> str:
+    return " (given)" if known is True else f" ({otherwise})" if known is False else ""
 
 
 _SHARES = {"standing_share": "A foot stands in", "frames_limited_share": "Joint limits met in"}

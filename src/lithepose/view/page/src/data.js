@@ -49,6 +49,9 @@ export function readData(text) {
   return data;
 }
 
+// People are counted from 1 in what is read, as on the command line, and from 0 in files.
+export const numberOf = (person) => person.person + 1;
+
 // Whether the person is there in a frame: the first joint is the pelvis.
 export function isPresent(person, frame) {
   return Number.isFinite(person.points_camera.values[frame * person.joints * 3]);

@@ -1,6 +1,6 @@
 // The page: reads the data, joins player, picture, stage, plots and controls.
 
-import { bytesOf, csvOf, isPresent, jsonOf, readData } from "./data.js";
+import { bytesOf, csvOf, isPresent, jsonOf, numberOf, readData } from "./data.js";
 import { Picture } from "./picture.js";
 import { Player } from "./player.js";
 import { Plots } from "./plots.js";
@@ -193,13 +193,13 @@ function offerPeople() {
     $("people").append(button);
   };
   offer("All", "all", "0");
-  data.people.forEach((person, index) => offer(`Person ${person.person}`, String(index), index + 1));
+  data.people.forEach((person, index) => offer(`Person ${numberOf(person)}`, String(index), index + 1));
 }
 
 function showFacts(person) {
   const several = data.people.length > 1;
-  $("facts-title").textContent = several ? `Person ${person.person}` : "About this result";
-  $("angles-title").textContent = several ? `Joint angles, person ${person.person}` : "Joint angles";
+  $("facts-title").textContent = several ? `Person ${numberOf(person)}` : "About this result";
+  $("angles-title").textContent = several ? `Joint angles, person ${numberOf(person)}` : "Joint angles";
   const table = $("facts");
   table.replaceChildren();
   for (const [label, value] of person.facts) {
@@ -286,6 +286,10 @@ function connect() {
   $("joints").addEventListener("click", () => player.toggle());
   $("speed").addEventListener("change", () => setSpeed(Number($("speed").value)));
   document.addEventListener("keydown", onKey);
+  // A button pressed with the mouse gives the space bar back to play and pause.
+  document.addEventListener("click", (event) => {
+    if (event.detail > 0) event.target.closest("button")?.blur();
+  });
   new ResizeObserver(drawPicture).observe($("joints"));
 }
 
