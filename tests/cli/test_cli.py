@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -153,14 +154,16 @@ def test_lift_writes_the_files_and_says_what_it_found(
     out = tmp_path / "out"
     result = run("lift", clip, "--out", out, "--format", "npz, csv", "--height", "1.8")
     assert result.exit_code == 0, result.stderr
-    assert names(out) == ["clip.csv", "clip.npz", "clip.overlay.mp4"]
+    assert names(out) == ["clip.csv", "clip.html", "clip.npz", "clip.overlay.mp4"]
     said = result.stdout
     assert "20 frames of 320x240 at 25.00 frames/s" in said
     assert "person 1: 20 frames, 0 gaps, mean confidence 0.80, height 1.80 m, reprojection " in said
     assert "frames/s (2D " in said
     for name in names(out):
         assert str(out / name) in said
-    for stage in ("2D ...", "3D ...", "video ..."):
+    assert "camera " in said
+    assert "a foot stands in" in said
+    for stage in ("2D ...", "3D ...", "views ..."):
         assert stage in result.stderr
 
 
@@ -168,7 +171,86 @@ def test_an_assumed_height_is_said_to_be_assumed(keypoint_file: Path, tmp_path: 
     result = run("lift", keypoint_file, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.stderr
     assert "height 1.71 m (assumed)" in result.stdout
-    assert names(tmp_path / "out") == ["waver.npz"]
+    assert "note: the height is not known: 1.71 m is assumed" in result.stderr
+    assert "note: the lens is not known" in result.stderr
+    assert names(tmp_path / "out") == ["waver.html", "waver.npz"]
+
+
+def test_what_is_known_of_the_scene_reaches_the_world(keypoint_file: Path, tmp_path: Path):
+    result = run(
+        *("lift", keypoint_file, "--out", tmp_path, "--no-page", "--format", "json"),
+        *("--pitch", -4, "--roll", 1, "--camera-height", 1.1, "--smooth", 0),
+        *("--no-plant", "--no-limits", "--camera", "still"),
+    )
+    assert result.exit_code == 0, result.stderr
+    facts = json.loads((tmp_path / "waver.json").read_text())["metadata"]["world"]
+    wanted = {
+        "pitch_deg": -4.0,
+        "roll_deg": 1.0,
+        "camera_height_m": 1.1,
+        "smooth_hz": None,
+        "feet_held": False,
+        "joints_limited": False,
+        "path": True,
+    }
+    assert {name: facts[name] for name in wanted} == wanted
+    moving = run("lift", keypoint_file, "--out", tmp_path / "moving", "--camera", "moving")
+    assert "the camera moves, so there is no path" in moving.stdout
+
+
+ALL_FORMATS = "npz,json,csv,csv-wide,trc,c3d,bvh,glb"
+
+
+def everything(stem: str) -> list[str]:
+    endings = ("bvh", "c3d", "csv", "glb", "html", "json", "npz", "trc", "wide.csv")
+    return [f"{stem}.{ending}" for ending in endings]
+
+
+@pytest.mark.parametrize("there", [slice(9, 10), slice(8, 11), slice(3, -3), slice(0, 1)])
+def test_a_person_who_appears_for_moments_becomes_every_file(
+    keypoints: np.ndarray, there: slice, tmp_path: Path
+):
+    points = np.full_like(keypoints, np.nan)
+    points[there] = keypoints[there]
+    path = tmp_path / "briefly.npz"
+    np.savez(path, keypoints=points, fps=FPS, image_size=SIZE, skeleton="h36m17")
+    result = run("lift", path, "--out", tmp_path / "out", "--format", ALL_FORMATS)
+    assert result.exit_code == 0, result.output
+    assert names(tmp_path / "out") == everything("briefly")
+    with np.load(tmp_path / "out" / "briefly.npz") as archive:
+        seen = np.isfinite(archive["joints_3d_world"]).all((1, 2))
+        assert seen.sum() == len(keypoints[there])
+
+
+def test_a_video_of_one_frame_becomes_every_file(
+    keypoints: np.ndarray, detecting: Any, tmp_path: Path
+):
+    path = tmp_path / "moment.mp4"
+    with VideoWriter(path, size=SIZE, fps=FPS) as writer:
+        writer.write(np.full((SIZE[1], SIZE[0], 3), 90, np.uint8))
+    detecting(keypoints)
+    result = run("lift", path, "--out", tmp_path / "out", "--format", ALL_FORMATS)
+    assert result.exit_code == 0, result.output
+    assert names(tmp_path / "out") == sorted([*everything("moment"), "moment.overlay.mp4"])
+
+
+@pytest.mark.parametrize(
+    "stem",
+    [
+        "прыжок – 跳",
+        pytest.param(
+            "<script>alert('1')</script>".replace("/", "⁄"),
+            marks=pytest.mark.skipif(sys.platform == "win32", reason="no such names there"),
+        ),
+    ],
+)
+def test_names_of_all_kinds_become_every_file(keypoint_file: Path, stem: str, tmp_path: Path):
+    path = keypoint_file.rename(tmp_path / f"{stem}.npz")
+    out = tmp_path / f"out {stem}"
+    result = run("lift", path, "--out", out, "--format", ALL_FORMATS)
+    assert result.exit_code == 0, result.output
+    assert names(out) == everything(stem)
+    assert "<script>alert" not in (out / f"{stem}.html").read_text(encoding="utf-8")
 
 
 def test_a_damaged_video_is_lifted_as_far_as_it_goes_with_a_note(
@@ -256,7 +338,13 @@ def test_keypoints_that_are_all_nan_are_unreadable(tmp_path: Path):
         (["--fps", "-1"], "fps"),
         (["--skeleton", "coco19"], "no skeleton named 'coco19'"),
         (["--start", "1"], "start and end are for videos"),
-        (["--smooth"], "No such option"),
+        (["--smooth", "-1"], "smooth"),
+        (["--pitch", "95"], "pitch 95.0 is no tilt"),
+        (["--camera-height", "4000"], "camera height 4000.0 m"),
+        (["--camera", "flying"], "'flying' is not one of"),
+        (["--height", "nan"], "height nan m is not a person's"),
+        (["--fov", "0"], "field of view"),
+        (["--swing"], "No such option"),
     ],
 )
 def test_options_that_cannot_be_right_are_wrong_use(
