@@ -61,7 +61,15 @@ def test_the_clip_is_drawn_lifted_and_compared_with_the_truth(
         report=lambda *stage: stages.append(stage),
     )
     found = sorted(path.name for path in (tmp_path / "demo").iterdir())
-    assert found == ["demo.csv", "demo.json", "demo.mp4", "demo.npz"]
+    assert found == [
+        "demo.bvh",
+        "demo.csv",
+        "demo.glb",
+        "demo.json",
+        "demo.mp4",
+        "demo.npz",
+        "demo.trc",
+    ]
     assert ("render", FRAMES, FRAMES) in stages
     with open_video(tmp_path / "demo" / "demo.mp4") as video:
         assert video.size == SIZE

@@ -62,7 +62,7 @@ def run_demo(
     written = lift_to_files(
         path,
         out=out,
-        formats=("npz", "json", "csv"),
+        formats=("npz", "json", "csv", "trc", "bvh", "glb"),
         video=video,
         height=body.stature,
         focal=float(np.mean(camera.focal_px)),

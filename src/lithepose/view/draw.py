@@ -628,7 +628,7 @@ class _Composer:
             seen = head[np.isfinite(head).all(axis=1)]
             if len(seen):
                 top = seen[np.argmin(seen[:, 1])]
-                label = f"person {track.person}"
+                label = f"person {track.person + 1}"
                 _write_chip(clip, label, (top[0], top[1] - 1.7 * self.letter), self.letter)
 
     def _paint_panel(
@@ -675,7 +675,7 @@ class _Composer:
                 top = pixels[np.argmin(pixels[:, 1])]
                 if 0 <= top[0] < width and 0 <= top[1] < height:
                     above = float(top[0]), float(top[1]) - 1.6 * self.letter
-                    _write_chip(panel, str(track.person), above, self.letter)
+                    _write_chip(panel, str(track.person + 1), above, self.letter)
 
 
 def _shrink(image: Image, target: Image) -> None:
