@@ -396,3 +396,14 @@ def test_a_real_walker_has_toes_that_point_where_she_walks(shared):
         assert np.median(along[:, 0]) < -0.8  # she walks to the left of the picture
         assert (along[:, 0] < 0.3).all()
     assert (sure[:, :17].mean(0) > 0.3).all()
+
+
+def test_long_clips_are_done_in_parts_without_a_seam(monkeypatch: pytest.MonkeyPatch):
+    joints = standing(60)
+    keypoints, _, _ = seen(joints, {"left_foot": (0, 20, 10), "head": (10, 0, 20)})
+    keypoints = keypoints + np.random.default_rng(0).normal(0, 2, keypoints.shape)
+    whole = run(joints, keypoints)
+    monkeypatch.setattr(extremities, "_PART", 17)
+    monkeypatch.setattr(extremities, "_OVERLAP", 40)
+    for one, other in zip(run(joints, keypoints), whole, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)

@@ -173,6 +173,7 @@ PARTS = {
 }
 _HEAD_MIDDLE = np.add(TEMPLATES["head"]["nose"], TEMPLATES["head"]["head_top"]) / 2
 _CARRIERS = [9, 9, 9, 9, *_BODY.parents[21:]]  # of each further point: nose, ankles, wrists
+_PART, _OVERLAP = 4000, 200  # frames
 _MOST = max(len(part.points) for part in PARTS.values())
 
 
@@ -229,10 +230,21 @@ def with_extremities(
     trust[~np.isfinite(rays).all(-1)] = 0
     world = None if detector_world is None else np.asarray(detector_world, np.float64)[there]
     times = np.asarray(time_s, np.float64)[there]
-    rotations, covariance = fit_rotations(joints, rays, trust, times, height, world, skeleton)
-    placed, unsure = _place(joints, rotations, covariance, height)
-    points[there] = placed
-    sure[there] = confidence_in_3d(placed, rays, trust, unsure, height)
+    # In parts, so that an hour of video takes no more memory than a minute; they overlap by more than
+    # the averaging over time reaches.
+    frames = np.flatnonzero(there)
+    for start in range(0, len(joints), _PART):
+        low, high = max(0, start - _OVERLAP), start + _PART + _OVERLAP
+        part = slice(low, high)
+        own = None if world is None else world[part]
+        rotations, covariance = fit_rotations(
+            joints[part], rays[part], trust[part], times[part], height, own, skeleton
+        )
+        placed, unsure = _place(joints[part], rotations, covariance, height)
+        certain = confidence_in_3d(placed, rays[part], trust[part], unsure, height)
+        inner = slice(start - low, start - low + _PART)
+        at = frames[start : start + _PART]
+        points[at], sure[at] = placed[inner], certain[inner]
     return points, sure
 
 
