@@ -216,16 +216,17 @@ def _settled(part: _Person, ground: Ground, options: WorldOptions, moving: bool)
             planted = plant_feet(here[:, :17], part.contact[run], time_s, part.ankle_height_m)
             here = _moved_along(here, planted)
         points[run] = here
-    offsets, markers = fit_rig(points)
+    seen = np.flatnonzero(np.isfinite(points[:, 0, 0]))
+    # Medians of a few thousand frames are as good as those of all.
+    offsets, markers = fit_rig(points[seen[:: 1 + len(seen) // _PART]])
     if options.plant_feet and not moving:
         _lay_feet(points, part.contact, offsets, markers)
-    rotations, limited = _posed(offsets, markers, points, track.confidence_3d, options)
-    points = rig_points(offsets, markers, points[:, 0], rotations)
+    posed, rotations, limited = _posed(offsets, markers, points, track.confidence_3d, options)
     world = World(
-        points=points.astype(np.float32),
+        points=posed,
         offsets=offsets.astype(np.float32),
         markers=markers.astype(np.float32),
-        rotations=rotations.astype(np.float32),
+        rotations=rotations,
         contact=part.contact,
         camera_rotation=ground.rotation,
         camera_position=ground.position,
@@ -241,14 +242,16 @@ def _posed(
     points: Floats,
     confidence: Floats | None,
     options: WorldOptions,
-) -> tuple[Floats, float]:
-    """The rig's rotations (T, N, 4), and in which share of the frames a joint met its limit.
+) -> tuple[Floats, Floats, float]:
+    """The points (T, 31, 3) on the rig, its rotations (T, N, 4), and in which share of the frames a
+    joint met its limit.
 
     Done in parts, so that an hour of video takes no more memory than a minute; they overlap so far
     that no seam shows.
     """
     frames = len(points)
-    rotations = np.empty((frames, len(NODES), 4))
+    posed = np.empty((frames, len(_BODY), 3), np.float32)
+    rotations = np.empty((frames, len(NODES), 4), np.float32)
     met = np.zeros(frames, bool)
     for start in range(0, frames, _PART):
         low, high = max(0, start - _OVERLAP), min(frames, start + _PART + _OVERLAP)
@@ -259,7 +262,8 @@ def _posed(
             met[low:high] |= (np.nan_to_num(moved) > 0.5).any(-1)
         inner = slice(start, min(frames, start + _PART))
         rotations[inner] = part[start - low : inner.stop - low]
-    return rotations, float(met.mean())
+        posed[inner] = rig_points(offsets, markers, points[inner, 0], rotations[inner])
+    return posed, rotations, float(met.mean())
 
 
 def _moved_along(points: Floats, joints: Floats) -> Floats:

@@ -42,13 +42,14 @@ def low_pass(values: Floats, time_s: Floats, cutoff_hz: float) -> Floats:
     if cutoff_hz >= 0.5 / step:
         return values.copy()
     reach = min(frames - 1, round(_REFLECTED_S / step))
-    before = 2 * flat[0] - flat[reach:0:-1]
-    after = 2 * flat[-1] - flat[-2 : -reach - 2 : -1]
-    padded = np.concatenate([before, flat, after])
-    frequency = np.fft.rfftfreq(len(padded), step)[:, None]
+    frequency = np.fft.rfftfreq(frames + 2 * reach, step)
     gain = 1 / (1 + (np.sqrt(2) - 1) * (frequency / cutoff_hz) ** 4)
-    smooth = np.fft.irfft(np.fft.rfft(padded, axis=0) * gain, len(padded), axis=0)
-    smooth = smooth[reach : reach + frames]
-    if uneven:
-        smooth = np.stack([np.interp(time_s, even, column) for column in smooth.T], -1)
+    smooth = np.empty_like(flat)
+    # A column at a time: the spectrum of a long clip is several times its size.
+    for index, column in enumerate(flat.T):
+        before = 2 * column[0] - column[reach:0:-1]
+        after = 2 * column[-1] - column[-2 : -reach - 2 : -1]
+        spectrum = np.fft.rfft(np.concatenate([before, column, after]))
+        filtered = np.fft.irfft(spectrum * gain, frames + 2 * reach)[reach : reach + frames]
+        smooth[:, index] = np.interp(time_s, even, filtered) if uneven else filtered
     return smooth.reshape(values.shape)
