@@ -222,7 +222,8 @@ def made_up(seed: int) -> Iterator[tuple[str, str, Clip]]:
         filmed(rng(), still, gain=lambda t: 0.01 if 1.5 < t < 3.5 else 1.0),
     )
     yield "tripod, someone undetected", "still", filmed(rng(), still, person=0.4, detected=False)
-    yield "tripod, crowd", "still", crowd(rng(), 6, still)
+    yield "tripod, passers-by before 40 % of it", "still", crowd(rng(), 4, still)
+    yield "tripod, passers-by before 60 % of it", "still", crowd(rng(), 6, still)
     yield "tripod, leaves in half the picture", "still", leaves(rng(), 0.5)
     yield "tripod, leaves everywhere", "still", leaves(rng(), 1.0)
     yield (

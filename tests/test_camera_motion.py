@@ -357,12 +357,24 @@ def test_two_frames_far_apart_can_be_compared():
     assert watch(frames[:1] * 2, fps=1).kind == "still"
 
 
-@pytest.mark.parametrize("size", [(1, 1), (8, 500), (40, 33), (161, 97)])
+@pytest.mark.parametrize("size", [(1, 1), (8, 500), (500, 2), (40, 33), (161, 97)])
 def test_small_pictures_do_no_harm(size):
     motion = watch(film(size=size, seconds=1))
     assert not motion.moves
     if min(size) < 32:
         assert_unknown(motion)
+
+
+def test_pictures_without_any_order_do_no_harm():
+    rng = np.random.default_rng(0)
+    scenes = [film(seconds=0.1, picture=textured(seed=seed))[0] for seed in range(4)]
+    scenes += [np.zeros_like(scenes[0]), rng.integers(0, 256, scenes[0].shape, np.uint8)]
+    for rate in (2, 20):
+        order = rng.integers(len(scenes), size=80)
+        joints = rng.uniform(-200, 900, (80, 2, 17, 2))
+        motion = watch((scenes[i] for i in order), list(joints), fps=rate)
+        assert np.isfinite(motion.share)
+        assert motion.kind in ("unknown", "still", "moving")
 
 
 def test_a_person_with_no_joint_seen_is_nobody():

@@ -52,7 +52,7 @@ _LASTING_LOOKS = 5
 # A shake counts when it displaces this share of the looks.
 _SHAKEN = 0.1
 # With fewer looks that find the background than this share, nothing can be told.
-_LEAST_SEEN = 0.25
+_LEAST_SEEN = 0.4
 
 # Long side of the small picture, about, and the shortest side that can be looked at.
 _SMALL_PX = 320
@@ -85,6 +85,7 @@ _STANDING = 1 / 3
 # A turn or zoom is believed as far as the corners span the picture: at this spread (the sum of
 # squares, of the long side squared) half of it.
 _HALF_TURN = 0.05
+_MOST_ZOOM = 3.0
 # A reference picture serves while this share of its corners is in sight, and until it has failed so
 # often in a row.
 _IN_SIGHT = 0.5
@@ -99,7 +100,7 @@ _SAME = 0.5
 # Looks are compared with one so many before: a fade is over by then, and daylight has hardly
 # changed. Displaced by more than this, of the long side, the same scene need not correlate.
 _RECENT_LOOKS = 8
-_SAME_PLACE = 0.15
+_SAME_PLACE = 0.04
 # The share of it that people must leave free.
 _LEAST_SHOWN = 0.3
 # Another scene is believed after this many looks at it; if nothing stays that long, after so many
@@ -383,7 +384,10 @@ def _agreed(points: Floats, there: Floats, expected: Floats, long_side: float) -
         # Points that each go their own way, as leaves do, share no movement smaller than that. A
         # camera that does move adds up until it is larger.
         there = expected
-    return _fit(points[agree], there[agree], long_side)
+    movement = _fit(points[agree], there[agree], long_side)
+    zoom = float(np.hypot(*movement[:2, 0]))
+    # Points that all run together agree with each other, but no lens does that.
+    return movement if 1 / _MOST_ZOOM < zoom < _MOST_ZOOM else None
 
 
 @dataclass(kw_only=True)
@@ -434,7 +438,7 @@ class _Shot:
         recent: the last few of them.
         times, poses: of all such looks; (3, 3) each, from the shot's first picture.
         keys: reference pictures, oldest first.
-        lost: whether the background was not found in the latest look.
+        lost: how many looks ago that was.
     """
 
     at_s: float
@@ -444,7 +448,7 @@ class _Shot:
     poses: list[Floats] = field(default_factory=list)
     keys: list[_Key] = field(default_factory=list)
     recent: deque[_Look] = field(default_factory=lambda: deque(maxlen=_RECENT_LOOKS))
-    lost: bool = False
+    lost: int = 0
 
     def __post_init__(self) -> None:
         self.recent.append(self.last)
@@ -459,13 +463,14 @@ class _Shot:
         key = self._best_key(look, pose)
         found = key.find(look, pose)
         key.failures = 0 if found is not None else key.failures + 1
-        if found is None and not self.lost and not look.blank:
+        if found is None and self.lost < _SETTLED and not look.blank:
             found = self._search(look)
         if found is not None and not (key is self.keys[0] and key.failures == 0):
             found = found if self._continues(look, found) else None
-        self.lost = found is None
         if found is None:
+            self.lost += 1
             return False
+        self.lost = 0
         self.last = look
         self.recent.append(look)
         self.times.append(look.time_s)
@@ -533,7 +538,8 @@ class _Glances:
 
     def add(self, image: Image, time_s: float) -> None:
         step = max(1, max(image.shape[:2]) // 64)
-        glance = image[step // 2 :: step, step // 2 :: step, 1].astype(np.float32)
+        top, left = (min(step, side) // 2 for side in image.shape[:2])
+        glance = image[top::step, left::step, 1].astype(np.float32)
         glance -= glance.mean()
         if self._last is not None:
             difference = float(np.abs(glance - self._last).mean())
