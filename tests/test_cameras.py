@@ -13,6 +13,7 @@ from lithepose.cameras import (
     camera_to_world,
     denormalise_pixels,
     focal_from_fov,
+    focal_of_35mm,
     look_at,
     normalise_pixels,
     pixel_rays,
@@ -287,3 +288,10 @@ def test_bad_cameras_and_angles_are_named():
         focal_from_fov(60, (0, 10))
     with pytest.raises(ValueError, match="'depth' is none of horizontal"):
         focal_from_fov(60, (10, 10), "depth")  # pyright: ignore[reportArgumentType]
+
+
+def test_a_focal_length_as_on_film_spans_the_same_diagonal():
+    # 43.27 mm is the diagonal of the film: half of it away, the diagonal spans a right angle.
+    focal = focal_of_35mm(np.hypot(36, 24) / 2, (1920, 1080))
+    assert focal == pytest.approx(np.hypot(1920, 1080) / 2)
+    assert focal_of_35mm(26, (1080, 1920)) == focal_of_35mm(26, (1920, 1080))

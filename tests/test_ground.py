@@ -11,6 +11,7 @@ from lithepose.data.people import Body, random_body
 from lithepose.ground import (
     ANKLE_HEIGHT,
     ANKLES,
+    DRIFT_M,
     Ground,
     body_axis,
     find_contacts,
@@ -151,7 +152,7 @@ def test_the_feet_of_someone_who_walks_stand_in_turns():
         assert 3 <= len(runs) <= 6
         for run in runs:
             foot = joints[run, ANKLES[side]]
-            assert np.linalg.norm(foot - np.median(foot, axis=0), axis=-1).max() < 0.08
+            assert np.linalg.norm(foot - np.median(foot, axis=0), axis=-1).max() < DRIFT_M
 
 
 def test_someone_who_stands_stands_and_someone_in_the_air_does_not():

@@ -55,9 +55,11 @@ def make_clip(
     size: tuple[int, int] = (WIDTH, HEIGHT),
     options: dict[str, str] | None = None,
     container_options: dict[str, str] | None = None,
+    notes: dict[str, str] | None = None,
 ) -> Path:
     """A clip at 20 frames per second; `stamps` replaces the times, in steps of 1/20 s."""
     with av.open(str(path), "w", options=container_options or {}) as container:
+        container.metadata.update(notes or {})
         stream = cast(VideoStream, container.add_stream(codec, rate=FPS))
         stream.width, stream.height = size
         stream.pix_fmt = pixels
@@ -228,6 +230,23 @@ MATRICES = {
     "upside down": ((1, 0, 0, -1), "bottom left"),
     "transposed": ((0, 1, 1, 0), "top left"),
 }
+
+
+@pytest.mark.parametrize(
+    ("noted", "expected"), [("26", 8 * 26), ("", None), ("wide", None), ("0", None)]
+)
+def test_the_focal_length_that_a_phone_notes_is_read(
+    tmp_path: Path, noted: str, expected: float | None
+):
+    path = make_clip(
+        tmp_path / "phone.mov",
+        size=(36 * 8, 24 * 8),
+        container_options={"movflags": "use_metadata_tags"},
+        notes={"com.apple.quicktime.camera.focal_length.35mm_equivalent": noted} if noted else {},
+    )
+    with open_video(path) as video:
+        # The picture is 8 pixels to the millimetre of film.
+        assert video.focal_px == (None if expected is None else pytest.approx(expected))
 
 
 @pytest.mark.parametrize("name", MATRICES)

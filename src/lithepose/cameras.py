@@ -377,3 +377,16 @@ def denormalise_pixels(screen: Floats, image_size: ArrayLike) -> Floats:
     size = np.asarray(image_size, dtype=screen.dtype)
     width = size[..., :1]
     return (screen * width + size) / 2
+
+
+def focal_of_35mm(focal_mm: float, image_size: tuple[int, int]) -> float:
+    """Focal length in pixels of a focal length "as on 35 mm film".
+
+    Two cameras are equal in that sense if their diagonals span the same angle; a frame of film is
+    36 by 24 mm.
+
+    Args:
+        focal_mm: millimetres.
+        image_size: (width, height) in pixels.
+    """
+    return focal_mm * math.hypot(*image_size) / math.hypot(36, 24)

@@ -39,7 +39,7 @@ UPRIGHT_S = 0.5
 
 # A foot stands while it moves slower than this and is not higher than this over the lowest place of
 # the feet within `LEVEL_S`; both are where either answer is as likely.
-STANDING_SPEED = 0.35  # m/s
+STANDING_SPEED = 0.45  # m/s
 STANDING_HEIGHT_M = 0.06
 LEVEL_S = 1.5
 # Feet that stand this far apart in height stand on different things: floor, step, wall.
@@ -52,7 +52,7 @@ DRIFT_M = 0.12
 STEP_SPREAD_M = 0.012
 HEIGHT_SPREAD_M = 0.03
 # Cost of a change between standing and not, in units of the evidence of one frame at 30 frames/s.
-CHANGE_COST = 4.0
+CHANGE_COST = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)

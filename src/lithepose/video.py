@@ -35,6 +35,8 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.cameras import focal_of_35mm
+
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
     from av.video.frame import VideoFrame
@@ -149,6 +151,7 @@ class VideoReader:
             counting the frames gives the exact number.
         duration_s: about how long the frames handed out last; None where the file does not say.
         offset_s: time of the first frame handed out, in seconds of the whole clip.
+        focal_px: focal length in pixels that the camera wrote into the file; None without one.
         problem: what could not be decoded, known after the last frame; None if nothing was lost.
     """
 
@@ -170,6 +173,8 @@ class VideoReader:
         self.size: tuple[int, int] = (width, height)
         self.fps: float = source.fps
         self.offset_s: float = self._first.time_s
+        focal = source.focal_35mm
+        self.focal_px: float | None = None if focal is None else focal_of_35mm(focal, self.size)
         self.problem: str | None = None
         self.duration_s: float | None = None
         self.frame_count: int | None = None
@@ -327,6 +332,7 @@ class _VideoFile:
         self.container, self.stream = _open_container(path)
         try:
             self.fps = _mean_rate(self.stream)
+            self.focal_35mm = _stated_focal(self.container, self.stream)
             self.duration_s = _stated_duration_s(self.container, self.stream)
         except BaseException:
             self.container.close()
@@ -541,6 +547,23 @@ def _mean_rate(stream: VideoStream) -> float:
     return 30.0  # nothing is stated: only used to place frames without time stamps
 
 
+# Where phones write it; Apple's since 2023.
+_FOCAL_KEYS = ("com.apple.quicktime.camera.focal_length.35mm_equivalent",)
+
+
+def _stated_focal(container: InputContainer, stream: VideoStream) -> float | None:
+    """The focal length that the camera noted, as on 35 mm film, in millimetres."""
+    notes = {**container.metadata, **stream.metadata}
+    for key in _FOCAL_KEYS:
+        try:
+            focal = float(notes.get(key, ""))
+        except ValueError:
+            continue
+        if 5 <= focal <= 2000:
+            return focal
+    return None
+
+
 def _stated_duration_s(container: InputContainer, stream: VideoStream) -> float | None:
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
@@ -590,6 +613,8 @@ def _upright(image: Image, matrix: tuple[int, int, int, int] | None) -> Image:
 
 class _ImageFolder:
     """The images of a folder as frames at a fixed rate."""
+
+    focal_35mm: float | None = None
 
     def __init__(self, path: Path, fps: float, start_s: float, end_s: float) -> None:
         if not (math.isfinite(fps) and fps > 0):

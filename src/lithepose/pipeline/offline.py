@@ -296,7 +296,8 @@ def lift(
         people: "one" follows the person the clip shows most; "largest" and "all" look for several.
         height: the person's stature in metres, if known.
         focal: focal length in pixels, or
-        fov: horizontal field of view in degrees, if known.
+        fov: horizontal field of view in degrees, if known. Without either, what the camera wrote
+            into the video is taken, or else a focal length of the image's long side.
         start, end: part of the video, in seconds.
         skeleton, image_size, fps: what a file of keypoints does not say itself.
         world: what is known of the scene and what is done to the motion there; None leaves the
@@ -318,7 +319,7 @@ def lift(
     lens = (focal, fov)
     tell = report or _silent
     watch = _Stopwatch()
-    problem, camera = None, None
+    problem, camera, noted = None, None, None
     if is_keypoints(source):
         if start is not None or end is not None:
             raise ValueError("start and end are for videos: cut a file of keypoints beforehand")
@@ -329,14 +330,14 @@ def lift(
             options = {"models": None if models is None else Path(models), "threads": threads}
             when = (start, end)
             watched = world is not None and world.camera == "auto"
-            tracks, problem, camera = _detect(
+            tracks, problem, camera, noted = _detect(
                 source, people, lens, when, fps, detector, options, watched, tell
             )
     tracks = [track for track in select_people(tracks, people) if _has_person(track)]
     if not tracks:
         raise _nobody_in(source)
     first = tracks[0]
-    focal = _focal_of(lens, first.image_size)
+    focal = _focal_of(lens, first.image_size) or noted
     from lithepose.lifters.default import default_lifter
 
     lifter = default_lifter()
@@ -453,14 +454,15 @@ def _detect(
     options: dict[str, Any],
     watched: bool,
     tell: Report,
-) -> tuple[list[Track2D], str | None, CameraMotion | None]:
+) -> tuple[list[Track2D], str | None, CameraMotion | None, float | None]:
     options = {k: v for k, v in options.items() if v is not None}
     options.setdefault("threads", min(2, os.cpu_count() or 1))
     options["people"] = "one" if people == "one" else MOST_PEOPLE
     found: list[Detections] = []
     times: list[float] = []
     with open_video(source, start_s=when[0], end_s=when[1], fps=fps) as video:
-        watch = CameraWatch(video.size, focal_px=_focal_of(lens, video.size)) if watched else None
+        focal_px = _focal_of(lens, video.size) or video.focal_px
+        watch = CameraWatch(video.size, focal_px=focal_px) if watched else None
         finder = create_detector(detector, **options)
         for frame in video:
             # The detector's own 3D brings nothing measurable, and would be half of the memory.
@@ -475,7 +477,7 @@ def _detect(
         rate = (len(times) - 1) / span
     tracks = build_tracks(found, time_s=np.array(times), image_size=size, fps=rate)
     tracks = join_tracks(tracks) if people == "one" else tracks
-    return tracks, video.problem, None if watch is None else watch.finish()
+    return tracks, video.problem, None if watch is None else watch.finish(), focal_px
 
 
 def _has_person(track: Track2D) -> bool:
