@@ -1,0 +1,478 @@
+"""Acclaim motion capture: a skeleton (ASF) and its motion (AMC), as CMU publishes both.
+
+How the files are meant: every bone turns about axes of its own, which `axis` places in the file's
+axes, so its turn is C M C⁻¹ with C from `axis` and M from the motion's angles; the first angle
+listed turns first, R = R3 R2 R1. A bone begins where its parent ends. Lengths and the root's
+positions are stored multiplied by the skeleton's `length`; what they measured before that, the
+files don't say. CMU's are inches.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from lithepose.poses import Floats
+
+INCH_M = 0.0254
+_AXES = "XYZ"
+_TURNS = ("RX", "RY", "RZ")
+_SHIFTS = ("TX", "TY", "TZ")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skeleton:
+    """A tree of bones in the rest pose, in the file's axes.
+
+    Attributes:
+        names: N bones, parents before their children; the first is `root`, a point.
+        parents: index of each bone's parent, -1 for the root.
+        offsets: (N, 3) metres, each bone's end seen from its beginning; for the root its position
+            in the rest pose.
+        axes: (N, 3, 3) rotations from each bone's own axes to the file's.
+        dof: for each bone its angles in the order of the motion file, such as `RX`; empty for a
+            bone that is fixed to its parent. For the root positions, such as `TX`, as well.
+        unit_m: metres of one of the file's units of length.
+        degrees: whether angles are degrees; a motion file may say otherwise for its own.
+    """
+
+    names: tuple[str, ...]
+    parents: tuple[int, ...]
+    offsets: Floats
+    axes: Floats
+    dof: tuple[tuple[str, ...], ...]
+    unit_m: float
+    degrees: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amc:
+    """The motion of a skeleton, T frames.
+
+    Attributes:
+        skeleton: whose motion it is.
+        fps: frames per second, None where the file doesn't say, as CMU's don't (theirs are 120,
+            few 60).
+        root: (T, 3) metres.
+        rotations: (T, N, 3, 3) each bone's turn against its parent's, in the file's axes; acts on
+            column vectors.
+    """
+
+    skeleton: Skeleton
+    fps: float | None
+    root: Floats
+    rotations: Floats
+
+    def places(self) -> tuple[Floats, Floats]:
+        """Forward kinematics: where the bones end (T, N, 3) metres and how they are turned against
+        the rest pose (T, N, 3, 3), in the file's axes. The root's end is the root itself."""
+        turns = self.rotations.copy()
+        places = np.empty((*turns.shape[:2], 3))
+        for bone, parent in enumerate(self.skeleton.parents):
+            if parent < 0:
+                places[:, bone] = self.root
+                continue
+            turns[:, bone] = turns[:, parent] @ self.rotations[:, bone]
+            places[:, bone] = places[:, parent] + turns[:, bone] @ self.skeleton.offsets[bone]
+        return places, turns
+
+
+class _LineError(Exception):
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(f"line {line}: {message}")
+
+
+# A line's number and its words.
+_Line = tuple[int, list[str]]
+
+
+def _lines(path: Path) -> list[_Line]:
+    """The lines that say something, without comments."""
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")  # old programs; every byte is a letter there
+    if "\0" in text:
+        raise _LineError(1, "the file holds zero bytes, so it is no text")
+    split = (line.partition("#")[0].split() for line in re.split("\r\n|\n|\r", text))
+    return [(number, words) for number, words in enumerate(split, 1) if words]
+
+
+def _number(line: int, word: str) -> float:
+    try:
+        value = float(word)
+    except ValueError:
+        value = np.nan
+    if not np.isfinite(value):
+        raise _LineError(line, f"a number expected; found {word!r}")
+    return value
+
+
+def _numbers(line: int, words: list[str], count: int, what: str) -> Floats:
+    if len(words) != count:
+        raise _LineError(line, f"{what} takes {count} numbers; found {len(words)}")
+    return np.array([_number(line, word) for word in words])
+
+
+# ---- The skeleton --------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class _Bone:
+    """What the file says of a bone, as far as it has been read."""
+
+    line: int
+    name: str | None = None
+    direction: Floats | None = None
+    length: float | None = None
+    axis: tuple[Floats, str] | None = None
+    dof: tuple[str, ...] = ()
+
+
+@dataclass(kw_only=True)
+class _Parts:
+    """What the file says, as far as it has been read."""
+
+    length: float = 1.0
+    degrees: bool | None = None
+    order: tuple[str, ...] | None = None
+    position: Floats = field(default_factory=lambda: np.zeros(3))
+    bones: list[_Bone] = field(default_factory=list)
+    parent_of: dict[str, str] = field(default_factory=dict)
+
+
+def read_asf(path: str | os.PathLike[str], *, measure_m: float = INCH_M) -> Skeleton:
+    """Read a skeleton.
+
+    Args:
+        path: the file.
+        measure_m: metres of the unit in which the skeleton was measured, which the file doesn't
+            say. CMU's were in inches.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not an ASF file, or a damaged one, or one with bones that change their length
+            or place; with the number of the line.
+    """
+    path = Path(path)
+    try:
+        return _skeleton(_parts(_lines(path)), measure_m)
+    except _LineError as error:
+        raise ValueError(f"{path} is not a readable ASF file, {error}") from error
+
+
+def _parts(lines: list[_Line]) -> _Parts:
+    parts = _Parts()
+    readers = {
+        ":units": _read_units,
+        ":root": _read_root,
+        ":bonedata": _read_bones,
+        ":hierarchy": _read_hierarchy,
+    }
+    seen: dict[str, int] = {}
+    for title, content in _sections(lines):
+        name, line = title[1][0].lower(), title[0]
+        if name in seen:
+            raise _LineError(line, f"a second {name}; the first is in line {seen[name]}")
+        seen[name] = line
+        if name in readers:  # the rest, such as :documentation and :skin, moves nothing
+            readers[name](parts, content)
+    last = lines[-1][0] if lines else 1
+    for name in readers:
+        if name not in seen and name != ":units":
+            raise _LineError(last, f"the file ends without {name}")
+    return parts
+
+
+def _sections(lines: list[_Line]) -> Iterator[tuple[_Line, list[_Line]]]:
+    starts = [at for at, (_, words) in enumerate(lines) if words[0].startswith(":")]
+    if not starts or starts[0] > 0:
+        line, word = (lines[0][0], lines[0][1][0]) if lines else (1, "the end of the file")
+        raise _LineError(line, f"a keyword with a colon, such as :version, expected; found {word}")
+    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+        yield lines[start], lines[start + 1 : end]
+
+
+def _read_units(parts: _Parts, lines: list[_Line]) -> None:
+    for line, words in lines:
+        if words[0].lower() == "length":
+            parts.length = float(_numbers(line, words[1:], 1, "length")[0])
+            if parts.length <= 0:
+                raise _LineError(line, f"length must be above 0; found {words[1]}")
+        elif words[0].lower() == "angle":
+            unit = " ".join(words[1:]).lower()
+            if unit not in ("deg", "degrees", "rad", "radians"):
+                raise _LineError(line, f"the unit of angles is deg or rad; found {unit!r}")
+            parts.degrees = unit.startswith("deg")
+
+
+def _read_root(parts: _Parts, lines: list[_Line]) -> None:
+    for line, words in lines:
+        match words[0].lower():
+            case "order":
+                parts.order = _dof(line, words[1:], (*_SHIFTS, *_TURNS))
+            case "axis":
+                _axis_order(line, words[1:])
+            case "position":
+                parts.position = _numbers(line, words[1:], 3, "position")
+            case "orientation":
+                # Programs disagree on what it would turn; CMU's are all 0.
+                if _numbers(line, words[1:], 3, "orientation").any():
+                    raise _LineError(line, "a root turned in the rest pose is not supported")
+            case other:
+                raise _LineError(
+                    line,
+                    f"order, axis, position or orientation of the root expected; found {other!r}",
+                )
+
+
+def _dof(line: int, words: list[str], known: Iterable[str]) -> tuple[str, ...]:
+    found = tuple(word.upper() for word in words)
+    for word, name in zip(words, found, strict=True):
+        if name not in known:
+            raise _LineError(
+                line,
+                f"{word!r} is no way to move here; known: {', '.join(known).lower()} "
+                "(bones that change their length or place are not supported)",
+            )
+    if len(set(found)) < len(found):
+        raise _LineError(line, f"one way to move is listed twice: {' '.join(words)}")
+    return found
+
+
+def _axis_order(line: int, words: list[str]) -> str:
+    order = "".join(words).upper()
+    if sorted(order) != list(_AXES):
+        raise _LineError(line, f"an order of axes such as XYZ expected; found {' '.join(words)!r}")
+    return order
+
+
+def _read_bones(parts: _Parts, lines: list[_Line]) -> None:
+    bone: _Bone | None = None
+    for line, words in lines:
+        key = words[0].lower()
+        if key == "begin":
+            if bone is not None:
+                raise _LineError(line, f"begin inside of the bone that began in line {bone.line}")
+            bone = _Bone(line=line)
+        elif bone is None:
+            raise _LineError(line, f"begin of a bone expected; found {words[0]!r}")
+        elif key == "end":
+            _check_complete(bone)
+            parts.bones.append(bone)
+            bone = None
+        elif key == "name":
+            if len(words) != 2:
+                raise _LineError(line, "a bone's name is one word")
+            bone.name = words[1]
+        elif key == "direction":
+            bone.direction = _numbers(line, words[1:], 3, "direction")
+            if np.linalg.norm(bone.direction) < 1e-6:
+                raise _LineError(line, "a direction of length 0")
+        elif key == "length":
+            bone.length = float(_numbers(line, words[1:], 1, "length")[0])
+            if bone.length < 0:
+                raise _LineError(line, f"a bone's length must not be below 0; found {words[1]}")
+        elif key == "axis":
+            angles = _numbers(line, words[1:4], 3, "axis")
+            bone.axis = (angles, _axis_order(line, words[4:]))
+        elif key == "dof":
+            bone.dof = _dof(line, words[1:], _TURNS)
+        # Limits, which run over several lines, masses and numbers of bones move nothing.
+    if bone is not None:
+        raise _LineError(bone.line, "this bone has no end")
+
+
+def _check_complete(bone: _Bone) -> None:
+    for name in ("name", "direction", "length", "axis"):
+        if getattr(bone, name) is None:
+            raise _LineError(bone.line, f"this bone has no {name}")
+
+
+def _read_hierarchy(parts: _Parts, lines: list[_Line]) -> None:
+    known = {"root", *(bone.name for bone in parts.bones)}
+    for line, words in lines:
+        if words in (["begin"], ["end"]):
+            continue
+        for name in words:
+            if name not in known:
+                raise _LineError(line, f":bonedata has no bone {name!r}")
+        for child in words[1:]:
+            if child in parts.parent_of or child == "root":
+                raise _LineError(line, f"{child!r} has a parent already")
+            parts.parent_of[child] = words[0]
+    for bone in parts.bones:
+        if bone.name not in parts.parent_of:
+            raise _LineError(bone.line, f":hierarchy gives the bone {bone.name!r} no parent")
+
+
+def _skeleton(parts: _Parts, measure_m: float) -> Skeleton:
+    unit_m = measure_m / parts.length
+    degrees = parts.degrees is not False  # degrees, where nothing is said
+    bones: dict[str, _Bone] = {}
+    for bone in parts.bones:
+        name = str(bone.name)
+        if name in bones or name == "root":
+            raise _LineError(bone.line, f"a second bone {name!r}")
+        bones[name] = bone
+    names, parents = ["root"], [-1]
+    for parent, name in enumerate(names):  # grows while it is walked along
+        for child in parts.parent_of:
+            if parts.parent_of[child] == name:
+                names.append(child)
+                parents.append(parent)
+    for bone in parts.bones:
+        if bone.name not in names:
+            raise _LineError(bone.line, f"the bone {bone.name!r} does not hang from the root")
+    offsets: list[Floats] = [parts.position * unit_m]
+    axes: list[Floats] = [np.eye(3)]
+    dof = [parts.order if parts.order is not None else (*_SHIFTS, *_TURNS)]
+    for name in names[1:]:
+        bone = bones[name]
+        assert bone.direction is not None  # _check_complete
+        assert bone.length is not None
+        assert bone.axis is not None
+        unit = bone.direction / np.linalg.norm(bone.direction)
+        offsets.append(unit * bone.length * unit_m)
+        axes.append(_turn(*bone.axis, degrees))
+        dof.append(bone.dof)
+    return Skeleton(
+        names=tuple(names),
+        parents=tuple(parents),
+        offsets=np.array(offsets),
+        axes=np.array(axes),
+        dof=tuple(dof),
+        unit_m=unit_m,
+        degrees=degrees,
+    )
+
+
+def _turn(angles: Floats, order: str, degrees: bool) -> Floats:
+    """Rotations (..., 3, 3) by angles (..., len(order)) about the axes of `order`, the first
+    first."""
+    angles = np.radians(angles) if degrees else angles
+    turn = np.broadcast_to(np.eye(3), (*angles.shape[:-1], 3, 3))
+    for at, name in enumerate(order):
+        axis = _AXES.index(name)
+        second, third = (axis + 1) % 3, (axis + 2) % 3
+        cosine, sine = np.cos(angles[..., at]), np.sin(angles[..., at])
+        about = np.zeros(turn.shape)
+        about[..., axis, axis] = 1
+        about[..., second, second] = about[..., third, third] = cosine
+        about[..., third, second], about[..., second, third] = sine, -sine
+        turn = about @ turn
+    return turn
+
+
+# ---- The motion ----------------------------------------------------------------------------------
+
+
+def read_amc(path: str | os.PathLike[str], skeleton: Skeleton) -> Amc:
+    """Read the motion of a skeleton.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not an AMC file, or a damaged one, or one of another skeleton; with the number
+            of the line.
+    """
+    path = Path(path)
+    try:
+        return _motion(_lines(path), skeleton)
+    except _LineError as error:
+        raise ValueError(f"{path} is not a readable AMC file, {error}") from error
+
+
+def _motion(lines: list[_Line], skeleton: Skeleton) -> Amc:
+    degrees, fps, first = skeleton.degrees, None, 0
+    for line, words in lines:
+        if not words[0].startswith(":"):
+            break
+        first += 1
+        key = words[0].upper()
+        if key in (":DEGREES", ":RADIANS"):
+            degrees = key == ":DEGREES"
+        elif key == ":SAMPLES-PER-SECOND":
+            fps = float(_numbers(line, words[1:], 1, key)[0])
+            if fps <= 0:
+                raise _LineError(line, f"samples per second must be above 0; found {words[1]}")
+        elif key != ":FULLY-SPECIFIED":
+            raise _LineError(
+                line,
+                f"no keyword of an AMC file: {words[0]}; known: :FULLY-SPECIFIED, :DEGREES, "
+                ":RADIANS, :SAMPLES-PER-SECOND",
+            )
+    values = _values(lines[first:], skeleton)
+
+    frames, count = len(values), len(skeleton.names)
+    rotations = np.tile(np.eye(3), (frames, count, 1, 1))
+    root = np.tile(skeleton.offsets[0], (frames, 1))
+    column = 0
+    for bone, dof in enumerate(skeleton.dof):
+        own = values[:, column : column + len(dof)]
+        column += len(dof)
+        turning = [at for at, name in enumerate(dof) if name in _TURNS]
+        order = "".join(dof[at][1] for at in turning)
+        turns, axes = _turn(own[:, turning], order, degrees), skeleton.axes[bone]
+        rotations[:, bone] = axes @ turns @ axes.T
+        if bone == 0:
+            for at, name in enumerate(dof):
+                if name in _SHIFTS:
+                    root[:, _SHIFTS.index(name)] += own[:, at] * skeleton.unit_m
+    return Amc(skeleton=skeleton, fps=fps, root=root, rotations=rotations)
+
+
+def _values(lines: list[_Line], skeleton: Skeleton) -> Floats:
+    """(T, angles and positions of all bones), in the skeleton's order."""
+    columns, column = {}, 0
+    for name, dof in zip(skeleton.names, skeleton.dof, strict=True):
+        if dof:
+            columns[name] = slice(column, column + len(dof))
+            column += len(dof)
+    fixed = set(skeleton.names) - set(columns)
+    frames = sum(len(words) == 1 and words[0].isdecimal() for _, words in lines)
+    if not frames:
+        line = lines[0][0] if lines else 1
+        raise _LineError(line, "the number of the first frame expected; there is no frame")
+    rows = np.empty((frames, column))
+    row, frame, begun = -1, 0, 0
+    missing: set[str] = set()
+    for line, words in lines:
+        name = words[0]
+        if len(words) == 1 and name.isdecimal():
+            _check_frame(begun, frame, missing)
+            if row >= 0 and int(name) != frame + 1:
+                raise _LineError(line, f"frame {frame + 1} expected; found {name}")
+            row, frame, begun, missing = row + 1, int(name), line, set(columns)
+            continue
+        if row < 0:
+            raise _LineError(line, f"the number of the first frame expected; found {name!r}")
+        if name not in missing:
+            if name in columns:
+                raise _LineError(line, f"frame {frame} has the bone {name!r} twice")
+            why = "has no way to move" if name in fixed else "is not in the skeleton"
+            raise _LineError(line, f"the bone {name!r} {why}: is the ASF file of the same subject?")
+        own = columns[name]
+        if len(words) - 1 != own.stop - own.start:
+            raise _LineError(
+                line, f"{name!r} takes {own.stop - own.start} numbers; found {len(words) - 1}"
+            )
+        try:
+            rows[row, own] = words[1:]
+        except ValueError as error:
+            raise _LineError(line, str(error)) from error
+        if not np.isfinite(rows[row, own]).all():
+            raise _LineError(line, "a number expected; found nan or infinity")
+        missing.remove(name)
+    _check_frame(begun, frame, missing)
+    return rows
+
+
+def _check_frame(line: int, frame: int, missing: set[str]) -> None:
+    if missing:
+        raise _LineError(line, f"frame {frame} lacks {', '.join(sorted(missing))}")
