@@ -200,7 +200,7 @@ class Protocol:
             network's windows one by one: frames in the overlap of the last window (MixSTE) and
             repeated frames at the ends (HoT) count as often as they come; it shows in the second
             decimal.
-        excluded: (subject, sequence) pairs that are left out. On Human3.6M everyone drops the
+        excluded: (subject, trial) pairs that are left out. On Human3.6M everyone drops the
             corrupted first Directions of S11; MotionBERT and MotionAGFormer also three of S9 whose
             truth drifts, and so have lower errors.
         frames_expected: (column, valid frames), where the data set states them.
@@ -308,13 +308,13 @@ class Protocol:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PoseSequence:
+class LiftedSequence:
     """What a network said about one sequence of a data set, and the truth.
 
     Attributes:
         subject: as the data set's files name it: "S9", "TS1", "Validate/S1".
-        action: the sequence's name there: "Directions 1", "Walking 1 chunk0"; empty where the
-            subject says all.
+        trial: the recording's full name there: "Directions 1", "Walking 1 chunk0"; its action is
+            the first word. Empty where the subject says all.
         camera: the camera's name; empty where there is one.
         predicted: (T, J, 3) metres, camera axes, in the joint order of the protocol's skeleton.
         target: same shape; absolute or relative to the root, which is subtracted here.
@@ -323,7 +323,7 @@ class PoseSequence:
     """
 
     subject: str
-    action: str = ""
+    trial: str = ""
     camera: str = ""
     predicted: Floats
     target: Floats
@@ -332,8 +332,8 @@ class PoseSequence:
 
     @property
     def title(self) -> str:
-        """Subject, action and camera, for messages."""
-        return " ".join(part for part in (self.subject, self.action, self.camera) if part)
+        """Subject, trial and camera: unlike any other sequence's of the data set."""
+        return " ".join(part for part in (self.subject, self.trial, self.camera) if part)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -341,7 +341,7 @@ class SequenceScore:
     """The metrics of one sequence.
 
     Attributes:
-        title: subject, action and camera.
+        title: subject, trial and camera.
         groups: columns that it belongs to.
         frames: how many of its frames counted.
         joints: metric -> (J,) mean over its frames for each joint of the metric.
@@ -432,7 +432,7 @@ class Results:
         return _table(header, rows, digits) + "\n"
 
 
-def evaluate(protocol: Protocol, sequences: Iterable[PoseSequence]) -> Results:
+def evaluate(protocol: Protocol, sequences: Iterable[LiftedSequence]) -> Results:
     """Measure a network's poses by the rules of a protocol.
 
     Sequences are read one at a time, so a generator of a whole test set is welcome. Everything is
@@ -448,7 +448,7 @@ def evaluate(protocol: Protocol, sequences: Iterable[PoseSequence]) -> Results:
         `Results.missing` and the table say so.
 
     Raises:
-        ValueError: a sequence does not fit the protocol (subject, action, joints, shape, frame
+        ValueError: a sequence does not fit the protocol (subject, trial, joints, shape, frame
             rate), comes twice, or has nan in a frame that counts; or no frame counts at all.
     """
     scores: list[SequenceScore] = []
@@ -457,7 +457,7 @@ def evaluate(protocol: Protocol, sequences: Iterable[PoseSequence]) -> Results:
     left_out = 0
     for sequence in sequences:
         groups = _columns(protocol, sequence)
-        if (sequence.subject, sequence.action) in protocol.excluded or (
+        if (sequence.subject, sequence.trial) in protocol.excluded or (
             protocol.cameras and sequence.camera not in protocol.cameras
         ):
             left_out += 1
@@ -494,7 +494,7 @@ def evaluate(protocol: Protocol, sequences: Iterable[PoseSequence]) -> Results:
     return _results(protocol, scores, left_out)
 
 
-def _columns(protocol: Protocol, sequence: PoseSequence) -> tuple[str, ...]:
+def _columns(protocol: Protocol, sequence: LiftedSequence) -> tuple[str, ...]:
     """The columns that a sequence belongs to."""
     if sequence.subject not in protocol.test:
         raise ValueError(
@@ -503,7 +503,7 @@ def _columns(protocol: Protocol, sequence: PoseSequence) -> tuple[str, ...]:
     subject = sequence.subject.rpartition("/")[2]
     if protocol.group_by == "subject":
         return (subject,)
-    action = sequence.action.partition(" ")[0]
+    action = sequence.trial.partition(" ")[0]
     found = []
     for group in protocol.groups:
         name = group.removesuffix(f" {subject}") if protocol.group_by != "action" else group
@@ -518,7 +518,7 @@ def _columns(protocol: Protocol, sequence: PoseSequence) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _joint_values(protocol: Protocol, sequence: PoseSequence) -> tuple[int, dict[str, Floats]]:
+def _joint_values(protocol: Protocol, sequence: LiftedSequence) -> tuple[int, dict[str, Floats]]:
     """How many frames count, and metric -> (frames or steps that count, J)."""
     predicted, target, valid = _checked(protocol, sequence)
     skeleton = SKELETONS[protocol.skeleton]
@@ -565,7 +565,7 @@ def _joint_values(protocol: Protocol, sequence: PoseSequence) -> tuple[int, dict
     return int(valid.sum()), values
 
 
-def _checked(protocol: Protocol, sequence: PoseSequence) -> tuple[Floats, Floats, Mask]:
+def _checked(protocol: Protocol, sequence: LiftedSequence) -> tuple[Floats, Floats, Mask]:
     """Poses in float64 and the frames that count, every `frame_step`th."""
     predicted = np.asarray(sequence.predicted, dtype=np.float64)
     target = np.asarray(sequence.target, dtype=np.float64)
@@ -597,7 +597,7 @@ def _length(vectors: Floats) -> Floats:
     return np.linalg.norm(vectors, axis=-1)
 
 
-def _rate(sequence: PoseSequence) -> float:
+def _rate(sequence: LiftedSequence) -> float:
     if not sequence.fps:
         raise ValueError(f"{sequence.title}: velocity per second needs the fps of the sequence")
     return sequence.fps
@@ -649,10 +649,12 @@ def _results(protocol: Protocol, scores: list[SequenceScore], left_out: int) -> 
     groups, pools, means, joints = ({m: {} for m in protocol.metrics} for _ in range(4))
     for metric in protocol.metrics:
         columns = {group: _pooled(inside, metric) for group, inside in members.items()}
+        # A sequence of one frame has no velocity; where none has, the mean is nan.
+        timed = [score for score in measured if score.weights[metric]] or measured
         averages = {
             "groups": np.mean(list(columns.values()), axis=0),
             "frames": _pooled(measured, metric),
-            "sequences": np.mean([score.joints[metric] for score in measured], axis=0),
+            "sequences": np.mean([score.joints[metric] for score in timed], axis=0),
         }
         groups[metric] = {group: float(mean.mean()) for group, mean in columns.items()}
         means[metric] = {name: float(mean.mean()) for name, mean in averages.items()}
