@@ -2,18 +2,21 @@
 
     python benchmarks/pipeline_speed.py VIDEO [--threads 2]
 
-Lifts the video without the overlay, then runs detector and decoder alone over it, in one run.
+Lifts the video without the overlay, runs detector and decoder alone over it, and then lifts it with
+overlay and page, in one run.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 from lithepose.detect import create_detector
 from lithepose.lifters.default import default_lifter
+from lithepose.pipeline.files import lift_to_files
 from lithepose.pipeline.offline import lift
 from lithepose.video import open_video
 
@@ -40,6 +43,11 @@ def main() -> None:
         detector.detect(image, time_s)
     bare = (time.perf_counter() - begin) / len(frames)
 
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.perf_counter()
+        shown = lift_to_files(arguments.video, out=folder, threads=arguments.threads).result
+        with_views = (time.perf_counter() - begin) / shown.frames
+
     per_frame = whole / result.frames
     lifting = result.seconds["3D"] / whole
     print(f"{result.frames} frames of {result.image_size}, {arguments.threads} threads")
@@ -47,7 +55,9 @@ def main() -> None:
     print(f"bare detector   {1000 * bare:6.1f} ms/frame  {1 / bare:6.1f} frames/s")
     print(f"bare decoding   {1000 * decoding:6.1f} ms/frame")
     print(f"lifting         {100 * lifting:6.1f} % of the whole")
-    print(f"peak memory     {memory:6.0f} MB")
+    print(f"world           {100 * result.seconds['world'] / whole:6.1f} % of the whole")
+    print(f"with views      {1000 * with_views:6.1f} ms/frame  {1 / with_views:6.1f} frames/s")
+    print(f"peak memory     {memory:6.0f} MB without views, {peak_memory_mb():.0f} MB with them")
 
 
 def peak_memory_mb() -> float:
