@@ -13,6 +13,7 @@ import pytest
 
 from lithepose.metrics.pose3d import mpjpe, mpjve, n_mpjpe, p_mpjpe
 from lithepose.metrics.published import (
+    H36M17_FROM_3DHP,
     METRICS,
     PROTOCOLS,
     SWITCHES,
@@ -461,6 +462,23 @@ def test_a_model_in_h36m_order_is_scored_on_the_same_14_joints():
     assert {names.get(j, j) for j in cross.pck_joints} == set(native.pck_joints)
     assert len(native.pck_joints) == 14
     assert not {"pelvis", "spine", "head", "nose"} & {*native.pck_joints, *cross.pck_joints}
+
+
+def test_poses_of_3dhp_keep_their_scores_in_the_order_of_human36m():
+    renamed = {"thorax": "neck", "nose": "head"}
+    order = [SKELETONS["mpi_inf_3dhp17"].joints[joint] for joint in H36M17_FROM_3DHP]
+    assert order == [renamed.get(joint, joint) for joint in SKELETONS["h36m17"].joints]
+    native = noisy("TS1", "", 20, skeleton="mpi_inf_3dhp17")
+    native.predicted[:, 3:9] += 0.1
+    turned = replace(
+        native,
+        predicted=native.predicted[:, H36M17_FROM_3DHP],
+        target=native.target[:, H36M17_FROM_3DHP],
+    )
+    expected = evaluate(INF_3DHP, [native])
+    assert 50 < expected.totals["pck"] < 100
+    found = evaluate(PROTOCOLS["mpi-inf-3dhp-cross"], [turned])
+    assert found.totals == pytest.approx(expected.totals)
 
 
 # --- the table of protocols -------------------------------------------------------------------

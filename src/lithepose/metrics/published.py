@@ -49,6 +49,12 @@ ROOT_REACH_M = 0.5
 # No joint is further from the pelvis; beyond it the poses are not in metres.
 BODY_REACH_M = 3.0
 
+# For each joint of h36m17 the joint of mpi_inf_3dhp17 that stands for it when poses of MPI-INF-3DHP
+# are compared with those of networks for Human3.6M: `poses[..., H36M17_FROM_3DHP, :]`. Its neck
+# stands for the thorax and its head for joint 9, where `skeletons.convert`, which goes by the
+# points' true places, would take the mid-point of the shoulders. As GraphMLP stores the data.
+H36M17_FROM_3DHP = (14, 8, 9, 10, 11, 12, 13, 15, 1, 16, 0, 5, 6, 7, 2, 3, 4)
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -765,6 +771,7 @@ _3DHP_CROSS = replace(
     pck_joints=("head_top", "thorax", *_H36M_LIMBS),
     notes=(
         *_3DHP.notes,
+        "poses in the order of Human3.6M, with the neck as thorax and the head as joint 9",
         "the joints of the two data sets are not quite the same points of the body",
     ),
 )
@@ -861,6 +868,10 @@ PROTOCOLS: dict[str, Protocol] = {
             skeleton="h36m17",
             pck_joints=(),
             metrics=("pck", "auc_by_millimetre", "mpjpe"),
+            notes=(
+                *_3DHP.notes,
+                "poses in the order of Human3.6M, with the neck as thorax and the head as joint 9",
+            ),
         ),
         _3DHP_CROSS,
         replace(
