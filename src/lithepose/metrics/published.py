@@ -7,7 +7,7 @@ there is none, the exact one. `PROTOCOLS` has those of the papers; `replace(PROT
 makes others, and every table states the rules it was made by.
 
     results = evaluate(PROTOCOLS["human36m"], sequences)
-    print(results.as_markdown())
+    table = results.as_markdown()
 
 Sequences are in metres, results in millimetres and percent. `docs/guides/protocols.md` tells which
 protocol belongs to which paper.
