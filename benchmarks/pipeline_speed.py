@@ -32,6 +32,11 @@ def main() -> None:
     result = lift(arguments.video, threads=arguments.threads)
     whole = time.perf_counter() - begin
     memory = peak_memory_mb()
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.perf_counter()
+        shown = lift_to_files(arguments.video, out=folder, threads=arguments.threads).result
+        with_views = (time.perf_counter() - begin) / shown.frames
+    memory_with_views = peak_memory_mb()
 
     begin = time.perf_counter()
     with open_video(arguments.video) as video:
@@ -43,11 +48,6 @@ def main() -> None:
         detector.detect(image, time_s)
     bare = (time.perf_counter() - begin) / len(frames)
 
-    with tempfile.TemporaryDirectory() as folder:
-        begin = time.perf_counter()
-        shown = lift_to_files(arguments.video, out=folder, threads=arguments.threads).result
-        with_views = (time.perf_counter() - begin) / shown.frames
-
     per_frame = whole / result.frames
     lifting = result.seconds["3D"] / whole
     print(f"{result.frames} frames of {result.image_size}, {arguments.threads} threads")
@@ -57,7 +57,7 @@ def main() -> None:
     print(f"lifting         {100 * lifting:6.1f} % of the whole")
     print(f"world           {100 * result.seconds['world'] / whole:6.1f} % of the whole")
     print(f"with views      {1000 * with_views:6.1f} ms/frame  {1 / with_views:6.1f} frames/s")
-    print(f"peak memory     {memory:6.0f} MB without views, {peak_memory_mb():.0f} MB with them")
+    print(f"peak memory     {memory:6.0f} MB without views, {memory_with_views:.0f} MB with them")
 
 
 def peak_memory_mb() -> float:
