@@ -20,7 +20,8 @@ is assumed without a known lens (the long side of the picture), 1.75 % of that s
 What it cannot see: a camera that is carried along without turning moves a background at 8 m half
 as far as it moves a person at 4 m, so a walking camera is underrated by the ratio of the distances.
 A background of which a third stays in place while the rest moves counts as still, because trees,
-water and passers-by do that more often than cameras.
+water and passers-by do that more often than cameras. Undetected passers-by who hide more than half
+of the picture can pass for a movement.
 """
 
 from __future__ import annotations
