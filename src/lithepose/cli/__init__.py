@@ -14,6 +14,7 @@ COMMANDS = {
     "models": "lithepose.cli.models:models",
     "profile": "lithepose.cli.profile:profile",
     "train": "lithepose.cli.train:train",
+    "data": "lithepose.cli.data:data",
 }
 
 

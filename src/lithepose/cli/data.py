@@ -1,0 +1,97 @@
+"""`lithepose data`: data sets on this machine."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lithepose.cli.report import failing_clearly
+
+if TYPE_CHECKING:
+    from lithepose.data.inventory import Inventory
+
+# Name of the command -> where it is, as in `lithepose.cli`.
+COMMANDS = {
+    "check": "lithepose.cli.data:check",
+    "import-mocap": "lithepose.cli.data_mocap:import_mocap",
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name].split(":")
+        return getattr(importlib.import_module(module), name)
+
+
+@click.group(cls=_Lazy)
+def data() -> None:
+    """Look after data sets: check what is there, import motion capture."""
+
+
+@click.command()
+@click.argument("root", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--depth", default=4, show_default=True, type=click.IntRange(0), help="Folders to go down."
+)
+def check(root: Path, as_json: bool, depth: int) -> None:
+    """Say which data sets the folder ROOT holds, what is broken or missing, and what they allow.
+
+    Knows Human3.6M, MPI-INF-3DHP, HumanEva-I, CMU motion capture, COCO and MPII. Every file found
+    is read in full; nothing in it is run. Exit codes: 2 if a file is broken, or nothing is found.
+    """
+    with failing_clearly():
+        from lithepose.data.inventory import as_record, as_text, take_inventory
+
+        inventory = take_inventory(root, depth)
+        if as_json:
+            click.echo(json.dumps(as_record(inventory), indent=2))
+        elif sys.stdout.isatty():
+            _print_tables(inventory)
+        else:
+            click.echo(as_text(inventory))
+        if inventory.broken:
+            files = ", ".join(str(found.path) for found in inventory.broken)
+            raise ValueError(f"cannot be used: {files}")
+        if not inventory.found:
+            raise ValueError(f"nothing of these data sets in {root}, {depth} folders deep")
+
+
+def _print_tables(inventory: Inventory) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from lithepose.data.inventory import DATA_SETS, describe, not_here, terms_of
+
+    console = Console()
+    for name, data_set in DATA_SETS.items():
+        files = inventory.files(name)
+        if not files:
+            continue
+        table = Table("file", "", "what", title=data_set.title, title_justify="left")
+        for found in files:
+            state = Text("broken", "red") if found.problem else Text("found", "green")
+            path = Text(str(found.path.relative_to(inventory.root)))
+            purpose = data_set.parts[found.part].purpose
+            table.add_row(path, state, Text(f"{purpose}\n{describe(found)}"))
+        for part in inventory.missing(name):
+            what = Text(f"{part.purpose}\norigin: {part.origin}")
+            table.add_row(Text(part.file), Text("missing", "yellow"), what)
+        console.print(table)
+        console.print(Text("\n".join([*terms_of(data_set), ""])))
+    for path in inventory.unread:
+        console.print(Text(f"could not look into {path}"))
+    console.print(Text("\n".join(not_here(inventory))))
