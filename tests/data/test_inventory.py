@@ -158,7 +158,8 @@ def test_broken_files_are_named_with_the_reason(everything: Path):
     assert "is no MATLAB file" in problems["mpii_gt_val.mat"]
     assert "no npz file" in problems["cmu17_val.npz"]
     text = as_text(taken)
-    assert "  BROKEN  data_3d_h36m.npz: is damaged or cut off" in text
+    assert "  BROKEN  data_3d_h36m.npz: 3D joints in the room" in text
+    assert "\n          is damaged or cut off" in text
     assert "data_3d_h36m.npz" in [part.file for part in taken.missing("human36m")]
 
 

@@ -542,7 +542,8 @@ def as_text(inventory: Inventory) -> str:
         for found in files:
             mark = "BROKEN" if found.problem else "found"
             path = found.path.relative_to(inventory.root)
-            lines.append(f"  {mark:7} {path}: {describe(found)}")
+            lines.append(f"  {mark:7} {path}: {data_set.parts[found.part].purpose}")
+            lines += [f"          {line}" for line in [describe(found)] if line]
         for part in inventory.missing(name):
             lines.append(f"  missing {part.file}: {part.purpose} (origin: {part.origin})")
         lines += [f"  {line}" for line in terms_of(data_set)]
