@@ -43,7 +43,7 @@ def test_it_says_what_is_there_missing_and_allowed(folder: Path):
     assert result.exit_code == 0, result.output
     place = Path("sets") / "mpi [inf]" / "data_test_3dhp.npz"
     assert f"  found   {place}: 2D and 3D joints of six recordings: for testing" in result.stdout
-    assert "\n          recordings TS1; 30 frames; 30 valid frames; lacks TS2" in result.stdout
+    assert "\n          recordings TS1; 30 frames; 30 valid frames; TS1 has 30" in result.stdout
     assert "missing data_train_3dhp.npz: 2D and 3D joints of eight subjects" in result.stdout
     assert "terms:   non-commercial research" in result.stdout
     assert "weights trained on it may be shipped: no" in result.stdout
