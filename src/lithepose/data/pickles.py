@@ -148,7 +148,8 @@ def _finish(value: Any) -> Any:
         return {_finish(key): _finish(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         kind = next(k for k in (list, tuple, set, frozenset) if isinstance(value, k))
-        return kind(_finish(inner) for inner in value)
+        # Lists of millions of names occur, for which a call each would take long.
+        return kind([inner if type(inner) is str else _finish(inner) for inner in value])
     if isinstance(value, _Builder | _Type):
         raise ForbiddenPickle("a name instead of data")
     return value
