@@ -282,11 +282,11 @@ def limbs_of(
         directions = links
     head = turns[:, index[known.head]]
     hips, shoulders = joints[:, 1, 0] - joints[:, 0, 0], joints[:, 1, 3] - joints[:, 0, 3]
-    for vectors in (links, hips, shoulders):
-        if (np.linalg.norm(vectors, axis=-1) < 1e-6).any():
-            raise ValueError("a limb, the hips or the shoulders have no length in some frame")
     pelvis, middle = joints[:, :, 0].mean(1), joints[:, :, 3].mean(1)
-    spine = np.mean([place(name) for name in known.spine], axis=0)
+    spine = np.mean([place(name) for name in known.spine], axis=0) - pelvis
+    for vectors in (links, hips, shoulders, middle - pelvis, spine):
+        if (np.linalg.norm(vectors, axis=-1) < 1e-6).any():
+            raise ValueError("a limb, the trunk, the hips or the shoulders have no length")
     # Of the left leg alone, as in the files that the shipped model was trained on.
     leg = np.linalg.norm(links[:, 1, :2], axis=-1).sum(-1)
     return Limbs(
@@ -295,7 +295,7 @@ def limbs_of(
         leg_m=float(np.median(leg)),
         hips=_unit(hips),
         trunk=middle - pelvis,
-        spine=spine - pelvis,
+        spine=spine,
         shoulders=shoulders,
         head=head if figure == "daz" else head @ _GAZE,
         directions=_unit(directions),
@@ -651,7 +651,7 @@ def import_motions(
                 imported.missing.append(trial.name)
             else:
                 imported.clips.extend(_clips(trial, path, skeletons, folder))
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             imported.refused[trial.name] = str(error)
         if report is not None:
             report(done, len(trials))
@@ -682,7 +682,7 @@ def _choose(trial: Trial, paths: list[Path]) -> Path | None:
     if len(paths) < 2:
         return paths[0] if paths else None
     kinds = {path: _peek(path) for path in paths}
-    for kind in (trial.figure, *FIGURES):
+    for kind in sorted(FIGURES, key=lambda kind: kind != trial.figure):
         fitting = [path for path in paths if kinds[path] == kind]
         if len(fitting) > 1:
             raise ValueError(f"{fitting[0]} and {fitting[1]} are both of it: keep one of them")
@@ -711,10 +711,11 @@ def _clips(trial: Trial, path: Path, skeletons: dict[str, list[Path]], folder: P
         stretches = _in_file(trial, limbs, figure)
     else:
         stretches = usable_stretches(limbs, known.lead)
+    # A clip needs two frames, which only a listed stretch at the end of a cut file can lack.
+    shortest = 1 + int(limbs.fps / MOTION_FPS)
+    stretches = [(first, end) for first, end in stretches if end - first > shortest]
     if not stretches:
         raise ValueError(f"{path} has no 0.6 s of motion without leaps")
-    shortest = 1 + int(limbs.fps / MOTION_FPS)  # frames of the file for two frames of the clip
-    stretches = [(first, end) for first, end in stretches if end - first > shortest]
     joints = on_the_floor(
         [
             positions17(limbs[first:end].resampled(MOTION_FPS), trial.body)
@@ -784,7 +785,7 @@ def write_motions(path: str | os.PathLike[str], clips: Sequence[Clip]) -> None:
         OSError: the place cannot be written to; nothing is left behind.
     """
     if not clips:
-        raise ValueError("there is no clip to write")
+        raise ValueError("there is no clip to write: no trial was found that can be used")
     lengths = [len(clip.joints) for clip in clips]
     arrays: dict[str, Any] = {
         "pos": np.concatenate([clip.joints for clip in clips]).astype(np.float32),
