@@ -174,7 +174,9 @@ def humaneva_motions() -> dict[str, dict[str, np.ndarray]]:
 
     return {
         "Train/S1": {"Walking 1 chunk0": joints(30, 1), "Gestures 1 chunk0": joints(20, 2)},
+        "Validate/S1": {"Box 1 chunk0": joints(12, 5)},
         "Validate/S2": {"Jog 1 chunk0": joints(25, 3), "Jog 1 chunk2": joints(15, 4)},
+        "Validate/S3": {"Walking 1 chunk1": joints(18, 6)},
     }
 
 

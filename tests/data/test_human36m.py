@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -349,3 +350,22 @@ def test_wrong_fields_of_motionberts_file_are_named(
     path.write_bytes(pickle.dumps([1, 2]))
     with pytest.raises(ValueError, match="should hold the dictionaries train and test"):
         read_image_space(path)
+
+
+def test_the_code_of_the_guide_runs(
+    write_human36m: Write,
+    image_space_content: dict[str, dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+):
+    page = Path(__file__).parents[2] / "docs" / "data" / "human36m.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    elsewhere = tmp_path_factory.mktemp("guide")
+    (elsewhere / "data").mkdir()
+    pickled = pickle.dumps(image_space_content)
+    (write_human36m() / "h36m_sh_conf_cam_source_final.pkl").write_bytes(pickled)
+    shutil.copytree(write_human36m(), elsewhere / "data" / "h36m")
+    monkeypatch.chdir(elsewhere)
+    for block in blocks:
+        exec(block, {})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,7 +51,7 @@ def test_sequences_hold_what_training_and_measuring_need(
 ):
     data = read_humaneva(write_humaneva())
     sequences = list(data.sequences())
-    assert len(sequences) == 3 * 3  # the gestures are in no table
+    assert len(sequences) == 5 * 3  # the gestures are in no table
     for sequence in sequences:
         world = humaneva_content[sequence.subject][sequence.trial]
         local = world_to_camera(world, *camera_place(sequence.subject, sequence.view))
@@ -97,3 +99,17 @@ def test_wrong_files_are_refused(write_humaneva: Write, humaneva_content: Motion
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"no data_3d_humaneva15.npz .*docs/data/humaneva"):
         read_humaneva(folder)
+
+
+def test_the_code_of_the_guide_runs(
+    write_humaneva: Write, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+):
+    page = Path(__file__).parents[2] / "docs" / "data" / "humaneva.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    assert len(blocks) == 1
+    elsewhere = tmp_path_factory.mktemp("guide")
+    (elsewhere / "data").mkdir()
+    shutil.copytree(write_humaneva(), elsewhere / "data" / "humaneva")
+    monkeypatch.chdir(elsewhere)
+    for block in blocks:
+        exec(block, {})

@@ -63,7 +63,7 @@ def test_everything_is_found_with_its_facts(everything: Path):
     assert facts(everything, "data_test_3dhp.npz") == {
         "recordings": ["TS1", "TS6"], "frames": 40, "valid frames": 14,
     }  # fmt: skip
-    assert facts(everything, "data_3d_humaneva15.npz")["subjects"] == ["Train/S1", "Validate/S2"]
+    assert facts(everything, "data_3d_humaneva15.npz")["trials"] == 6
     coco = facts(everything, "person_keypoints_val2017.json")
     assert coco == {"pictures": 1, "people": 2, "people with joints": 1}
     assert facts(everything, "mpii_val.json") == {"pictures": 1, "people": 1}

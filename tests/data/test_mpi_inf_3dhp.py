@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,3 +176,19 @@ def test_recorded_frames_have_these_joints_and_picture_sizes(shared: Callable[[s
                 for joint in ("elbow", "wrist", "hip", "ankle"):
                     left, right = skeleton.index(f"left_{joint}"), skeleton.index(f"right_{joint}")
                     assert length[left] == pytest.approx(length[right], abs=0.002)
+
+
+def test_the_code_of_the_guide_runs(
+    write_mpi_inf_3dhp: Write,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+):
+    page = Path(__file__).parents[2] / "docs" / "data" / "mpi_inf_3dhp.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    assert len(blocks) == 1
+    elsewhere = tmp_path_factory.mktemp("guide")
+    (elsewhere / "data").mkdir()
+    shutil.copytree(write_mpi_inf_3dhp(), elsewhere / "data" / "3dhp")
+    monkeypatch.chdir(elsewhere)
+    for block in blocks:
+        exec(block, {})
