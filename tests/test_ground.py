@@ -248,7 +248,7 @@ def test_standing_feet_tie_the_path():
     joints, camera, ground, body = filmed()
     poses = camera - camera[:, :1]
     contact = find_contacts(joints[:, ANKLES], times(joints))
-    ties = path_ties(poses, camera[:, 0], contact, ground, body.ankle_height)
+    ties = path_ties(poses, camera[:, 0], contact, times(joints), ground, body.ankle_height)
     rays = camera[..., :2] / camera[..., 2:]
     rays = rays + np.random.default_rng(0).normal(0, 0.004, rays.shape)
     sure = np.ones(rays.shape[:2])

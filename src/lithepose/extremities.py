@@ -230,8 +230,8 @@ def with_extremities(
     trust[~np.isfinite(rays).all(-1)] = 0
     world = None if detector_world is None else np.asarray(detector_world, np.float64)[there]
     times = np.asarray(time_s, np.float64)[there]
-    # In parts, so that an hour of video takes no more memory than a minute; they overlap by more
-    # than the averaging over time reaches.
+    # In parts, so that an hour of video takes no more memory than a minute; they overlap so far
+    # that no seam shows.
     frames = np.flatnonzero(there)
     for start in range(0, len(joints), _PART):
         low, high = max(0, start - _OVERLAP), start + _PART + _OVERLAP

@@ -48,9 +48,13 @@ STEP_UP_M = 0.15
 FLOOR_S = 0.25
 # A foot this far from where it stood has stepped, however slowly.
 DRIFT_M = 0.12
-# How far a lifted standing foot seems to move from frame to frame, and to be off the floor.
+# How far a lifted standing foot seems to move in a thirtieth of a second, and to be off the floor.
 STEP_SPREAD_M = 0.012
 HEIGHT_SPREAD_M = 0.03
+# A foot's correction begins this long before it stands and ends as long after. Hips that a leg
+# pulls down go down over some three times the second of these.
+EASE_S = 0.12
+LOWERING_S = 0.067
 # Cost of a change between standing and not, in units of the evidence of one frame at 30 frames/s.
 CHANGE_COST = 2.0
 
@@ -265,8 +269,9 @@ def fit_ground(
     points, wanted, seconds = np.array(feet).reshape(-1, 3), np.array(heights), np.array(spans)
     told = up is not None
     if up is None:
-        # Levels need the vertical, and it needs to know which feet are on one level.
-        up = _fit_up(points, wanted, axes, camera_height_m)
+        # Which feet are on one level is seen well enough without them; all at once, a stage and the
+        # floor before it would make one slope.
+        up = _fit_up(points[:0], wanted[:0], axes, camera_height_m)
         main = max(_levels(points @ up - wanted), key=lambda at: seconds[at].sum(), default=[])
         up = _fit_up(points[main], wanted[main], axes, camera_height_m)
     levels = _levels(points @ up - wanted)
@@ -355,7 +360,12 @@ def _fit_up(
 
 
 def path_ties(
-    poses: Floats, root: Floats, contact: Flags, ground: Ground, ankle_height_m: float
+    poses: Floats,
+    root: Floats,
+    contact: Flags,
+    time_s: Floats,
+    ground: Ground,
+    ankle_height_m: float,
 ) -> PathTies:
     """What standing feet say of the root's path, for `lithepose.world.fit_root_path`.
 
@@ -363,6 +373,7 @@ def path_ties(
         poses: (T, 17, 3) metres, camera axes, centred at the root; all finite.
         root: (T, 3) metres, camera axes, where it was found without them.
         contact: (T, 2) bool.
+        time_s: (T,) seconds.
         ground: where up and the floor are.
         ankle_height_m: height of the ankle over the sole.
     """
@@ -378,16 +389,14 @@ def path_ties(
     near = np.abs(below + root @ ground.up - floor) < STEP_UP_M
     return PathTies(
         step=moved / np.maximum(count, 1)[:, None],
-        step_weight=count / STEP_SPREAD_M**2,
+        step_weight=count / (STEP_SPREAD_M**2 * 30 * np.maximum(np.diff(time_s), 1e-3)),
         up=ground.up,
         height=floor - below,
         height_weight=feet * near / HEIGHT_SPREAD_M**2,
     )
 
 
-def plant_feet(
-    joints: Floats, contact: Flags, time_s: Floats, ankle_height_m: float, *, ease_s: float = 0.12
-) -> Floats:
+def plant_feet(joints: Floats, contact: Flags, time_s: Floats, ankle_height_m: float) -> Floats:
     """Hold standing feet still on the floor; the knees give way, bones keep their lengths.
 
     Args:
@@ -395,7 +404,6 @@ def plant_feet(
         contact: (T, 2) bool, left and right.
         time_s: (T,) seconds.
         ankle_height_m: height of the ankle over the sole.
-        ease_s: time over which a foot's correction begins before it stands and ends after.
     Returns:
         (T, 17, 3). The hips sink a little where a leg would not reach.
     """
@@ -410,10 +418,10 @@ def plant_feet(
                 anchor[2] = ankle_height_m
             # The correction of the first and the last frame fades out beyond them.
             start, end = time_s[run.start], time_s[run.stop - 1]
-            near = slice(*np.searchsorted(time_s, [start - ease_s, end + ease_s]))
+            near = slice(*np.searchsorted(time_s, [start - EASE_S, end + EASE_S]))
             nearest = np.clip(np.arange(near.start, near.stop), run.start, run.stop - 1)
             outside = np.maximum(start - time_s[near], time_s[near] - end)
-            share = np.clip(1 - outside / ease_s, 0, 1)
+            share = np.clip(1 - outside / EASE_S, 0, 1)
             share = share * share * (3 - 2 * share)
             held = (anchor - wanted[nearest, side]) * share[:, None]
             stronger = share > pull[near]
@@ -426,14 +434,14 @@ def plant_feet(
         )
         wanted[through, side, 2] = ankle_height_m
     lengths = np.linalg.norm(bones(joints), axis=-1)
-    planted = _lower_hips(planted, wanted, lengths)
+    planted = _lower_hips(planted, wanted, lengths, time_s)
     for side, (hip, knee, ankle) in enumerate(LEGS):
         bent = _bend_leg(planted, (hip, knee, ankle), wanted[:, side], lengths)
         planted[:, knee], planted[:, ankle] = bent
     return planted
 
 
-def _lower_hips(joints: Floats, wanted: Floats, lengths: Floats) -> Floats:
+def _lower_hips(joints: Floats, wanted: Floats, lengths: Floats, time_s: Floats) -> Floats:
     """Move the whole body towards feet that a straight leg would not reach, smoothly in time."""
     moved = joints.copy()
     for _ in range(3):
@@ -446,13 +454,15 @@ def _lower_hips(joints: Floats, wanted: Floats, lengths: Floats) -> Floats:
             short += (over / np.maximum(distance, 1e-9))[:, None] * gap / 2
         if not short.any():
             break
-        moved += _blurred(2 * short)[:, None]
+        moved += _blurred(2 * short, time_s)[:, None]
     return moved
 
 
-def _blurred(values: Floats, spread: float = 2.0) -> Floats:
-    """Gaussian average over frames, the ends repeated: (T, D)."""
-    reach = int(3 * spread)
+def _blurred(values: Floats, time_s: Floats) -> Floats:
+    """Gaussian average over `LOWERING_S`, the ends repeated: (T, D)."""
+    step = float(np.median(np.diff(time_s))) if len(time_s) > 1 else LOWERING_S
+    spread = max(0.3, LOWERING_S / max(step, 1e-3))
+    reach = int(np.ceil(3 * spread))
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / spread) ** 2)
     kernel /= kernel.sum()
     padded = np.pad(values, ((reach, reach), (0, 0)), mode="edge")

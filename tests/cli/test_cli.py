@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -23,9 +24,11 @@ from lithepose.cli.report import progress_of
 from lithepose.data.motions import motion
 from lithepose.data.people import random_body
 from lithepose.poses import Detections
+from lithepose.skeletons import SKELETONS
 from lithepose.video import VideoWriter
 
 SIZE, FPS, FRAMES = (320, 240), 25, 20
+H36M = SKELETONS["h36m17"].joints
 
 
 def run(*arguments: Any) -> Result:
@@ -253,6 +256,47 @@ def test_names_of_all_kinds_become_every_file(keypoint_file: Path, stem: str, tm
     assert "<script>alert" not in (out / f"{stem}.html").read_text(encoding="utf-8")
 
 
+def test_results_are_reported_also_where_their_names_cannot_be_shown(
+    keypoint_file: Path, tmp_path: Path
+):
+    path = keypoint_file.rename(tmp_path / "прыжок.npz")
+    program = [sys.executable, "-m", "lithepose"]
+    shown = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    lifted = subprocess.run(
+        [*program, "lift", path, "--out", tmp_path / "out", "--no-page"],
+        **{"env": shown, "capture_output": True},
+    )
+    assert lifted.returncode == 0, lifted.stderr
+    assert b"\\u043f" in lifted.stdout
+    converted = subprocess.run(
+        [*program, "convert", tmp_path / "out" / "прыжок.npz", tmp_path / "прыжок.bvh"],
+        **{"env": shown, "capture_output": True},
+    )
+    assert converted.returncode == 0, converted.stderr
+    assert (tmp_path / "прыжок.bvh").is_file()
+
+
+def test_people_are_numbered_as_their_files_are(tmp_path: Path, keypoints: np.ndarray):
+    two = np.stack([np.full_like(keypoints, np.nan), keypoints, keypoints + (40, 0)], 1)
+    two[:, 0, :3] = keypoints[:, :3]  # three joints are no person to lift
+    rows = ["frame,person,joint,u_px,v_px"]
+    for frame, person, joint in np.ndindex(two.shape[:3]):
+        if np.isfinite(two[frame, person, joint]).all():
+            u, v = two[frame, person, joint]
+            rows.append(f"{frame},{person},{H36M[joint]},{u},{v}")
+    path = tmp_path / "three.csv"
+    path.write_text("\n".join(rows))
+    result = run(
+        *("lift", path, "--out", tmp_path / "out", "--size", "320x240", "--fps", FPS),
+        *("--people", "all", "--skeleton", "h36m17", "--no-page"),
+    )
+    assert result.exit_code == 0, result.output
+    assert names(tmp_path / "out") == ["three-2.npz", "three.npz"]
+    assert "person 1: " in result.stdout
+    assert "person 2: " in result.stdout
+    assert "person 3: " not in result.stdout
+
+
 def test_a_damaged_video_is_lifted_as_far_as_it_goes_with_a_note(
     clip: Path, keypoints: np.ndarray, detecting: Any, tmp_path: Path
 ):
@@ -452,7 +496,7 @@ def test_a_real_interrupt_ends_a_real_process(clip: Path, tmp_path: Path):
 def test_training_without_motions_says_where_they_come_from(tmp_path: Path):
     pytest.importorskip("torch")
     message = failed(run("train", "--motions", tmp_path, "--out", tmp_path / "run"), 2)
-    assert "docs/data/mocap.md" in message
+    assert "docs/data/mocap_import.md" in message
 
 
 def test_training_without_pytorch_names_the_extra(tmp_path: Path):

@@ -62,7 +62,7 @@ def test_a_file_is_read_with_its_clips_and_bodies(tmp_path: Path):
 
 
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match=r"docs/data/mocap.md"):
+    with pytest.raises(FileNotFoundError, match=r"docs/data/mocap_import.md"):
         read_motions(tmp_path / "none.npz")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -140,3 +141,10 @@ def test_other_files_are_no_trc(tmp_path, content):
     (tmp_path / "x.trc").write_bytes(content)
     with pytest.raises(ValueError, match=r"x\.trc is not a TRC file"):
         read_trc(tmp_path / "x.trc")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such names there")
+@pytest.mark.parametrize("name", ["w\udce4lk.trc", "two\nlines.trc", "a\ttab.trc"])
+def test_names_that_are_no_text_do_not_break_the_file(tmp_path, make_walker, name):
+    write_trc(tmp_path / name, make_walker())
+    assert len(read_trc(tmp_path / name).names) == 22

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lithepose import NoPersonError
+from lithepose import NoPersonError, lift
 from lithepose.formats import read_result
 from lithepose.pipeline import files
 from lithepose.pipeline.files import WriteError, check_writable, lift_to_files
+from lithepose.skeletons import convert
 from lithepose.video import open_video
 
 Film = Callable[..., Any]
@@ -162,6 +164,47 @@ def test_a_clip_of_nobody_leaves_no_file(
     assert names(tmp_path / "out") == []
 
 
+def test_a_folder_of_openpose_files_is_keypoints(film: Film, tmp_path: Path):
+    scene = film(seconds=0.6)
+    body, _, _ = convert(scene.keypoints, None, "h36m17", "body25")
+    folder = tmp_path / "op"
+    folder.mkdir()
+    for index, points in enumerate(body):
+        triples = np.nan_to_num(np.column_stack([points, np.isfinite(points).all(1)]))
+        content = {"people": [{"pose_keypoints_2d": triples.ravel().tolist()}]}
+        (folder / f"clip_{index:012d}_keypoints.json").write_text(json.dumps(content))
+    written = lift_to_files(
+        folder, out=tmp_path / "out", size=scene.image_size, fps=25, skeleton="body25"
+    )
+    assert names(tmp_path / "out") == ["op.html", "op.npz"]
+    assert written.result.frames == 15
+
+
+def test_the_lens_that_a_video_notes_is_used_if_it_can_be(
+    film: Film, make_video: Any, detecting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    scene = film(seconds=0.6)
+    detecting(scene.keypoints[:, None])
+    path = make_video(15, 25, scene.image_size)
+
+    def lifted_with(focal_mm: float | None, **options: Any) -> Any:
+        monkeypatch.setattr("lithepose.video._stated_focal", lambda *_: focal_mm)
+        return lift(path, **options).people[0]
+
+    film_mm = np.hypot(*scene.image_size) / np.hypot(36, 24)
+    noted = lifted_with(26)
+    assert noted.focal_px == pytest.approx(26 * film_mm)
+    assert noted.metadata["focal_from"] == "file"
+    assert not [each for each in noted.metadata["warnings"] if "lens" in each]
+    given = lifted_with(26, focal=700.0)
+    assert given.focal_px == 700
+    assert given.metadata["focal_from"] == "given"
+    for absurd in (6, 1900, None):
+        guessed = lifted_with(absurd)
+        assert guessed.focal_px == max(scene.image_size)
+        assert guessed.metadata["focal_from"] == "guess"
+
+
 def test_what_can_be_wrong_is_checked_before_the_work(
     film: Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -172,6 +215,8 @@ def test_what_can_be_wrong_is_checked_before_the_work(
     path = keypoint_file(tmp_path / "walk.npz", film(seconds=0.2))
     with pytest.raises(ValueError, match="no format named 'fbx'; known"):
         lift_to_files(path, out=tmp_path / "out", formats=["fbx"])
+    with pytest.raises(ValueError, match="bvh holds the motion in the world"):
+        lift_to_files(path, out=tmp_path / "out", formats=["npz", "bvh"], world=None)
     with pytest.raises(FileNotFoundError, match="no file or folder"):
         lift_to_files(tmp_path / "none.mp4", out=tmp_path / "out")
     assert names(tmp_path) == ["walk.npz"]  # no folder was made for a wrong call

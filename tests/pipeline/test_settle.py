@@ -139,6 +139,7 @@ def test_a_moving_camera_leaves_the_person_on_the_spot(
     assert not world.contact.any()
     lowest = world.points[:, ANKLES, 2].min(1)
     np.testing.assert_allclose(lowest, lowest.mean(), atol=0.02)
+    assert world.points[..., 2].min() > -0.04
 
 
 def test_a_camera_said_to_be_still_is_still(walker: tuple[Track3D, Any]):
@@ -189,6 +190,18 @@ def test_a_moment_of_a_person_is_enough(walker: tuple[Track3D, Any], frames: int
 def test_options_that_cannot_be_are_refused(options: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         WorldOptions(**options)
+
+
+def test_shares_are_of_the_frames_with_the_person(film: Callable[..., Any]):
+    scene = film("wave", seconds=2.0)
+    joints = scene.joints_camera.copy()
+    joints[25:] = np.nan
+    assert settle([track_of(scene, joints)])[0].metadata["world"]["standing_share"] == 1.0
+
+
+def test_toes_stay_over_the_floor_also_when_feet_are_not_held(walker: tuple[Track3D, Any]):
+    world = world_of(settle([walker[0]], WorldOptions(plant_feet=False))[0])
+    assert world.points[..., 2].min() > -0.05
 
 
 def test_a_person_without_further_points_is_refused(walker: tuple[Track3D, Any]):

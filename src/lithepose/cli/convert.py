@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lithepose.cli.report import failing_clearly
+from lithepose.cli.report import failing_clearly, printable
 from lithepose.formats import FORMATS, format_of, format_writer, read_result
 
 
@@ -28,7 +28,8 @@ def convert(result: Path, out: Path, name: str | None) -> None:
     with failing_clearly():
         from lithepose.pipeline.files import WriteError
 
-        write = format_writer(name or format_of(out))
+        name = name or format_of(out)
+        write = format_writer(name)
         if out.exists() and result.exists() and out.samefile(result):
             raise WriteError(f"{out} is the file to read: choose another name for the result")
         track = read_result(result)
@@ -36,6 +37,6 @@ def convert(result: Path, out: Path, name: str | None) -> None:
             write(out, track)
         except OSError as error:
             raise WriteError(str(error)) from error
-        click.echo(out)
+        click.echo(printable(out))
         if name not in ("npz", "json") and track.world is not None and not track.world.has_path:
             click.echo("note: the person's way is not known, so they move on the spot", err=True)

@@ -60,7 +60,7 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
 @click.option(
     "--fov",
     type=float,
-    help="Horizontal field of view of the camera in degrees.  [default: guessed]",
+    help="Horizontal field of view in degrees.  [default: what the video notes, else guessed]",
 )
 @click.option("--start", type=float, help="Leave out what is before this time, in seconds.")
 @click.option("--end", type=float, help="Leave out what is after this time, in seconds.")
@@ -83,13 +83,15 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
     "--pitch",
     "pitch_deg",
     type=float,
-    help="How far the camera looks above the horizon, in degrees.  [default: estimated]",
+    help="How far the camera looks above the horizon, in degrees.  "
+    "[default: estimated; 0 beside --roll]",
 )
 @click.option(
     "--roll",
     "roll_deg",
     type=float,
-    help="How far the picture is turned clockwise, in degrees.  [default: estimated]",
+    help="How far the picture is turned clockwise, in degrees.  "
+    "[default: estimated; 0 beside --pitch]",
 )
 @click.option(
     "--camera-height",

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -39,6 +40,12 @@ def failing_clearly() -> Iterator[None]:
 def _stop(message: str, code: int) -> None:
     click.echo(f"lithepose: {message}", err=True)
     sys.exit(code)
+
+
+def printable(path: Path) -> str:
+    """A path as standard output can show it, which may know fewer letters than the disk."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return str(path).encode(encoding, "backslashreplace").decode(encoding)
 
 
 @contextmanager
@@ -96,11 +103,11 @@ def print_summary(written: Written) -> None:
         f"{result.frames} frames of {result.image_size[0]}x{result.image_size[1]} at "
         f"{result.fps:.2f} frames/s"
     )
-    for person in result.people:
+    for number, person in enumerate(result.people, 1):
         facts = person.metadata
         height = f"{facts['height_m']:.2f} m" + ("" if facts["height_known"] else " (assumed)")
         click.echo(
-            f"person {person.person + 1}: {facts['frames_with_person']} frames, "
+            f"person {number}: {facts['frames_with_person']} frames, "
             f"{facts['gaps']} gaps, "
             f"mean confidence {facts['mean_confidence']:.2f}, height {height}, "
             f"reprojection {facts['reprojection_px']} px"
@@ -116,7 +123,7 @@ def print_summary(written: Written) -> None:
     stages = ", ".join(f"{stage} {spent:.1f} s" for stage, spent in result.seconds.items())
     click.echo(f"{result.frames / max(seconds, 1e-9):.1f} frames/s ({stages})")
     for path in written.files:
-        click.echo(path)
+        click.echo(printable(path))
 
 
 def _print_world(world: dict[str, Any]) -> None:

@@ -80,7 +80,8 @@ def read_motions(path: str | Path) -> Motions:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"no motion file at {path}: docs/data/mocap_import.md says how to make it from CMU's originals"
+            f"no motion file at {path}: docs/data/mocap_import.md says how to make it from CMU's "
+            "originals"
         )
     try:
         with np.load(path, allow_pickle=False) as file:

@@ -22,6 +22,9 @@ FORMATS: dict[str, tuple[str, str]] = {
     "glb": (".glb", "lithepose.formats.gltf:write_glb"),
 }
 
+# Those that hold nothing but the motion in the world.
+OF_THE_WORLD = ("trc", "c3d", "bvh", "glb")
+
 # The formats that keep everything, by suffix.
 READERS: dict[str, str] = {
     ".npz": "lithepose.formats.npz:read_npz",
@@ -55,6 +58,20 @@ def format_of(path: str | os.PathLike[str]) -> str:
         endings = ", ".join(ending for ending, _ in FORMATS.values())
         raise ValueError(f"cannot tell the format of {path} from its name; known: {endings}")
     return max(found, key=lambda each: len(FORMATS[each][0]))  # .wide.csv before .csv
+
+
+def check_without_world(formats: Sequence[str]) -> None:
+    """Refuse formats that hold the motion in the world, for results that have none.
+
+    Raises:
+        ValueError: a name is in `OF_THE_WORLD`.
+    """
+    for name in formats:
+        if name in OF_THE_WORLD:
+            raise ValueError(
+                f"{name} holds the motion in the world, which was left out: lift with a world, or "
+                "write npz, json or csv"
+            )
 
 
 def format_writer(name: str) -> Callable[[str | os.PathLike[str], Track3D], None]:

@@ -76,6 +76,12 @@ class Markers:
     rate: float
 
 
+def _in_a_cell(name: str) -> str:
+    """A file's name without what would break the line, or is no text."""
+    text = name.encode("utf-8", "replace").decode("utf-8")
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 def write_trc(path: str | os.PathLike[str], track: Track3D) -> None:
     """Write one person's markers.
 
@@ -101,7 +107,7 @@ def write_trc(path: str | os.PathLike[str], track: Track3D) -> None:
     values = (rate, rate, len(frames), len(MARKERS), "m", rate, seen[0] + 1, len(track.time_s))
     numbers = range(1, len(MARKERS) + 1)
     lines = [
-        f"PathFileType\t4\t(X/Y/Z)\t{Path(path).name}",
+        f"PathFileType\t4\t(X/Y/Z)\t{_in_a_cell(Path(path).name)}",
         "\t".join(_KEYS),
         "\t".join(str(value) for value in values),
         "Frame#\tTime\t" + "\t".join(f"{name}\t\t" for name in MARKERS),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lithepose.formats import FORMATS, check_formats, write_result
+from lithepose.formats import FORMATS, check_formats, check_without_world, write_result
 from lithepose.pipeline.offline import Report, Result, is_keypoints, lift
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ def lift_to_files(
     """
     source, out = Path(source), Path(out)
     check_formats(formats)
+    if options.get("world", True) is None:
+        check_without_world(formats)
     if not source.exists():
         raise FileNotFoundError(f"there is no file or folder {source}")
     check_writable(out)

@@ -36,7 +36,7 @@ from lithepose.pipeline.settle import WorldOptions, settle
 from lithepose.poses import Detections, Track2D, Track3D
 from lithepose.skeletons import convert, skeleton_named
 from lithepose.track import build_tracks, fill_gaps, join_tracks, repair_left_right, select_people
-from lithepose.video import open_video
+from lithepose.video import IMAGE_SUFFIXES, open_video
 from lithepose.world import bone_lengths, fit_root_path, with_lengths
 
 Floats = NDArray[np.floating[Any]]
@@ -158,6 +158,12 @@ def _check_focal(focal_px: float | None, image_size: tuple[int, int]) -> None:
         )
 
 
+def _plausible(focal_px: float | None, image_size: tuple[int, int]) -> float | None:
+    """What a camera noted of its lens, if it can be."""
+    low, high = (share * max(image_size) for share in FOCAL_RANGE)
+    return focal_px if focal_px is not None and low <= focal_px <= high else None
+
+
 def _focal_of(lens: tuple[float | None, float | None], image_size: tuple[int, int]) -> float | None:
     """The focal length in pixels of (focal length, field of view), checked; None if unknown."""
     focal_px, fov_deg = lens
@@ -266,8 +272,13 @@ class Result:
 
 
 def is_keypoints(source: str | os.PathLike[str]) -> bool:
-    """Whether a path is a file of keypoints rather than a video, told by its name."""
-    return Path(source).suffix.lower() in {".npz", ".json", ".csv"}
+    """Whether a path is a file of keypoints rather than a video, told by its name; or a folder of
+    them (OpenPose writes one per frame) rather than of images."""
+    path = Path(source)
+    if path.is_dir():
+        suffixes = {each.suffix.lower() for each in path.iterdir()}
+        return ".json" in suffixes and not suffixes & set(IMAGE_SUFFIXES)
+    return path.suffix.lower() in {".npz", ".json", ".csv"}
 
 
 def lift(
@@ -337,7 +348,8 @@ def lift(
     if not tracks:
         raise _nobody_in(source)
     first = tracks[0]
-    focal = _focal_of(lens, first.image_size) or noted
+    told = _focal_of(lens, first.image_size)
+    focal = told or noted
     from lithepose.lifters.default import default_lifter
 
     lifter = default_lifter()
@@ -354,7 +366,8 @@ def lift(
     if world is not None:
         with watch("world"):
             lifted = settle(lifted, world, moves=camera is not None and camera.moves)
-    facts: dict[str, Any] = {"warnings": warnings}
+    focal_from = "given" if told else "file" if noted else "guess"
+    facts: dict[str, Any] = {"warnings": warnings, "focal_from": focal_from}
     if camera is not None:
         facts["camera"] = asdict(camera)
     lifted = [replace(person, metadata={**person.metadata, **facts}) for person in lifted]
@@ -461,7 +474,7 @@ def _detect(
     found: list[Detections] = []
     times: list[float] = []
     with open_video(source, start_s=when[0], end_s=when[1], fps=fps) as video:
-        focal_px = _focal_of(lens, video.size) or video.focal_px
+        focal_px = _focal_of(lens, video.size) or _plausible(video.focal_px, video.size)
         watch = CameraWatch(video.size, focal_px=focal_px) if watched else None
         finder = create_detector(detector, **options)
         for frame in video:

@@ -135,6 +135,11 @@ class _Person:
         )
 
     @property
+    def frames(self) -> int:
+        """In how many frames the person is."""
+        return sum(run.stop - run.start for run in self.runs)
+
+    @property
     def joints(self) -> Floats:
         return self.poses + self.root[:, None]
 
@@ -145,12 +150,11 @@ class _Person:
 
     def fit_path(self, ground: Ground) -> None:
         for run in self.runs:
+            poses, time_s = self.poses[run], self.track.time_s[run]
             ties = path_ties(
-                self.poses[run], self.root[run], self.contact[run], ground, self.ankle_height_m
+                poses, self.root[run], self.contact[run], time_s, ground, self.ankle_height_m
             )
-            self.root[run] = fit_root_path(
-                self.poses[run], self.rays[run], self.told[run], self.track.time_s[run], ties
-            )
+            self.root[run] = fit_root_path(poses, self.rays[run], self.told[run], time_s, ties)
 
 
 def settle(
@@ -164,7 +168,11 @@ def settle(
         moves: whether the video's background moves, so that the camera must have.
     Returns:
         The same people with `world`, and what was done under "world" in their metadata.
+    Raises:
+        ValueError: somebody has no `points_camera`.
     """
+    if any(track.points_camera is None for track in people):
+        raise ValueError("a person needs points_camera to be placed in the world: lift them anew")
     options = options or WorldOptions()
     moving = options.camera == "moving" or (options.camera == "auto" and moves)
     parts = [_Person.of(track) for track in people]
@@ -199,8 +207,7 @@ def _ground_of(parts: Sequence[_Person], options: WorldOptions, moving: bool) ->
 
 def _settled(part: _Person, ground: Ground, options: WorldOptions, moving: bool) -> Track3D:
     track = part.track
-    if track.points_camera is None:
-        raise ValueError("a person needs points_camera to be placed in the world: lift them anew")
+    assert track.points_camera is not None
     old = track.points_camera.astype(np.float64)
     points = ground.to_world(old - old[:, :1] + part.root[:, None])
     if moving:
@@ -219,8 +226,9 @@ def _settled(part: _Person, ground: Ground, options: WorldOptions, moving: bool)
     seen = np.flatnonzero(np.isfinite(points[:, 0, 0]))
     # Medians of a few thousand frames are as good as those of all.
     offsets, markers = fit_rig(points[seen[:: 1 + len(seen) // _PART]])
-    if options.plant_feet and not moving:
-        _lay_feet(points, part.contact, offsets, markers)
+    held = part.contact & options.plant_feet
+    _lay_feet(points, held, offsets, markers)
+    _raise_toes(points, held)
     posed, rotations, limited = _posed(offsets, markers, points, track.confidence_3d, options)
     world = World(
         points=posed,
@@ -263,7 +271,7 @@ def _posed(
         inner = slice(start, min(frames, start + _PART))
         rotations[inner] = part[start - low : inner.stop - low]
         posed[inner] = rig_points(offsets, markers, points[inner, 0], rotations[inner])
-    return posed, rotations, float(met.mean())
+    return posed, rotations, float(met.sum() / np.isfinite(points[:, 0, 0]).sum())
 
 
 def _moved_along(points: Floats, joints: Floats) -> Floats:
@@ -280,13 +288,19 @@ def _on_the_spot(points: Floats, ankle_height_m: float) -> Floats:
 
 
 def _lay_feet(points: Floats, contact: Flags, offsets: Floats, markers: Floats) -> None:
-    """Lay standing feet flat, and raise other toes out of the floor; changes `points`."""
+    """Lay standing feet flat; changes `points`."""
     for side, foot in enumerate(_FEET):
         stands = contact[:, side]
         for joint in foot:
             node = MARKER_NODES[joint]
             below = markers[joint, 2] + (offsets[node, 2] if node in _TOES else 0.0)
             points[stands, joint, 2] = points[stands, ANKLES[side], 2] + float(below)
+
+
+def _raise_toes(points: Floats, contact: Flags) -> None:
+    """Turn feet that don't stand so that their toes come out of the floor; changes `points`."""
+    for side, foot in enumerate(_FEET):
+        stands = contact[:, side]
         ankle = points[:, ANKLES[side]]
         toes = (points[:, foot[1]] + points[:, foot[2]]) / 2 - ankle
         level = np.linalg.norm(toes[:, :2], axis=-1)
@@ -317,7 +331,7 @@ def _facts(
         **ground.cues,
         "smooth_hz": options.smooth_hz,
         "feet_held": options.plant_feet and not moving,
-        "standing_share": round(float(part.contact.any(1).mean()), 3),
+        "standing_share": round(float(part.contact.any(1).sum() / part.frames), 3),
         "joints_limited": options.limit_joints,
         "frames_limited_share": round(limited, 4),
     }
