@@ -262,6 +262,15 @@ def test_a_still_shows_the_chosen_overlay():
     assert left_and_white(unseen, "both") == (False, True)
 
 
+def test_people_are_numbered_in_their_order(monkeypatch: pytest.MonkeyPatch):
+    written: list[str] = []
+    monkeypatch.setattr(draw, "_write_chip", lambda canvas, text, *_: written.append(text))
+    image = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+    # Identities have gaps where someone could not be lifted.
+    draw_still(image, [make_track(4), make_track(2, shift=0.4)], 2)
+    assert written == ["person 1", "person 2", "1", "2"]
+
+
 def test_reprojection_returns_the_pixels_the_person_was_seen_at():
     track = make_track()
     np.testing.assert_allclose(draw._reproject(track, 3), track.keypoints_2d[3], atol=1e-9)

@@ -12,7 +12,7 @@ import select
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -255,7 +255,7 @@ def test_facts_tell_how_the_world_was_found():
     told = {"world": done, "camera": {"kind": "still", "looks": 9, "reason": "it stands still"}}
     facts = dict(facts_of(in_world(make_track(metadata=told))))
     assert facts["Camera height"] == "1.00 m above the floor (given)"
-    assert facts["Camera tilt"] == "level, turned by 0° (estimated)"
+    assert facts["Camera tilt"] == "level (estimated)"
     assert facts["Floor found from"] == "9 standing feet, 5.2 s upright"
     assert facts["Levels of floor"] == "2"
     assert facts["Camera motion"] == "it stands still"
@@ -268,15 +268,55 @@ def test_facts_tell_how_the_world_was_found():
     assert dict(facts_of(in_world(make_track(metadata={"world": done}))))["Smoothing"] == "none"
 
 
+@pytest.mark.parametrize(
+    ("pitch_deg", "roll_deg", "told"),
+    [
+        (0, 3, "level, picture turned 3° clockwise"),
+        (0, -3, "level, picture turned 3° anticlockwise"),
+        (-60, 20, "60° down, picture turned 20° clockwise"),
+        (40, -90, "40° up, picture turned 90° anticlockwise"),
+        (5, 0, "5° up"),
+    ],
+)
+def test_facts_tell_the_tilt_that_was_given(pitch_deg: float, roll_deg: float, told: str):
+    from lithepose.ground import Ground, up_of_tilt
+
+    rotation = Ground(up=up_of_tilt(pitch_deg, roll_deg), camera_height_m=1.0, cues={}).rotation
+    metadata = {"world": {"up_known": True}}
+    track = in_world(make_track(metadata=metadata), camera_rotation=rotation)
+    assert dict(facts_of(track))["Camera tilt"] == f"{told} (given)"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "told"),
+    [
+        ({"focal_from": "given", "focal_known": True}, " (given)"),
+        ({"focal_from": "file", "focal_known": True}, " (noted in the file)"),
+        ({"focal_from": "file", "focal_known": False}, " (noted in the file)"),
+        ({"focal_from": "guess", "focal_known": False}, " (guessed)"),
+        ({"focal_known": True}, " (given)"),
+        ({"focal_known": False}, " (guessed)"),
+        ({}, ""),
+    ],
+)
+def test_facts_tell_where_the_lens_is_from(metadata: dict[str, Any], told: str):
+    facts = dict(facts_of(make_track(metadata=metadata)))
+    assert facts["Lens"] == f"300 px focal length, 56° wide{told}"
+    assert not [label for label in facts if label.startswith("Focal")]
+
+
 def test_facts_of_another_kind_than_ours_are_shown_as_they_are():
     metadata = {
         "height_m": "tall", "height_known": [1], "focal_known": {}, "gaps": [], "world": HOSTILE,
         "camera": 3, "warnings": "one", "frames_with_person": None, "mean_confidence": {"a": 1},
+        "focal_from": ["a", 1],
     }  # fmt: skip
     facts = dict(facts_of(in_world(make_track(metadata=metadata))))
     assert facts["Height"] == "tall m"
     assert facts["World"] == HOSTILE
     assert facts["Camera"] == "3"
+    assert facts["Lens"] == "300 px focal length, 56° wide"
+    assert facts["Focal from"] == "a, 1"
     mixed = {"up_known": "?", "standing_feet": "a", "levels": [], "upright_s": {}, "smooth_hz": "b"}
     assert facts_of(in_world(make_track(metadata={"world": mixed})))
 
@@ -300,7 +340,7 @@ def test_people_of_different_clips_and_no_people_are_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="at least one person"):
         write_page(page, [])
     for other in (make_track(1, frames=5), make_track(1, image_size=(64, 48))):
-        with pytest.raises(ValueError, match="person 1 is of another clip than person 0"):
+        with pytest.raises(ValueError, match="person 2 is of another clip than person 1"):
             write_page(page, [make_track(), other])
     late = make_track(1, time_s=np.arange(FRAMES) / 10)
     with pytest.raises(ValueError, match="times"):
@@ -312,6 +352,11 @@ def test_a_place_that_cannot_be_written_to_is_said(tmp_path: Path):
     (tmp_path / "walk.html").mkdir()
     with pytest.raises(IsADirectoryError, match="name a file"):
         write_page(tmp_path / "walk.html", [make_track()])
+
+
+def add_frames(clip: PageVideo, times: Iterable[float]) -> None:
+    for time_s in times:
+        clip.add(np.zeros((SIZE[1], SIZE[0], 3), np.uint8), float(time_s))
 
 
 # ---- Nothing from outside runs or is loaded ------------------------------------------------------
@@ -415,6 +460,49 @@ def test_a_video_beyond_the_limit_lies_beside_the_page(
     assert "media-src 'self' file:" in Elements(page).policy
 
 
+def test_a_page_that_fails_leaves_the_earlier_video_and_none_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(html, "EMBED_S", 0.5)
+    clip = make_clip(tmp_path / "clip.mp4")
+    (tmp_path / "new.html").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_page(tmp_path / "new.html", [make_track()], video=clip)
+    assert {file.name for file in tmp_path.iterdir()} == {"clip.mp4", "new.html"}
+    page = tmp_path / "walk.html"
+    _, beside = write_page(page, [make_track()], video=clip)
+    earlier = page.read_bytes(), beside.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    other = make_clip(tmp_path / "other.mp4", frames=13)
+    for broken in (Path.write_bytes, PageVideo.move_to):
+        owner = Path if broken is Path.write_bytes else PageVideo
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, broken.__name__, full)
+            with pytest.raises(OSError, match="full"):
+                write_page(page, [make_track(frames=13)], video=other)
+        assert (page.read_bytes(), beside.read_bytes()) == earlier
+    assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
+
+
+def test_a_page_with_its_video_inside_removes_the_one_beside_an_earlier_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    clip = make_clip(tmp_path / "clip.mp4")
+    page = tmp_path / "walk.html"
+    with monkeypatch.context() as patch:
+        patch.setattr(html, "EMBED_S", 0.5)
+        _, beside = write_page(page, [make_track()], video=clip)
+    assert beside.exists()
+    # The very file that the new page is made from is nobody's leftover.
+    assert write_page(page, [make_track()], video=beside) == [page]
+    assert beside.exists()
+    assert write_page(page, [make_track()], video=clip) == [page]
+    assert {file.name for file in tmp_path.iterdir()} == {"clip.mp4", "walk.html"}
+
+
 def test_a_large_picture_is_brought_to_720_lines(tmp_path: Path):
     clip = make_clip(tmp_path / "clip.mp4", frames=2, size=(2562, 1501))
     with open_video(clip) as reader:
@@ -441,13 +529,13 @@ def test_frames_that_are_decoded_anyway_can_be_handed_over(tmp_path: Path):
 
 def test_a_video_that_no_page_takes_is_removed(tmp_path: Path):
     with PageVideo(tmp_path / "walk.html", size=SIZE, fps=FPS) as clip:
-        clip.add(np.zeros((SIZE[1], SIZE[0], 3), np.uint8), 0.0)
+        add_frames(clip, [0.0])
         clip.close()
     assert list(tmp_path.iterdir()) == []
 
     def interrupted() -> None:
         with PageVideo(tmp_path / "walk.html", size=SIZE, fps=FPS) as clip:
-            clip.add(np.zeros((SIZE[1], SIZE[0], 3), np.uint8), 0.0)
+            add_frames(clip, [0.0])
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -460,8 +548,23 @@ def test_another_video_than_that_of_the_people_is_noticed(tmp_path: Path):
     with pytest.raises(ValueError, match="give the video that they were lifted from"):
         write_page(tmp_path / "walk.html", [make_track()], video=small)
     short = make_clip(tmp_path / "short.mp4", frames=5)
-    with pytest.warns(UserWarning, match="5 frames, the people have 24"):
-        write_page(tmp_path / "walk.html", [make_track()], video=short)
+    page = tmp_path / "walk.html"
+    with pytest.warns(UserWarning, match=r"short.mp4 has 5 frames, the people have 24") as warned:
+        assert write_page(page, [make_track()], video=short) == [page]
+    assert warned[0].filename == __file__
+    with PageVideo(page, size=SIZE, fps=FPS) as clip:
+        add_frames(clip, make_track().time_s[1:])
+        with pytest.warns(UserWarning, match="clip has 23 frames, the people have 24") as warned:
+            assert write_page(page, [make_track()], video=clip) == [page]
+    assert warned[0].filename == __file__
+    assert text_of(page, "video-data")
+    with (
+        PageVideo(page, size=(640, 480), fps=FPS) as clip,
+        pytest.raises(ValueError, match=r"the clip has \(640, 480\)"),
+    ):
+        write_page(page, [make_track()], video=clip)
+    with PageVideo(page, size=SIZE, fps=FPS) as clip, pytest.raises(ValueError, match="frame"):
+        write_page(page, [make_track(frames=1)], video=clip)
     with pytest.raises(FileNotFoundError):
         write_page(tmp_path / "walk.html", [make_track()], video=tmp_path / "none.mp4")
     assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
@@ -844,6 +947,54 @@ def test_keys_and_controls_do_what_they_say(tmp_path: Path, browser: Browser):
     assert value("help", "open")
     browser.press("ArrowRight")
     assert frame() == 7  # the keys rest while the help is open
+    assert browser.complaints == []
+
+
+@pytest.mark.slow
+def test_people_are_numbered_in_their_order(tmp_path: Path, browser: Browser):
+    page = tmp_path / "walk.html"
+    # Identities have gaps where someone could not be lifted.
+    write_page(page, [in_world(make_track(p, x=p / 3)) for p in (4, 0, 2)])
+
+    def shown() -> list[str]:
+        return browser.tell(
+            "return [...document.querySelectorAll('#facts-title, #people [aria-pressed=true]')]"
+            ".map((one) => one.textContent);"
+        )
+
+    browser.open(page)
+    offered = browser.tell(
+        "return [...document.querySelectorAll('#people button')].map((one) => one.textContent);"
+    )
+    assert offered == ["All", "Person 1", "Person 2", "Person 3"]
+    labels = browser.tell(
+        "return [...document.querySelectorAll('#labels span')].map((one) => one.textContent);"
+    )
+    assert labels == ["person 1", "person 2", "person 3"]
+    browser.press("3")
+    assert set(shown()) == {"Person 3"}
+    browser.press("4")
+    assert set(shown()) == {"Person 3"}
+    assert browser.open(page, "person=2")["errors"] == "0"
+    assert set(shown()) == {"Person 2"}
+    assert browser.complaints == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("people", [1, 2])
+@pytest.mark.parametrize("person", ["0", "x", "99", "-1", "1.5", "", "NaN"])
+def test_a_link_to_someone_who_is_not_there_is_ignored(
+    tmp_path: Path, browser: Browser, people: int, person: str
+):
+    page = tmp_path / "walk.html"
+    write_page(page, [in_world(make_track(p, x=p - 0.5)) for p in range(people)])
+    root = browser.open(page, f"person={person}&frame=5")
+    assert (root["ready"], root["errors"], root["frame"]) == ("true", "0", "5")
+    # All of them are shown, as without a link.
+    assert browser.tell(
+        "return document.querySelector('#people [aria-pressed=true]').textContent;"
+    ) == ("All" if people > 1 else "Person 1")
+    browser.press("2")
     assert browser.complaints == []
 
 

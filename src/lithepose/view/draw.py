@@ -484,7 +484,8 @@ def write_overlay(
         path: the file to write, *.mp4.
         video_source: the clip the tracks were made from; a reader that was opened with a range, if
             the tracks were made from a range. It is read to its end.
-        tracks: the people; all over the same frames as the video. May be empty.
+        tracks: the people, numbered in this order; all over the same frames as the video. May be
+            empty.
         max_lines: height of the written video in pixels, at most.
         overlay: what lies over the clip: the joints the detector saw, the 3D joints projected back
             into the picture, or both (the latter as thin lines).
@@ -607,13 +608,14 @@ class _Composer:
         clip = canvas[self.top : self.top + self.clip_height, : self.clip_width]
         _shrink(image, clip)
         panel = canvas[:, self.clip_width :]
-        tracked = [track for track in self.tracks if index < len(track.time_s)]
+        # Tracks are of one clip, whose video may be longer: all of them have this frame, or none.
+        tracked = self.tracks if all(index < len(track.time_s) for track in self.tracks) else []
         self._paint_clip(clip, tracked, index)
         self._paint_panel(panel, tracked, index, time_s)
         return canvas
 
     def _paint_clip(self, clip: Image, tracks: Sequence[Track3D], index: int) -> None:
-        for track in tracks:
+        for number, track in enumerate(tracks, 1):
             confidence = track.confidence[index]
             head = track.keypoints_2d[index] * self.zoom
             if self.overlay != "reprojected":
@@ -628,7 +630,7 @@ class _Composer:
             seen = head[np.isfinite(head).all(axis=1)]
             if len(seen):
                 top = seen[np.argmin(seen[:, 1])]
-                label = f"person {track.person + 1}"
+                label = f"person {number}"
                 _write_chip(clip, label, (top[0], top[1] - 1.7 * self.letter), self.letter)
 
     def _paint_panel(
@@ -647,7 +649,7 @@ class _Composer:
             _paint_shadows(panel, people, view)
             _paint_people(panel, people, confidence, view)
             if len(self.tracks) > 1:
-                self._label_people(panel, tracks, people, view)
+                self._label_people(panel, people, view)
         margin, letter = round(1.1 * self.letter), self.letter
         _write(panel, f"{time_s:.2f} s", (margin, margin + letter), letter, _TEXT)
         _write(panel, f"frame {index}", (margin, margin + round(2.4 * letter)), letter, _QUIET_TEXT)
@@ -664,18 +666,16 @@ class _Composer:
             _disc(panel, spot, 0.28 * letter, colour)
             right -= letter
 
-    def _label_people(
-        self, panel: Image, tracks: Sequence[Track3D], people: Floats, view: View3D
-    ) -> None:
+    def _label_people(self, panel: Image, people: Floats, view: View3D) -> None:
         height, width = panel.shape[:2]
-        for track, joints in zip(tracks, people, strict=True):
+        for number, joints in enumerate(people, 1):
             seen = joints[np.isfinite(joints).all(axis=1)]
             if len(seen):
                 pixels, _, _ = view.project(seen, (width, height))
                 top = pixels[np.argmin(pixels[:, 1])]
                 if 0 <= top[0] < width and 0 <= top[1] < height:
                     above = float(top[0]), float(top[1]) - 1.6 * self.letter
-                    _write_chip(panel, str(track.person + 1), above, self.letter)
+                    _write_chip(panel, str(number), above, self.letter)
 
 
 def _shrink(image: Image, target: Image) -> None:

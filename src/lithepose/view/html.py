@@ -8,6 +8,7 @@ everything else, so text from outside (titles, file names, metadata) can only ev
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import html
 import json
@@ -68,6 +69,7 @@ class PageVideo:
         page = Path(page)
         page.parent.mkdir(parents=True, exist_ok=True)
         zoom = min(1.0, MAX_LINES / max(size[1], 1))
+        self.image_size = tuple(size)
         # H.264 has even sides.
         self.size = tuple(max(2, 2 * round(side * zoom / 2)) for side in size)
         self.frames = 0
@@ -92,14 +94,13 @@ class PageVideo:
         """
         self._writer.close()
 
-    def into(self, page: Path) -> tuple[bytes, Path | None]:
-        """The clip's bytes if it is short enough to be embedded, else the file beside the page."""
-        self.close()
-        if self.duration_s <= EMBED_S:
-            return self._file.read_bytes(), None
-        beside = page.with_name(f"{page.stem}.page.mp4")
-        self._file.replace(beside)
-        return b"", beside
+    def read(self) -> bytes:
+        """The file of a clip that is finished."""
+        return self._file.read_bytes()
+
+    def move_to(self, path: Path) -> None:
+        """Let a clip that is finished take the place of `path`, in the page's folder."""
+        self._file.replace(path)
 
     def __enter__(self) -> PageVideo:
         return self
@@ -132,8 +133,9 @@ def write_page(
         people: the people of one clip, in the order in which they are offered.
         video: the clip the people were lifted from: a file, a folder of images, or frames that
             were added to a `PageVideo`. A clip longer than `EMBED_S` becomes `<stem>.page.mp4`
-            beside the page, and the page shows it as long as the two stay together. Without a
-            video the 2D joints are shown on plain ground.
+            beside the page, and the page shows it as long as the two stay together; a shorter one
+            removes that of an earlier page of the same name. Without a video the 2D joints are
+            shown on plain ground.
         title: heading; the name of the video, or else of the page.
         start_s, end_s, fps: range and rate of a video given as a path, as `open_video` takes them.
 
@@ -141,10 +143,14 @@ def write_page(
         The files: the page, and the video if it lies beside.
 
     Raises:
-        ValueError: there are no people, they are of different clips, or the frames of `video` have
-            another number than theirs.
+        ValueError: there are no people, they are of different clips, or the pictures of `video`
+            have another size than theirs; or a `PageVideo` without frames.
         VideoError: the video cannot be read.
-        OSError: a file cannot be written; the page is complete or absent.
+        OSError: a file cannot be written. An earlier page and its video stay as they were.
+
+    Warns:
+        UserWarning: `video` has more or fewer frames than the people. The page is written all the
+            same: a damaged video may give a frame less when it is read again.
     """
     path = Path(path)
     _check(people)
@@ -153,44 +159,62 @@ def write_page(
         title = named.resolve().name if named.is_dir() else named.stem
     content = _content(people)
     if video is None:
-        return _write(path, title, content, b"", None)
+        return _write(path, title, content, None)
     if isinstance(video, PageVideo):
-        return _write_with(path, title, content, video)
-    frames = len(people[0].time_s)
+        _check_size(people, video.image_size, "the clip")
+        _finish(video, people, "the clip")
+        return _write(path, title, content, video)
     with (
         open_video(video, start_s=start_s, end_s=end_s, fps=fps) as reader,
         PageVideo(path, size=reader.size, fps=reader.fps) as clip,
     ):
-        if reader.size != tuple(people[0].image_size):
-            raise ValueError(
-                f"the people are of a video of {people[0].image_size} pixels, {video} has "
-                f"{reader.size}: give the video that they were lifted from"
-            )
+        _check_size(people, reader.size, str(video))
         for frame in reader:
             clip.add(frame.image, frame.time_s)
-        if clip.frames != frames:
-            warnings.warn(
-                f"{video} has {clip.frames} frames, the people have {frames}: give the range that "
-                "they were lifted from",
-                stacklevel=2,
-            )
-        return _write_with(path, title, content, clip)
+        _finish(clip, people, str(video))
+        return _write(path, title, content, clip, keep=Path(video))
 
 
-def _write_with(path: Path, title: str, content: dict[str, Any], clip: PageVideo) -> list[Path]:
-    embedded, beside = clip.into(path)
-    return _write(path, title, content, embedded, beside)
+def _check_size(people: Sequence[Track3D], size: tuple[int, ...], name: str) -> None:
+    if tuple(size) != tuple(people[0].image_size):
+        raise ValueError(
+            f"the people are of a video of {people[0].image_size} pixels, {name} has "
+            f"{tuple(size)}: give the video that they were lifted from"
+        )
+
+
+def _finish(clip: PageVideo, people: Sequence[Track3D], name: str) -> None:
+    """Finish the clip, and warn if it is longer or shorter than the people's."""
+    clip.close()
+    frames = len(people[0].time_s)
+    if clip.frames != frames:
+        warnings.warn(
+            f"{name} has {clip.frames} frames, the people have {frames}: unless the video is "
+            "damaged, give the range that they were lifted from",
+            stacklevel=3,
+        )
 
 
 def _write(
-    path: Path, title: str, content: dict[str, Any], embedded: bytes, beside: Path | None
+    path: Path,
+    title: str,
+    content: dict[str, Any],
+    clip: PageVideo | None,
+    *,
+    keep: Path | None = None,
 ) -> list[Path]:
+    """Write the page with a finished clip in it or beside it; the file `keep` is never removed."""
+    beside = path.with_name(f"{path.stem}.page.mp4")
+    embedded = b""
+    if clip is not None and clip.duration_s <= EMBED_S:
+        embedded = clip.read()
+    apart = clip is not None and not embedded
     # A name that is no Unicode text (bytes of another encoding) is shown with replacement signs.
     title = title.encode("utf-8", "replace").decode("utf-8")
     content["title"] = title
-    content["video_url"] = None if beside is None else quote(os.fsencode(beside.name))
+    content["video_url"] = quote(os.fsencode(beside.name)) if apart else None
     style, script = _asset("page.css"), _asset("page.js")
-    media = "media-src blob:" if embedded else "media-src 'self' file:" if beside else ""
+    media = "media-src blob:" if embedded else "media-src 'self' file:" if apart else ""
     policy = [
         "default-src 'none'",
         f"script-src '{_hash(script)}'",
@@ -213,7 +237,16 @@ def _write(
     with atomic_write(path) as temporary:
         # Bytes: line ends must stay as they were hashed.
         temporary.write_bytes(page.encode("utf-8"))
-    return [path] if beside is None else [path, beside]
+        if clip is not None and apart:
+            # Not before the new page is on the disk: until then an earlier page keeps its video.
+            clip.move_to(beside)
+    if not embedded:
+        return [path, beside] if apart else [path]
+    if keep is None or not (beside.exists() and beside.samefile(keep)):
+        # A page that is complete does not fail for a file that is left over.
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+    return [path]
 
 
 def _asset(name: str) -> str:
@@ -250,15 +283,15 @@ def _check(people: Sequence[Track3D]) -> None:
     first = people[0]
     if len(first.time_s) == 0:
         raise ValueError("a page needs at least one frame")
-    for track in people:
+    for number, track in enumerate(people, 1):
         if (
             len(track.joints_camera) != len(first.time_s)
             or not np.array_equal(track.time_s, first.time_s)
             or tuple(track.image_size) != tuple(first.image_size)
         ):
             raise ValueError(
-                f"person {track.person} is of another clip than person {first.person} (frames, "
-                "times or image size differ): a page shows the people of one clip"
+                f"person {number} is of another clip than person 1 (frames, times or image size "
+                "differ): a page shows the people of one clip"
             )
 
 
@@ -400,6 +433,9 @@ def facts_of(track: Track3D) -> list[tuple[str, str]]:
     if height is not None:
         tell("Height", f"{_plain(height)} m{_known(known, 'assumed')}")
     known = _known(left.pop("focal_known", None), "guessed")
+    source = left.get("focal_from")
+    if isinstance(source, str) and source in _LENS_FROM:
+        known = f" ({_LENS_FROM[left.pop('focal_from')]})"
     degrees = np.degrees(2 * np.arctan(track.image_size[0] / 2 / track.focal_px))
     tell("Lens", f"{track.focal_px:.0f} px focal length, {degrees:.0f}° wide{known}")
     if track.world is not None:
@@ -432,13 +468,11 @@ def _tell_world(tell: Callable[[str, str], None], world: World, left: dict[str, 
     )
     for name in ("path", "camera", "camera_height_m", "pitch_deg", "roll_deg"):
         done.pop(name, None)
-    ahead, right = world.camera_rotation[2], world.camera_rotation[0]
+    up = world.camera_rotation[:, 2]  # in camera axes
     height = _known(done.pop("camera_height_known", None), "estimated")
     tell("Camera height", f"{world.camera_position[2]:.2f} m above the floor{height}")
-    pitch, roll = np.degrees(np.arcsin(np.clip([ahead[2], right[2]], -1, 1)))
-    tilt = _known(done.pop("up_known", None), "estimated")
-    way = "level" if abs(pitch) < 0.5 else f"{abs(pitch):.0f}° {'up' if pitch > 0 else 'down'}"
-    tell("Camera tilt", f"{way}, turned by {abs(roll):.0f}°{tilt}")
+    told = _known(done.pop("up_known", None), "estimated")
+    tell("Camera tilt", _tilt(up) + told)
     found = [done.pop(name, None) for name in ("standing_feet", "levels", "upright_s")]
     if None not in found:
         steps, levels, upright_s = found
@@ -461,6 +495,19 @@ def _tell_world(tell: Callable[[str, str], None], world: World, left: dict[str, 
             tell(label, f"{100 * value:.0f} % of frames")
     if done:
         left["world"] = done
+
+
+def _tilt(up: Floats) -> str:
+    """How a camera is held that has the vertical (3,) in its axes, to the degree."""
+    pitch = np.degrees(np.arcsin(np.clip(up[2], -1, 1)))
+    roll = np.degrees(np.arctan2(up[0], -up[1]))
+    way = "level" if abs(pitch) < 0.5 else f"{abs(pitch):.0f}° {'up' if pitch > 0 else 'down'}"
+    if abs(roll) < 0.5:
+        return way
+    return f"{way}, picture turned {abs(roll):.0f}° {'' if roll > 0 else 'anti'}clockwise"
+
+
+_LENS_FROM = {"given": "given", "file": "noted in the file", "guess": "guessed"}
 
 
 def _known(known: Any, otherwise: str) -> str:

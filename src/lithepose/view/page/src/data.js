@@ -35,7 +35,9 @@ export function readData(text) {
   const data = JSON.parse(text);
   data.time_s = arrayOf(data.time_s).values;
   data.frames = data.time_s.length;
-  for (const person of data.people) {
+  data.people.forEach((person, index) => {
+    // As the command line counts: the identity in `person` has gaps where someone was not lifted.
+    person.number = index + 1;
     for (const name of ["points_camera", "points_world", "keypoints_2d", "confidence",
       "confidence_3d", "contact"]) {
       person[name] = arrayOf(person[name]);
@@ -45,12 +47,9 @@ export function readData(text) {
     for (const name of Object.keys(person.angles)) {
       person.angles[name] = arrayOf(person.angles[name]).values;
     }
-  }
+  });
   return data;
 }
-
-// People are counted from 1 in what is read, as on the command line, and from 0 in files.
-export const numberOf = (person) => person.person + 1;
 
 // Whether the person is there in a frame: the first joint is the pelvis.
 export function isPresent(person, frame) {

@@ -1,6 +1,6 @@
 // The page: reads the data, joins player, picture, stage, plots and controls.
 
-import { bytesOf, csvOf, isPresent, jsonOf, numberOf, readData } from "./data.js";
+import { bytesOf, csvOf, isPresent, jsonOf, readData } from "./data.js";
 import { Picture } from "./picture.js";
 import { Player } from "./player.js";
 import { Plots } from "./plots.js";
@@ -148,7 +148,8 @@ function setFollow(follow) {
 
 function setFocus(focus) {
   if (data.people.length === 1) focus = 0;
-  if (focus !== null && focus >= data.people.length) return;
+  // A key or a link may name whom there is not.
+  if (focus !== null && data.people[focus] === undefined) return;
   state.focus = focus;
   for (const button of $("people").querySelectorAll("button")) {
     button.setAttribute("aria-pressed", String(button.value === String(focus ?? "all")));
@@ -188,18 +189,18 @@ function offerPeople() {
     button.type = "button";
     button.value = value;
     button.textContent = text;
-    button.title = `Key ${key}`;
+    if (key < 10) button.title = `Key ${key}`;
     button.addEventListener("click", () => setFocus(value === "all" ? null : Number(value)));
     $("people").append(button);
   };
   offer("All", "all", "0");
-  data.people.forEach((person, index) => offer(`Person ${numberOf(person)}`, String(index), index + 1));
+  data.people.forEach(({ number }, index) => offer(`Person ${number}`, String(index), number));
 }
 
 function showFacts(person) {
   const several = data.people.length > 1;
-  $("facts-title").textContent = several ? `Person ${numberOf(person)}` : "About this result";
-  $("angles-title").textContent = several ? `Joint angles, person ${numberOf(person)}` : "Joint angles";
+  $("facts-title").textContent = several ? `Person ${person.number}` : "About this result";
+  $("angles-title").textContent = several ? `Joint angles, person ${person.number}` : "Joint angles";
   const table = $("facts");
   table.replaceChildren();
   for (const [label, value] of person.facts) {
@@ -223,10 +224,9 @@ function showFacts(person) {
 
 function save(suffix, type, make) {
   const person = data.people[state.focus ?? 0];
-  const number = data.people.indexOf(person);
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([make(data, person)], { type }));
-  link.download = `${data.title}${number ? `-${number + 1}` : ""}${suffix}`;
+  link.download = `${data.title}${person.number > 1 ? `-${person.number}` : ""}${suffix}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }

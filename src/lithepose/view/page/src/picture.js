@@ -1,7 +1,5 @@
 // The 2D joints over the picture, and the 3D joints projected back into it.
 
-import { numberOf } from "./data.js";
-
 const SURE = 0.5; // below this the detector guessed: thin lines
 
 // Where a picture of a given size lies, as large as possible, in a box.
@@ -147,7 +145,7 @@ export class Picture {
     const known = points.filter((p) => Number.isFinite(p.x + p.y));
     if (known.length === 0) return;
     const top = known.reduce((a, b) => (b.y < a.y ? b : a));
-    const text = `person ${numberOf(person)}`;
+    const text = `person ${person.number}`;
     context.font = "600 12px system-ui, sans-serif";
     const wide = context.measureText(text).width + 12;
     const y = Math.max(2, top.y - 32);

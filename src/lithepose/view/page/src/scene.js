@@ -8,7 +8,7 @@ import {
 } from "three";
 import { OrbitControls } from "three/addons/controls/OrbitControls.js";
 
-import { isPresent, numberOf } from "./data.js";
+import { isPresent } from "./data.js";
 import { Figure, figureMaterials, paintMaterials } from "./figure.js";
 import { fit, prepare } from "./picture.js";
 
@@ -54,7 +54,7 @@ export class Stage {
     this.addCameraSign();
     this.labels = data.people.map((person) => {
       const label = document.createElement("span");
-      label.textContent = `person ${numberOf(person)}`;
+      label.textContent = `person ${person.number}`;
       labels.append(label);
       return label;
     });
