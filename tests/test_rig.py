@@ -23,6 +23,7 @@ from lithepose.rig import (
     pose_rig,
     quaternions_of,
     rig_points,
+    slerp,
 )
 from lithepose.skeletons import SKELETONS
 from lithepose.world import bone_lengths, bones, with_lengths
@@ -693,3 +694,15 @@ def test_motion_capture_is_reached_inside_the_limits_without_jumps(shared):
     assert worst["Head"] < 500
     assert worst["LeftUpLeg"] < 1500  # cartwheels and jumps
     assert worst["LeftArm"] < 2500
+
+
+def test_slerp_goes_the_shorter_way_at_an_even_speed():
+    start, end = (
+        np.array([1.0, 0, 0, 0]),
+        np.array([np.cos(0.5), 0, 0, np.sin(0.5)]),
+    )  # 1 rad about z
+    for sign in (1, -1):
+        shares = np.array([[0.0], [0.25], [1.0]])
+        angles = 2 * np.arctan2(*slerp(start, sign * end, shares)[:, [3, 0]].T)
+        np.testing.assert_allclose(angles, [0, 0.25, 1], atol=1e-12)
+    np.testing.assert_allclose(slerp(start, start, np.array([0.3])), start)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.rig import cross_matrices, swing
 from lithepose.skeletons import skeleton_named
 
 Floats = NDArray[np.floating[Any]]
@@ -304,19 +305,12 @@ def _frames(right: Floats, up: Floats) -> Floats:
     return np.stack([right, np.cross(up, right), up], axis=-1)
 
 
-def _cross_matrices(vectors: Floats) -> Floats:
-    """(..., 3, 3), the cross product with vectors (..., 3) on the left."""
-    x, y, z = np.moveaxis(vectors, -1, 0)
-    zero = np.zeros_like(x)
-    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*x.shape, 3, 3)
-
-
 def _rotations_about(vectors: Floats) -> Floats:
     """(..., 3, 3) about vectors (..., 3) by their lengths in radians."""
     angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
     half = np.sinc(angle / (2 * np.pi))
     outer = vectors[..., :, None] * vectors[..., None, :]
-    turned = np.sinc(angle / np.pi) * _cross_matrices(vectors)
+    turned = np.sinc(angle / np.pi) * cross_matrices(vectors)
     return np.cos(angle) * np.eye(3) + turned + half**2 / 2 * outer
 
 
@@ -328,14 +322,6 @@ def _vectors_of(rotations: Floats) -> Floats:
     sine = np.linalg.norm(axial, axis=-1)
     angle = np.arctan2(sine, m[..., 0, 0] + m[..., 1, 1] + m[..., 2, 2] - 1)
     return axial * np.where(sine > 1e-9, angle / np.maximum(sine, 1e-9), 0.5)[..., None]
-
-
-def _smallest_turns(start: Floats, end: Floats) -> Floats:
-    """Rotations (..., 3, 3) that bring unit vectors (..., 3) to others the shortest way."""
-    cross = _cross_matrices(np.cross(start, end))
-    # Opposite vectors, which have no shortest way, give some rotation-like matrix: the caller
-    # makes it square again.
-    return np.eye(3) + cross + cross @ cross / np.maximum(1 + _dot(start, end), 1e-3)[..., None]
 
 
 def rest_rotations(joints: Floats) -> Floats:
@@ -355,7 +341,7 @@ def rest_rotations(joints: Floats) -> Floats:
         # Arms half raised to the side are least twisted; from there the shortest way leads to
         # where a straight arm points. A bent elbow shows its axis by itself.
         raised = chest @ _rotations_about(np.array([0.0, -side * np.pi / 4, 0.0]))
-        straight = (_smallest_turns(-raised[..., 2], fore) @ raised)[..., 0]
+        straight = (swing(-raised[..., 2], fore) @ raised)[..., 0]
         rest.append(_frames(TRUNK_VOTE * straight + np.cross(upper, fore), -fore))
     for hip in (4, 1):
         thigh = _unit(joints[:, hip + 1] - joints[:, hip])
@@ -459,7 +445,7 @@ def _evidence(observed: _Observed, rotations: Floats) -> tuple[Floats, Floats]:
     rows = rotations.transpose(1, 3, 2, 0).reshape(parts, 3, 3 * frames)  # part axis; camera, T
     placed = (observed.shape @ rows).reshape(parts, _MOST, 3, frames)
     # R exp(w) x changes by R (w × x), so row a of R by w · (x × a).
-    cross = _cross_matrices(observed.shape).reshape(parts, 3 * _MOST, 3)
+    cross = cross_matrices(observed.shape).reshape(parts, 3 * _MOST, 3)
     moves = (cross @ rows).reshape(parts, _MOST, 3, 3, frames)  # (P, N, turn, camera axis, T)
     # A point is on its line of sight where X - x Z = 0: an error in metres at its depth. Where the
     # part is across the line of sight does not matter: the mean is taken out.
@@ -587,7 +573,7 @@ def _place(
         own = part.places(TEMPLATES)[1:] * height
         added = list(part.points[1:])
         points[:, added] = origin[:, None] + own @ rotation.transpose(0, 2, 1)
-        arm = _cross_matrices(own)  # (N, 3, 3)
+        arm = cross_matrices(own)  # (N, 3, 3)
         moved = np.einsum("nij,tjk,nik->tn", arm, covariance[:, number], arm)
         unsure[:, added] = np.sqrt(moved)
     return points, unsure

@@ -120,6 +120,25 @@ def matrices_of(quaternions: Floats) -> Floats:
     return np.stack(rows, -1).reshape(*q.shape[:-1], 3, 3)
 
 
+def slerp(start: Floats, end: Floats, share: Floats) -> Floats:
+    """The turns part of the way between unit quaternions (..., 4), on the shorter way.
+
+    Args:
+        share: (..., 1), 0 at the start and 1 at the end.
+    """
+    cosine = np.sum(start * end, axis=-1, keepdims=True)
+    end = np.where(cosine < 0, -end, end)
+    angle = np.arccos(np.minimum(np.abs(cosine), 1))
+    sine = np.sin(angle)
+    # Below a thousandth of a degree a straight line is the same.
+    near = sine < 1e-5
+    safe = np.where(near, 1, sine)
+    first = np.where(near, 1 - share, np.sin((1 - share) * angle) / safe)
+    second = np.where(near, share, np.sin(share * angle) / safe)
+    between = first * start + second * end
+    return between / np.linalg.norm(between, axis=-1, keepdims=True)
+
+
 def pose_nodes(offsets: Floats, root: Floats, rotations: Floats) -> tuple[Floats, Floats]:
     """Forward kinematics.
 
@@ -186,7 +205,7 @@ def _rotation(axis: Floats, angle: Floats) -> Floats:
     return matrices_of(np.concatenate([np.cos(half), np.sin(half) * axis], -1))
 
 
-def _swing(start: Floats, end: Floats) -> Floats:
+def swing(start: Floats, end: Floats) -> Floats:
     """The smallest rotations (..., 3, 3) that turn unit vectors `start` into `end`."""
     start, end = np.broadcast_arrays(start, end)
     scalar = 1 + _dot(start, end)[..., None]
@@ -197,7 +216,7 @@ def _swing(start: Floats, end: Floats) -> Floats:
     return matrices_of(np.where(scalar > 1e-12, q, half_turn))
 
 
-def _cross_matrices(vectors: Floats) -> Floats:
+def cross_matrices(vectors: Floats) -> Floats:
     """Matrices (..., 3, 3) that take the cross product with vectors (..., 3)."""
     x, y, z = np.moveaxis(vectors, -1, 0)
     zero = np.zeros_like(x)
@@ -535,7 +554,7 @@ JOINT_LIMITS: dict[str, Ball | Hinge] = {**_BALLS, **_HINGES}
 def _carried(limit: Ball, directions: Floats) -> Floats:
     """Rotations (T, 3, 3) from the rest pose to directions (T, 3) of the bone, without twist."""
     middle = _unit(np.array(limit.middle), np.array(limit.axis))
-    return _swing(middle, directions) @ _swing(np.array(limit.axis), middle)
+    return swing(middle, directions) @ swing(np.array(limit.axis), middle)
 
 
 def _hinge_rotation(limit: Hinge, flexion: Floats, sideways: Floats, twist: Floats) -> Floats:
@@ -702,8 +721,8 @@ def _fit_head(
             [neck * direction[:, None] + turned - seen, neck * (direction - aim)[:, None]], 1
         )
         tangents = _axes(direction, _X, "zx")[..., :2]  # (T, 3, 2)
-        steps[:, :count, :, :3] = -_cross_matrices(turned)
-        change = _cross_matrices(head_up) / length[..., None]
+        steps[:, :count, :, :3] = -cross_matrices(turned)
+        change = cross_matrices(head_up) / length[..., None]
         change = change - aim[..., None] * np.einsum("ti,tij->tj", aim, change)[:, None]
         steps[:, count, :, :3] = neck * change
         steps[..., 3:] = neck * tangents[:, None]
@@ -727,12 +746,12 @@ def _pose_trunk(points: Floats) -> tuple[dict[str, Floats], Floats, Floats]:
     high = _unit(thorax - spine, low)
     across = _at(points, "left_shoulder") - _at(points, "right_shoulder")
     # Shoulders in line with the spine tell nothing: the chest goes on as the spine does.
-    bent = _swing(low, high) @ _swing(hips[..., 2], low) @ hips
+    bent = swing(low, high) @ swing(hips[..., 2], low) @ hips
     chest = _axes(high, _unit(across, bent[..., 0]), "zx")
     # A third of the twist each. By way of the sine, so that nothing jumps at half a turn.
     twist = _twist_about(_Z, _inside(bent, chest))
     third = np.sin(twist) / 3
-    lower = _swing(hips[..., 2], low) @ hips @ _rotation(_Z, third)
+    lower = swing(hips[..., 2], low) @ hips @ _rotation(_Z, third)
     upper = bent @ _rotation(_Z, 2 * third)
     local = {
         "Hips": hips,
@@ -755,7 +774,7 @@ def _pose_head(
     seen = np.where(weights[..., None] > 0, points[:, joints], 0.0)
     seen = seen - np.where(weights > 0, 1.0, 0.0)[..., None] * _at(points, "thorax")[:, None]
     head, along = _fit_head(seen, weights, markers[joints], neck_length, up)
-    neck = _swing(chest[..., 2], along) @ chest
+    neck = swing(chest[..., 2], along) @ chest
     # Half of the turn each, by way of the sine as in the trunk.
     twist = _twist_about(_Z, _inside(neck, head))
     neck = neck @ _rotation(_Z, np.sin(twist) / 2)
@@ -823,7 +842,7 @@ def pose_rig(
         name = side.capitalize()
         axis = np.array(_BALLS[f"{name}Shoulder"].axis)
         to_shoulder = _at(points, f"{side}_shoulder") - _at(points, "thorax")
-        local[f"{name}Shoulder"] = _swing(axis, _unit(_into(chest, to_shoulder), axis))
+        local[f"{name}Shoulder"] = swing(axis, _unit(_into(chest, to_shoulder), axis))
         shoulder = chest @ local[f"{name}Shoulder"]
         for parent, nodes, joints in (
             (shoulder, ("Arm", "ForeArm"), ("shoulder", "elbow", "wrist")),

@@ -26,7 +26,7 @@ from lithepose.formats.asfamc import INCH_M, read_amc, read_asf
 from lithepose.formats.atomic import atomic_write
 from lithepose.formats.bvh import read_bvh
 from lithepose.poses import Floats
-from lithepose.rig import matrices_of, quaternions_of
+from lithepose.rig import matrices_of, quaternions_of, slerp
 
 MOTION_FPS = 50.0  # of the files made
 _CMU_FPS = 120.0  # of AMC files, which don't say
@@ -197,25 +197,12 @@ class Limbs:
             fps=fps,
             hips=_unit(mixed.hips),
             directions=_unit(mixed.directions),
-            head=matrices_of(_slerp(heads[before], heads[after], share)),
+            head=matrices_of(slerp(heads[before], heads[after], share[:, None])),
         )
 
 
 def _unit(vectors: Floats) -> Floats:
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-
-
-def _slerp(first: Floats, second: Floats, share: Floats) -> Floats:
-    """From quaternions (T, 4) part of the way (T,) to others, by the shorter turn."""
-    cosine = (first * second).sum(-1)
-    second = np.where(cosine[:, None] < 0, -second, second)
-    angle = np.arccos(np.minimum(np.abs(cosine), 1))
-    small = angle < 1e-6  # where the arc is a straight line
-    sine = np.where(small, 1, np.sin(angle))
-    weights = [
-        np.where(small, part, np.sin(part * angle) / sine)[:, None] for part in (1 - share, share)
-    ]
-    return _unit(weights[0] * first + weights[1] * second)
 
 
 def limbs_of(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lithepose.poses import Floats, Track3D, World
-from lithepose.rig import MARKER_NODES, NODES, matrices_of
+from lithepose.rig import MARKER_NODES, NODES, matrices_of, slerp
 
 # World axes (z up) to those of animation files (y up): (x, y, z) -> (x, z, -y). The rest pose faces
 # -y in the world, so here it faces +z; its left arm is along +x in both.
@@ -95,7 +95,7 @@ def motion_of(world: World, time_s: Floats) -> Motion:
     share = np.clip((time_s - time_s[known[before]]) / np.where(span > 0, span, 1), 0, 1)
     return Motion(
         root=root[before] + (root[after] - root[before]) * share[:, None],
-        rotations=_slerp(turns[before], turns[after], share[:, None, None]),
+        rotations=slerp(turns[before], turns[after], share[:, None, None]),
         present=present,
     )
 
@@ -118,16 +118,3 @@ def _with_steady_signs(quaternions: Floats) -> Floats:
     steady = quaternions.copy()
     steady[1:] *= sign[..., None]
     return steady
-
-
-def _slerp(start: Floats, end: Floats, share: Floats) -> Floats:
-    """The turn `share` of the way from one unit quaternion to another on its side."""
-    angle = np.arccos(np.clip(np.sum(start * end, -1, keepdims=True), -1, 1))
-    sine = np.sin(angle)
-    # Below a thousandth of a degree a straight line is the same.
-    near = sine < 1e-5
-    safe = np.where(near, 1, sine)
-    first = np.where(near, 1 - share, np.sin((1 - share) * angle) / safe)
-    second = np.where(near, share, np.sin(share * angle) / safe)
-    between = first * start + second * end
-    return between / np.linalg.norm(between, axis=-1, keepdims=True)
