@@ -376,7 +376,7 @@ def _agreed(points: Floats, there: Floats, expected: Floats, long_side: float) -
     miss = np.linalg.norm(predicted - there, axis=-1)
     agree = miss <= tolerance
     stay = np.linalg.norm(expected - there, axis=-1) <= _AGREE_PX
-    apart = float(np.median(np.linalg.norm(predicted - expected, axis=-1)))
+    apart = float(np.linalg.norm(predicted - expected, axis=-1).mean())
     if apart > 2 * _AGREE_PX and stay.sum() >= max(_STANDING * len(points), _LEAST_CORNERS):
         agree = stay
     elif agree.sum() < max(_AGREEING * len(points), _LEAST_CORNERS):
@@ -400,16 +400,28 @@ class _Key:
         corners: (N, 2) in it.
         pose: (3, 3), takes the shot's first picture to this one.
         failures: looks in a row in which it was not found.
+        back: (3, 3), the inverse of `pose`.
     """
 
     look: _Look
     corners: Floats
     pose: Floats
     failures: int = 0
+    back: Floats = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.back = np.linalg.inv(self.pose)
 
     def in_sight(self, look: _Look, pose: Floats) -> NDArray[np.bool_]:
         """Which corners (N,) a look should show if it has this pose."""
-        return look.background(_moved(pose @ np.linalg.inv(self.pose), self.corners))
+        return look.background(_moved(pose @ self.back, self.corners))
+
+    def wanes(self, look: _Look, pose: Floats) -> bool:
+        """Whether another reference picture should be taken while the background is in sight."""
+        sight = self.in_sight(look, pose)
+        # Of few corners, the next person who passes would hide the rest.
+        few = sight.sum() < 2 * _LEAST_CORNERS <= len(sight)
+        return bool(self.failures or few or sight.sum() <= _IN_SIGHT * len(sight))
 
     def find(self, look: _Look, guess: Floats) -> Floats | None:
         """The pose (3, 3) of a look, near a guess, or None."""
@@ -417,7 +429,7 @@ class _Key:
         if use.sum() < _LEAST_CORNERS:
             return None
         points = self.corners[use]
-        expected = _moved(guess @ np.linalg.inv(self.pose), points)
+        expected = _moved(guess @ self.back, points)
         there, miss = _track(self.look.flat, look.flat, points, expected)
         good = (miss <= _RETURN_PX) & look.background(there)
         if good.sum() < max(_FOUND * len(points), _LEAST_CORNERS):
@@ -476,11 +488,7 @@ class _Shot:
         self.recent.append(look)
         self.times.append(look.time_s)
         self.poses.append(found)
-        best = self._best_key(look, found)
-        sight = best.in_sight(look, found)
-        # Of few corners, the next person who passes would hide the rest.
-        few = sight.sum() < 2 * _LEAST_CORNERS <= len(sight)
-        if best.failures or few or sight.mean() < _IN_SIGHT:
+        if key.wanes(look, found) and self._best_key(look, found).wanes(look, found):
             self._add_key()
         return True
 
@@ -501,9 +509,10 @@ class _Shot:
 
     def _best_key(self, look: _Look, pose: Floats) -> _Key:
         # The oldest that serves: every other's pose was measured through it.
-        sight = [key.in_sight(look, pose).mean() if len(key.corners) else 0.0 for key in self.keys]
-        for key, share in zip(self.keys, sight, strict=True):
-            if share >= _IN_SIGHT and key.failures < _MOST_FAILURES:
+        sight = []
+        for key in self.keys:
+            sight.append(key.in_sight(look, pose).mean() if len(key.corners) else 0.0)
+            if sight[-1] >= _IN_SIGHT and key.failures < _MOST_FAILURES:
                 return key
         return self.keys[int(np.argmax(sight))]
 
@@ -538,7 +547,7 @@ class _Glances:
         self._largest_s = 0.0
 
     def add(self, image: Image, time_s: float) -> None:
-        step = max(1, max(image.shape[:2]) // 64)
+        step = max(1, max(image.shape[:2]) // 40)
         top, left = (min(step, side) // 2 for side in image.shape[:2])
         glance = image[top::step, left::step, 1].astype(np.float32)
         glance -= glance.mean()
