@@ -21,7 +21,7 @@ What it cannot see: a camera that is carried along without turning moves a backg
 as far as it moves a person at 4 m, so a walking camera is underrated by the ratio of the distances.
 A background of which a third stays in place while the rest moves counts as still, because trees,
 water and passers-by do that more often than cameras. Undetected passers-by who hide more than half
-of the picture can pass for a movement.
+of the picture, and leaves in the wind that fill all of it, can pass for a movement.
 """
 
 from __future__ import annotations
