@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from lithepose import NoPersonError, lift, lift_keypoints
+from lithepose.camera_motion import CameraMotion
 from lithepose.formats import read_result, write_result
 from lithepose.lifters.default import DefaultLifter, default_lifter
 from lithepose.metrics.pose3d import mpjpe
@@ -483,3 +484,33 @@ def test_a_video_of_one_frame_is_lifted(film: Film, make_video: Any, detecting: 
     result = lift(make_video(1, 25, scene.image_size))
     assert result.frames == 1
     assert np.isfinite(result.people[0].joints_camera).all()
+
+
+@pytest.mark.parametrize("kind", ["still", "moving", "cut"])
+def test_a_camera_that_moves_or_a_cut_leaves_no_path_and_is_said(
+    film: Film, make_video: Any, detecting: Any, monkeypatch: pytest.MonkeyPatch, kind: str
+):
+    scene = film(seconds=0.8)
+    detecting(scene.keypoints[:, None])
+    motion = CameraMotion(
+        kind="moving" if kind == "moving" else "still",
+        share=0.1,
+        displacement_px=64,
+        degrees=5,
+        path_error_m=0.3,
+        at_s=0.4,
+        cuts=(0.4,) if kind == "cut" else (),
+        steady_s=(0.0, 0.4),
+        looks=4,
+        seen=4,
+        reason="what the camera did",
+    )
+    monkeypatch.setattr("lithepose.camera_motion.CameraWatch.finish", lambda self: motion)
+    result = lift(make_video(20, 25, scene.image_size), height=1.7, focal=600.0)
+    assert result.camera is motion
+    world = result.people[0].world
+    assert world is not None
+    assert world.has_path == (kind == "still")
+    said = ["what the camera did", "--start 0.0 --end 0.4 keeps a part with a path"]
+    assert result.warnings == ([] if kind == "still" else said)
+    assert result.people[0].metadata["camera"]["reason"] == "what the camera did"

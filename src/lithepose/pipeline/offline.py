@@ -365,7 +365,7 @@ def lift(
     warnings = _warnings(height, focal, guessed_focal(first.image_size), camera)
     if world is not None:
         with watch("world"):
-            lifted = settle(lifted, world, moves=camera is not None and camera.moves)
+            lifted = settle(lifted, world, moves=camera is not None and _leaves_no_path(camera))
     focal_from = "given" if told else "file" if noted else "guess"
     facts: dict[str, Any] = {"warnings": warnings, "focal_from": focal_from}
     if camera is not None:
@@ -383,6 +383,11 @@ def lift(
     )
 
 
+def _leaves_no_path(camera: CameraMotion) -> bool:
+    """Whether no place in one frame can be compared with those in all others."""
+    return camera.moves or bool(camera.cuts)
+
+
 def _warnings(
     height: float | None, focal_px: float | None, guess_px: float, camera: CameraMotion | None
 ) -> list[str]:
@@ -398,8 +403,11 @@ def _warnings(
             f"the lens is not known: a focal length of {guess_px:.0f} px is assumed, and the "
             "distance from the camera is off by as much as it is; give --fov"
         )
-    if camera is not None and camera.kind != "still":
+    if camera is not None and (camera.kind != "still" or camera.cuts):
         said.append(camera.reason)
+        if _leaves_no_path(camera) and camera.steady_s is not None:
+            begin, end = camera.steady_s
+            said.append(f"--start {begin:.1f} --end {end:.1f} keeps a part with a path")
     return said
 
 
