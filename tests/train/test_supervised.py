@@ -180,5 +180,5 @@ def test_a_run_can_begin_with_weights(
 
 
 def test_missing_motions_say_where_they_come_from(recipe: Recipe, tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match=r"cmu17_train.npz: docs/data/mocap.md"):
+    with pytest.raises(FileNotFoundError, match=r"cmu17_train.npz: docs/data/mocap_import.md"):
         fit(tmp_path, tmp_path / "run", recipe)

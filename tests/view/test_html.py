@@ -35,7 +35,9 @@ SIZE = (320, 240)
 FOCAL = 300.0
 FRAMES = 24
 FPS = 24.0
-SOURCES = Path(html.__file__).parent / "page" / "src"
+PAGE = Path(html.__file__).parent / "page"
+# The sources stay in the repository; what is installed has the bundle made from them.
+SOURCES = Path(__file__).parents[2] / "src" / "lithepose" / "view" / "page" / "src"
 
 # A person 1.7 m tall who faces the camera: x right, y down, z ahead, around the pelvis.
 STANDING = np.array(
@@ -398,7 +400,7 @@ def test_the_page_loads_nothing_and_runs_only_its_own_script(tmp_path: Path, vid
     assert not [a for _, a in page.tags if any(name.startswith("on") for name in a)]
     assert not [a for _, a in page.tags if "style" in a]
     assert {tag for tag, _ in page.tags} & {"link", "iframe", "object", "embed", "base"} == set()
-    style = (SOURCES.parent / "page.css").read_text("utf-8")
+    style = (PAGE / "page.css").read_text("utf-8")
     assert "url(" not in style
     assert "@import" not in style
     rules = dict(rule.split(" ", 1) for rule in page.policy.split("; "))
@@ -410,12 +412,12 @@ def test_the_page_loads_nothing_and_runs_only_its_own_script(tmp_path: Path, vid
 
 
 def test_the_script_ends_no_element_and_keeps_the_licence_of_three():
-    script = (SOURCES.parent / "page.js").read_text("ascii")
+    script = (PAGE / "page.js").read_text("ascii")
     assert "</script" not in script.lower()
     assert "<!--" not in script
     assert "@license" in script
     assert "SPDX-License-Identifier: MIT" in script
-    assert "Permission is hereby granted" in (SOURCES.parent / "LICENSE-three.txt").read_text()
+    assert "Permission is hereby granted" in (PAGE / "LICENSE-three.txt").read_text()
 
 
 # ---- The video -----------------------------------------------------------------------------------
