@@ -61,7 +61,7 @@ def test_gives_the_recorded_output(
     set_weights(model)
     with torch.inference_mode():
         output = model(torch.from_numpy(recorded[f"{case}.input"])).numpy()
-    # Processors add in different orders: on AVX2 the long case is 5e-5 off the recording on AVX-512.
+    # Processors add in different orders: the long case on AVX2 is 5e-5 off the one on AVX-512.
     np.testing.assert_allclose(output, recorded[f"{case}.output"], atol=1e-4)
 
 

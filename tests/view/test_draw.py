@@ -339,4 +339,4 @@ def test_a_real_clip_gets_an_overlay_of_all_frames(tmp_path: Path, shared: Calla
     with open_video(clip, end_s=0.5) as reader:
         assert write_overlay(out, reader, []) == 15
     with open_video(out) as reader:
-        assert reader.size == (1818, 538)
+        assert reader.size == (1364, 404)

@@ -505,7 +505,7 @@ def test_a_page_with_its_video_inside_removes_the_one_beside_an_earlier_page(
     assert {file.name for file in tmp_path.iterdir()} == {"clip.mp4", "walk.html"}
 
 
-def test_a_large_picture_is_brought_to_720_lines(tmp_path: Path):
+def test_a_large_picture_is_brought_to_540_lines(tmp_path: Path):
     clip = make_clip(tmp_path / "clip.mp4", frames=2, size=(2562, 1501))
     with open_video(clip) as reader:
         size = reader.size
@@ -514,8 +514,8 @@ def test_a_large_picture_is_brought_to_720_lines(tmp_path: Path):
     inside = tmp_path / "inside.mp4"
     inside.write_bytes(base64.b64decode(text_of(tmp_path / "walk.html", "video-data")))
     with open_video(inside) as reader:
-        assert reader.size[1] == 720
-        assert reader.size[0] == pytest.approx(720 * size[0] / size[1], abs=1)
+        assert reader.size[1] == 540
+        assert reader.size[0] == pytest.approx(540 * size[0] / size[1], abs=1)
 
 
 def test_frames_that_are_decoded_anyway_can_be_handed_over(tmp_path: Path):

@@ -471,7 +471,7 @@ def write_overlay(
     video_source: VideoReader | str | os.PathLike[str],
     tracks: Sequence[Track3D],
     *,
-    max_lines: int = 720,
+    max_lines: int = 540,
     overlay: Overlay = "observed",
     progress: Callable[[int], None] | None = None,
     share: Callable[[Frame], None] | None = None,
@@ -529,7 +529,7 @@ def draw_still(
     track: Track3D | Sequence[Track3D],
     index: int,
     *,
-    max_lines: int = 720,
+    max_lines: int = 540,
     overlay: Overlay = "observed",
 ) -> Image:
     """One frame of the picture that `write_overlay` makes.

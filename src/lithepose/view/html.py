@@ -35,9 +35,9 @@ from lithepose.skeletons import SKELETONS
 from lithepose.video import Image, VideoWriter, open_video
 from lithepose.view.draw import fit_view
 
-# Longer videos lie beside the page: a minute of 720 lines is about 16 MB, a third more in the page.
+# Longer videos lie beside the page: a minute is some 5 to 13 MB, a third more in the page.
 EMBED_S = 60.0
-MAX_LINES = 720
+MAX_LINES = 540
 # Points that are only shown are stored as multiples of a step: half of this is the largest error.
 _STEP_M = 0.0002
 _MISSING = 65535  # in place of nan in arrays of steps
