@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import click
 
@@ -18,20 +19,32 @@ COMMANDS = {
 }
 
 
-class _Lazy(click.Group):
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called.
+
+    Args:
+        table: name of the command -> where it is, "module:name".
+    """
+
+    def __init__(self, *args: Any, table: dict[str, str], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.table = table
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
-        return list(COMMANDS)
+        return list(self.table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         del ctx
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.table:
             return None
-        module, name = COMMANDS[cmd_name].split(":")
+        module, name = self.table[cmd_name].split(":")
         return getattr(importlib.import_module(module), name)
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="lithepose", message="%(prog)s %(version)s")
 def main() -> None:
     """Ordinary video to 3D human motion on small machines."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lithepose.cli import LazyGroup
 from lithepose.cli.report import failing_clearly
 
 if TYPE_CHECKING:
@@ -22,20 +22,7 @@ COMMANDS = {
 }
 
 
-class _Lazy(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        del ctx
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        del ctx
-        if cmd_name not in COMMANDS:
-            return None
-        module, name = COMMANDS[cmd_name].split(":")
-        return getattr(importlib.import_module(module), name)
-
-
-@click.group(cls=_Lazy)
+@click.group(cls=LazyGroup, table=COMMANDS)
 def data() -> None:
     """Look after data sets: check what is there, import motion capture."""
 
