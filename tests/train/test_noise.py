@@ -175,7 +175,7 @@ def test_exchanges_happen_as_often_as_set_and_last_a_frame_or_two():
     rays, camera, fps = people(count=200, frames=50)
     noise = replace(only(), exchange_per_s=1.0)
     seen, _ = noise(rays, camera, fps, np.random.default_rng(0))
-    for joints in (module._LEGS, module._ARMS):
+    for joints in (module.LEGS, module.ARMS):
         exchanged = np.abs(seen - rays)[..., joints, :].max((-1, -2)) > 1e-5
         right = np.abs(seen - rays[..., MIRROR, :])[..., joints, :].max((-1, -2)) < 1e-5
         assert right[exchanged].all()
@@ -202,7 +202,7 @@ def test_offsets_move_joints_outward_and_towards_their_parents():
 
 
 def test_the_autoregression_has_unit_spread_and_the_given_memory():
-    matrix = module._autoregression(40, 5.0)
+    matrix = module.autoregression(40, 5.0)
     covariance = matrix @ matrix.T
     np.testing.assert_allclose(np.diag(covariance), 1, rtol=1e-4)
     np.testing.assert_allclose(np.diag(covariance, 5), np.exp(-1), rtol=1e-3)

@@ -31,14 +31,14 @@ LIMBS = np.array(LIMB_JOINTS)
 MIRROR = np.array(SKELETONS["h36m17"].mirror)
 CHANNELS = 4  # x, y, confidence, log angular size
 # A person 5 m away has about this log angular size; subtracting it centres the channel.
-_LOG_SIZE_CENTRE = -2.4
+LOG_SIZE_CENTRE = -2.4
 # The rate that lifters of windows are trained around, and the range they are trained for.
 LIFT_FPS = 25.0
 FPS_RANGE = (18.0, 36.0)
 _BATCH = 32  # windows lifted at once
 # Rays further than about 75 degrees from the virtual axis are clamped: they mean a broken track.
-_LEAST_DEPTH = 0.25
-_LEAST_SIZE = 1e-4
+LEAST_DEPTH = 0.25
+LEAST_SIZE = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,19 +93,19 @@ def look_at_person(rays: Floats, confidence: Floats) -> WindowInputs:
     # Rows (x, y, 1) times the rotation: camera axes to the virtual camera's.
     flat = rays.reshape(len(rays), -1, 2)
     turned = flat @ rotation[:, :2] + rotation[:, 2:]
-    turned = turned[..., :2] / np.maximum(turned[..., 2:], _LEAST_DEPTH)
+    turned = turned[..., :2] / np.maximum(turned[..., 2:], LEAST_DEPTH)
     turned = turned.reshape(rays.shape)  # (B, F, 17, 2)
 
     limbs = turned[..., LIMBS, :]
     per_frame = np.maximum(weight.sum(2, keepdims=True), 1e-6)
     centre = (limbs * weight).sum(2, keepdims=True) / per_frame
     size = np.sqrt((((limbs - centre) ** 2) * weight).sum((1, 2, 3)) / total[:, 0])
-    size = np.maximum(size, _LEAST_SIZE)[:, None, None]  # (B, 1, 1)
+    size = np.maximum(size, LEAST_SIZE)[:, None, None]  # (B, 1, 1)
 
     values = np.empty((*confidence.shape, CHANNELS), np.float32)
     values[..., :2] = np.where(seen[..., None], turned / size[..., None], 0)
     values[..., 2] = np.where(seen, confidence, 0)
-    values[..., 3] = np.log(size) - _LOG_SIZE_CENTRE
+    values[..., 3] = np.log(size) - LOG_SIZE_CENTRE
     return WindowInputs(values=values, rotation=rotation)
 
 

@@ -26,18 +26,18 @@ Floats = NDArray[np.floating[Any]]
 
 _BODY = SKELETONS["h36m17"]
 _PARENTS = np.array(_BODY.parents)
-_LEGS, _ARMS = np.array([1, 2, 3, 4, 5, 6]), np.array([11, 12, 13, 14, 15, 16])
-_QUANTILES = np.array([0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0])
+LEGS, ARMS = np.array([1, 2, 3, 4, 5, 6]), np.array([11, 12, 13, 14, 15, 16])
+QUANTILES = np.array([0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0])
 # Joints that get hidden, and what hides them: (first joint, second joint, radius in metres). A
 # limb does not hide its own joints.
-_HIDEABLE = np.array([2, 3, 5, 6, 9, 12, 13, 15, 16])
-_COVERS = (
+HIDEABLE = np.array([2, 3, 5, 6, 9, 12, 13, 15, 16])
+COVERS = (
     (0, 8, 0.13),
     (9, 10, 0.08),
     *((1, 2, 0.07), (2, 3, 0.05), (4, 5, 0.07), (5, 6, 0.05)),
     *((11, 12, 0.045), (12, 13, 0.04), (14, 15, 0.045), (15, 16, 0.04)),
 )
-_COVER_EVERY = 3  # frames; hiding changes slowly
+COVER_EVERY = 3  # frames; hiding changes slowly
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ class DetectorNoise:
             return np.where(hidden, getattr(self.hidden, name), getattr(self.visible, name))
 
         wander_s = float(np.mean(self.visible.wandering_s[LIMBS]))
-        mixing = _autoregression(frames, wander_s * rate)
+        mixing = autoregression(frames, wander_s * rate)
 
         def normal(*shape: int) -> Floats:
             return random.standard_normal(shape, dtype=np.float32)
@@ -134,10 +134,10 @@ class DetectorNoise:
         level = _normal_share(0.6 * normal(count, frames, 17) - 0.8 * unsure)
         confidence = np.empty(hidden.shape, np.float32)
         for joint in range(17):
-            sure = np.interp(level[..., joint], _QUANTILES, self.visible.confidence[joint])
-            least = np.interp(level[..., joint], _QUANTILES, self.hidden.confidence[joint])
+            sure = np.interp(level[..., joint], QUANTILES, self.visible.confidence[joint])
+            least = np.interp(level[..., joint], QUANTILES, self.hidden.confidence[joint])
             confidence[..., joint] = np.where(hidden[..., joint], least, sure)
-        for joints in (_LEGS, _ARMS):
+        for joints in (LEGS, ARMS):
             begins = random.random((count, frames)) < self.exchange_per_s / rate
             lasts = random.random((count, frames)) < 0.4
             exchanged = begins.copy()
@@ -151,12 +151,12 @@ class DetectorNoise:
 
     def _hidden(self, camera: Floats) -> NDArray[np.bool_]:
         """(B, F, 17), whether something of the body lies before a joint."""
-        some = camera[:, ::_COVER_EVERY]
-        depth = some[..., _HIDEABLE, 2]
-        point = some[..., _HIDEABLE, :2] / depth[..., None]
+        some = camera[:, ::COVER_EVERY]
+        depth = some[..., HIDEABLE, 2]
+        point = some[..., HIDEABLE, :2] / depth[..., None]
         covered = np.zeros(depth.shape, bool)
-        for first, second, radius in _COVERS:
-            own = np.isin(_HIDEABLE, (first, second))
+        for first, second, radius in COVERS:
+            own = np.isin(HIDEABLE, (first, second))
             start, end = some[..., first, :], some[..., second, :]
             a, b = (joint[..., :2] / joint[..., 2:] for joint in (start, end))
             along = b - a
@@ -170,8 +170,8 @@ class DetectorNoise:
             close = gap * nearest**2 < radius**2
             covered |= close & (nearest < depth - radius) & ~own
         hidden = np.zeros((*some.shape[:2], 17), bool)
-        hidden[..., _HIDEABLE] = covered
-        return np.repeat(hidden, _COVER_EVERY, axis=1)[:, : camera.shape[1]]
+        hidden[..., HIDEABLE] = covered
+        return np.repeat(hidden, COVER_EVERY, axis=1)[:, : camera.shape[1]]
 
     def _offsets(self, camera: Floats) -> Floats:
         """(B, F, 17, 3) metres, camera axes: the measured offsets on this body in this pose."""
@@ -222,7 +222,7 @@ def _errors(rows: list[dict[str, Any]], state: str) -> JointErrors:
     )
 
 
-def _autoregression(frames: int, lag: float) -> Floats:
+def autoregression(frames: int, lag: float) -> Floats:
     """(F, F) matrix that turns white noise over frames into noise of unit spread whose correlation
     falls to 1/e over `lag` frames."""
     step = np.exp(-1 / max(lag, 1e-3))
