@@ -10,8 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-import zlib
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,20 +20,7 @@ from lithepose.lifters.windows import STANDARD_HEIGHT_M, WindowLifter
 from lithepose.metrics.protocols import View, measure
 from lithepose.pipeline.offline import lift_track, track_from_arrays
 from lithepose.poses import Floats
-
-
-def noisy(view: View) -> tuple[Floats, Floats]:
-    """Keypoints of a view with the measured detector noise, and confidences; always the same."""
-    from lithepose.train.noise import DetectorNoise
-
-    centre = np.array(view.camera.centre_px)
-    focal = view.camera.focal_px[0]
-    rays = ((view.keypoints - centre) / focal)[None].astype(np.float32)
-    random = np.random.default_rng([7, zlib.crc32(view.name.encode())])
-    # The measurement as it stands, without training's stronger and weaker people.
-    noise = replace(DetectorNoise.measured(), strength=(1.0, 1.0))
-    seen, sure = noise(rays, view.joints_camera[None], np.array([view.fps]), random)
-    return seen[0].astype(float) * focal + centre, sure[0].astype(float)
+from lithepose.train.noise import seen_by_detector
 
 
 def main() -> None:
@@ -50,7 +36,9 @@ def main() -> None:
     lifter = ours() if arguments.weights is None else trained(arguments.weights)
 
     def lift(view: View) -> Floats:
-        keypoints, confidence = noisy(view) if arguments.noise else (view.keypoints, None)
+        keypoints, confidence = view.keypoints, None
+        if arguments.noise:
+            keypoints, confidence = seen_by_detector(view)
         if arguments.limbs_only:
             keypoints = keypoints.copy()
             keypoints[:, [7, 9, 10]] = np.nan

@@ -42,6 +42,8 @@ class HTNetConfig:
         drop_path: probability of dropping a branch in the first and in the last block.
         dropout: in the MLPs.
         attention_dropout: after the attention.
+        part_constraint: the part level; without it, joints pass that level as they are, which is
+            the paper's ablation of the intra-part constraint.
     """
 
     in_channels: int = 2
@@ -51,6 +53,7 @@ class HTNetConfig:
     drop_path: tuple[float, float] = (0.1, 0.3)
     dropout: float = 0.1
     attention_dropout: float = 0.1
+    part_constraint: bool = True
 
     def __post_init__(self) -> None:
         # A tuple read back from JSON is a list; configs compare by value.
@@ -90,6 +93,9 @@ class HTNet(nn.Module):
             )
             for p in drop_path_rates(*config.drop_path, config.layers)
         )
+        if not config.part_constraint:
+            for block in self.blocks:
+                block.part = nn.Identity()
         self.norm = nn.LayerNorm(config.channels, eps=1e-6)
         self.head = nn.Linear(config.channels, 3)
 

@@ -11,7 +11,8 @@ trunk, the head or another limb.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from lithepose.data.mocap import trunk_frame
 from lithepose.lifters.windows import LIMBS, MIRROR, STANDARD_HEIGHT_M
+from lithepose.metrics.protocols import View
 from lithepose.skeletons import SKELETONS
 
 Floats = NDArray[np.floating[Any]]
@@ -186,6 +188,21 @@ class DetectorNoise:
         up = np.where(limb, towards, trunk_up)
         metres = self.offset * STANDARD_HEIGHT_M
         return metres[:, :1] * side * left + metres[:, 1:2] * forward + metres[:, 2:] * up
+
+
+def seen_by_detector(view: View) -> tuple[Floats, Floats]:
+    """What the measured detector sees of a view of the measuring rule, always the same.
+
+    Returns:
+        Keypoints (T, 17, 2) in pixels and confidences (T, 17).
+    """
+    centre, focal = np.array(view.camera.centre_px), view.camera.focal_px[0]
+    rays = ((view.keypoints - centre) / focal)[None].astype(np.float32)
+    random = np.random.default_rng([7, zlib.crc32(view.name.encode())])
+    # The measurement as it stands, without training's stronger and weaker people.
+    noise = replace(DetectorNoise.measured(), strength=(1.0, 1.0))
+    seen, sure = noise(rays, view.joints_camera[None], np.array([view.fps]), random)
+    return seen[0].astype(float) * focal + centre, sure[0].astype(float)
 
 
 def _both_sides(values: Floats) -> Floats:
