@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 
+# Every core has a test of its own to run: a library's second thread only waits for a core, at
+# every small operator. Libraries read this when they load, programs that tests start inherit it.
+for _library in ("OMP", "OPENBLAS", "MKL"):
+    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def shared() -> Callable[[str], Path]:
