@@ -17,6 +17,7 @@ Details that the papers leave open are MMPose 0.29's.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Literal, get_args
 
 import cv2
@@ -325,6 +326,7 @@ def _blur(maps: NDArray[np.float32], beyond: Literal["zero", "reflect"]) -> NDAr
     return np.asarray(down @ maps @ across.T, np.float32)
 
 
+@cache
 def _blur_matrix(side: int, beyond: Literal["zero", "reflect"]) -> NDArray[np.float32]:
     kernel = cv2.getGaussianKernel(BLUR, BLUR_SIGMA)[:, 0]
     reach = BLUR // 2
