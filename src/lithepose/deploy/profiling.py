@@ -33,7 +33,7 @@ from lithepose.lifters import LIFTERS, Row, create_lifter
 from lithepose.lifters.blocks import ModulatedGraphConvolution
 from lithepose.lifters.sizes import SHIPPED, SHIPPED_FAMILY, SHIPPED_SETTINGS, short
 
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
 NORMS = (nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 
 
@@ -48,6 +48,8 @@ class Cost:
             tools see: neither positions nor the matrices of graph convolutions.
         layer_macs: of linear and convolution layers, without attention and graph products.
         normalised: numbers that go through normalisation layers.
+        convolution_biases: numbers to which convolutions, by those layers, add a bias.
+        rectified: numbers that go through ReLU layers.
     """
 
     parameters: int
@@ -55,6 +57,8 @@ class Cost:
     layer_parameters: int
     layer_macs: int
     normalised: int
+    convolution_biases: int
+    rectified: int
 
     @property
     def flops(self) -> int:
@@ -152,20 +156,25 @@ def count_cost(model: nn.Module, clip_shape: Sequence[int]) -> Cost:
     """
     # Products that stand for bare matrices of the authors, which their tools do not see.
     bare = {part.transform for part in model.modules() if type(part) is ModulatedGraphConvolution}
-    layer_macs = normalised = layer_parameters = 0
+    layer_macs = normalised = convolution_biases = rectified = layer_parameters = 0
 
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal layer_macs, normalised
+        nonlocal layer_macs, normalised, convolution_biases, rectified
         if isinstance(layer, NORMS):
             normalised += inputs[0].numel()
+        elif isinstance(layer, nn.ReLU):
+            rectified += output.numel()
         elif isinstance(layer, nn.Linear):
             layer_macs += output.numel() * layer.in_features
         elif isinstance(layer, LAYERS):
-            layer_macs += output.numel() * layer.weight[0].numel()
+            # A transposed convolution spreads each number that goes in over its kernel.
+            positions = inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output
+            layer_macs += positions.numel() * layer.weight[0].numel()
+            convolution_biases += output.numel() if layer.bias is not None else 0
 
     hooks = []
     for layer in model.modules():
-        if isinstance(layer, (*LAYERS, *NORMS)) and layer not in bare:
+        if isinstance(layer, (*LAYERS, *NORMS, nn.ReLU)) and layer not in bare:
             hooks.append(layer.register_forward_hook(count))
             layer_parameters += sum(parameter.numel() for parameter in layer.parameters())
     training = model.training
@@ -184,6 +193,8 @@ def count_cost(model: nn.Module, clip_shape: Sequence[int]) -> Cost:
         layer_parameters=layer_parameters,
         layer_macs=layer_macs,
         normalised=normalised,
+        convolution_biases=convolution_biases,
+        rectified=rectified,
     )
 
 

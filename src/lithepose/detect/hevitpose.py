@@ -1,0 +1,246 @@
+"""HEViTPose: from the crop of one person to a heatmap per joint, by a small vision transformer.
+
+Three stages at strides 4, 8 and 16. Their blocks mix neighbours by depthwise convolutions and the
+whole map by attention over groups of channels, one group after the other, with keys and values of
+a reduced map. Two transposed convolutions lead back to stride 4.
+
+Source: Wu et al., "HEViTPose: High-Efficiency Vision Transformer for Human Pose Estimation" (arXiv
+2311.13615; Scientific Reports, 2026), of which the figure of the network and the published counts
+were read, and no code exists. This is a reconstruction from the published figure and counts, not
+the authors' configuration. Every choice stands in `lithepose.detect.sizes.HEViTPoseConfig`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lithepose.detect.sizes import STRIDES, HEViTPoseConfig
+
+
+class ConvNorm(nn.Sequential):
+    """A convolution, or a transposed one, without bias, then batch normalisation."""
+
+    def __init__(self, conv: nn.Conv2d | nn.ConvTranspose2d, *, starts_at_zero: bool = False):
+        norm = nn.BatchNorm2d(conv.out_channels)
+        if starts_at_zero:  # the last of a residual branch, which so begins as the identity
+            nn.init.zeros_(norm.weight)
+        super().__init__(conv, norm)
+
+
+def pointwise(inputs: int, outputs: int, *, starts_at_zero: bool = False) -> ConvNorm:
+    return ConvNorm(nn.Conv2d(inputs, outputs, 1, bias=False), starts_at_zero=starts_at_zero)
+
+
+class DepthwiseMixer(nn.Module):
+    """Each channel mixes a pixel with its eight neighbours: x + DWConv(x), (B, C, H, W)."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        conv = nn.Conv2d(dim, dim, 3, padding=1, groups=dim, bias=False)
+        self.branch = ConvNorm(conv, starts_at_zero=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.branch(x)
+
+
+class FeedForward(nn.Module):
+    """Each pixel mixes its channels: x + FFN(x), (B, C, H, W)."""
+
+    def __init__(self, dim: int, hidden: int):
+        super().__init__()
+        self.expand = pointwise(dim, hidden)
+        self.activation = nn.ReLU()
+        self.contract = pointwise(hidden, dim, starts_at_zero=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.contract(self.activation(self.expand(x)))
+
+
+class LocalMixer(nn.Sequential):
+    """A depthwise mixer, then a feed-forward part: one side of a block."""
+
+    def __init__(self, dim: int, config: HEViTPoseConfig):
+        super().__init__(DepthwiseMixer(dim), FeedForward(dim, config.ffn_expansion * dim))
+
+
+def to_tokens(x: Tensor) -> Tensor:
+    return x.flatten(2).transpose(1, 2)  # (B, C, H, W) -> (B, H·W, C)
+
+
+def to_map(tokens: Tensor, like: Tensor) -> Tensor:
+    return tokens.transpose(1, 2).unflatten(2, like.shape[2:])  # (B, H·W, C) -> (B, C, H, W)
+
+
+def patch_kernel(stride: int, overlap: int) -> tuple[int, int]:
+    """Kernel and padding of an embedding whose neighbouring patches share `overlap` pixels (PEOW);
+    a map of N pixels becomes one of N / stride."""
+    kernel = stride + overlap
+    return kernel, kernel // 2 if kernel % 2 else overlap // 2
+
+
+class PatchEmbedding(nn.Module):
+    """The image to tokens of stride 4: (B, 3, H, W) to (B, C, H / 4, W / 4)."""
+
+    def __init__(self, dim: int, overlap: int, eps: float):
+        super().__init__()
+        kernel, padding = patch_kernel(STRIDES[0], overlap)
+        self.embed = nn.Conv2d(3, dim, kernel, STRIDES[0], padding)
+        self.norm = nn.LayerNorm(dim, eps=eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x).permute(0, 2, 3, 1)  # (B, H, W, C)
+        return self.norm(x).permute(0, 3, 1, 2)
+
+
+class GroupAttention(nn.Module):
+    """Attention of one group of channels, keys and values from a reduced map: (B, c, H, W)."""
+
+    def __init__(self, dim: int, reduction: int, heads: int, qk_divisor: int, eps: float):
+        super().__init__()
+        self.heads = heads
+        self.reduce = (
+            nn.Conv2d(dim, dim, reduction, stride=reduction) if reduction > 1 else nn.Identity()
+        )
+        self.q_norm, self.k_norm, self.v_norm = (nn.LayerNorm(dim, eps=eps) for _ in range(3))
+        # Outputs: head 0, head 1, ...
+        self.q = nn.Linear(dim, dim // qk_divisor)
+        self.k = nn.Linear(dim, dim // qk_divisor)
+        self.v = nn.Linear(dim, dim)
+        self.project = nn.Linear(dim, dim)
+        self.out_norm = nn.LayerNorm(dim, eps=eps)
+        for layer in (self.q, self.k, self.v, self.project):
+            nn.init.trunc_normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+
+    def _split(self, tokens: Tensor) -> Tensor:
+        return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)  # (B, heads, N, d)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = to_tokens(x)  # (B, N, c)
+        reduced = to_tokens(self.reduce(x))  # (B, M, c)
+        q = self._split(self.q(self.q_norm(tokens)))
+        k = self._split(self.k(self.k_norm(reduced)))
+        v = self._split(self.v(self.v_norm(reduced)))
+        mixed = functional.scaled_dot_product_attention(q, k, v)  # (B, heads, N, d)
+        mixed = mixed.transpose(1, 2).flatten(2)  # (B, N, c)
+        return to_map(self.out_norm(self.project(mixed)), x)
+
+
+class CascadedAttention(nn.Module):
+    """CGSR-MHA, cascaded group attention with spatial reduction: x + branch(x), (B, C, H, W).
+
+    Every group but the first reads the sum of its own channels and what the group before gave.
+    """
+
+    def __init__(self, dim: int, groups: int, reduction: int, heads: int, config: HEViTPoseConfig):
+        super().__init__()
+        self.groups = nn.ModuleList(
+            GroupAttention(dim // groups, reduction, heads, config.qk_divisor, config.norm_eps)
+            for _ in range(groups)
+        )
+        self.activation = nn.ReLU()
+        self.project = pointwise(dim, dim, starts_at_zero=True)
+        nn.init.trunc_normal_(self.project[0].weight, std=0.02)  # type: ignore[arg-type]
+
+    def cascade(self, x: Tensor) -> list[Tensor]:
+        """What each group gives, (B, C / groups, H, W) each."""
+        given: list[Tensor] = []
+        for group, own in zip(self.groups, x.chunk(len(self.groups), dim=1), strict=True):
+            given.append(group(own + given[-1] if given else own))
+        return given
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.project(self.activation(torch.cat(self.cascade(x), dim=1)))
+
+
+class HEViTBlock(nn.Sequential):
+    """Neighbours, the whole map, neighbours again: (B, C, H, W) to (B, C, H, W)."""
+
+    def __init__(self, stage: int, config: HEViTPoseConfig):
+        dim = config.widths[stage]
+        super().__init__(
+            LocalMixer(dim, config),
+            CascadedAttention(
+                dim, config.groups[stage], config.reductions[stage], config.heads[stage], config
+            ),
+            LocalMixer(dim, config),
+        )
+
+
+class Subsample(nn.Sequential):
+    """The overlapping embedding between two stages: (B, C, H, W) to (B, C', H / 2, W / 2)."""
+
+    def __init__(self, stage: int, config: HEViTPoseConfig):
+        before, after = config.widths[stage - 1], config.widths[stage]
+        hidden = config.subsample_expansion * before
+        stride = STRIDES[stage] // STRIDES[stage - 1]
+        kernel, padding = patch_kernel(stride, config.overlaps[stage])
+        embed = nn.Conv2d(hidden, hidden, kernel, stride, padding, groups=hidden, bias=False)
+        super().__init__(
+            LocalMixer(before, config),
+            pointwise(before, hidden),
+            nn.ReLU(),
+            ConvNorm(embed),
+            nn.ReLU(),
+            pointwise(hidden, after),
+            LocalMixer(after, config),
+        )
+
+
+class HeatmapHead(nn.Sequential):
+    """Two transposed convolutions, each doubling the map, and a heatmap per joint."""
+
+    def __init__(self, dim: int, filters: tuple[int, ...], joints: int):
+        layers: list[nn.Module] = []
+        for inputs, outputs in zip((dim, *filters), filters, strict=False):
+            conv = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
+            nn.init.normal_(conv.weight, std=0.001)
+            layers += [ConvNorm(conv), nn.ReLU()]
+        last = nn.Conv2d(filters[-1], joints, 1)
+        nn.init.normal_(last.weight, std=0.001)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        super().__init__(*layers, last)
+
+
+class HEViTPose(nn.Module):
+    """Heatmaps of the joints of one person; see the module's docstring for the idea."""
+
+    Config = HEViTPoseConfig
+
+    def __init__(self, config: HEViTPoseConfig):
+        super().__init__()
+        self.config = config
+        self.stem = PatchEmbedding(config.widths[0], config.overlaps[0], config.norm_eps)
+        self.stages = nn.ModuleList()
+        for stage, depth in enumerate(config.depths):
+            blocks = [HEViTBlock(stage, config) for _ in range(depth)]
+            subsample = [Subsample(stage, config)] if stage > 0 else []
+            self.stages.append(nn.Sequential(*subsample, *blocks))
+        self.head = HeatmapHead(config.widths[-1], config.head_filters, config.joints)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Heatmaps of crops.
+
+        Args:
+            images: (B, 3, H, W), RGB normalised by the mean and deviation of ImageNet; H and W are
+                multiples of `config.multiple`.
+
+        Returns:
+            (B, joints, H / 4, W / 4), trained towards Gaussians of peak 1; no activation.
+
+        Raises:
+            ValueError: the shape is another.
+        """
+        multiple = self.config.multiple
+        shape = tuple(images.shape)
+        if len(shape) != 4 or shape[1] != 3 or shape[2] % multiple or shape[3] % multiple:
+            raise ValueError(
+                f"the pose network takes crops (B, 3, H, W) with H and W in multiples of "
+                f"{multiple}, not {shape}: resize the crops, or put the colours first"
+            )
+        x = self.stem(images)
+        for stage in self.stages:
+            x = stage(x)  # (B, C, H / stride, W / stride)
+        return self.head(x)

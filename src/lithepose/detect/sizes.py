@@ -1,0 +1,183 @@
+"""Pose networks: a crop of one person in, one heatmap per joint out.
+
+`POSE_NETWORKS` lists the sizes with what they cost; it loads without PyTorch, the networks
+themselves need it (`pip install "lithepose[train]"`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+STRIDES = (4, 8, 16)  # of HEViTPose's three stages; its heatmaps have stride 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class HEViTPoseConfig:
+    """Size of a HEViTPose; the defaults are T on MPII.
+
+    [known] settings stand in the authors' figure or tables. [inferred] ones are our reconstruction,
+    chosen so that parameters and operations come out as published; docs/models/hevitpose.md says
+    how well. A correction by the authors is a correction here.
+
+    Three choices have no field, since no other was ever built: the embeddings' norm is LayerNorm
+    over the channels [inferred], subsampling has no squeeze-and-excite [inferred], and attention
+    has neither positions nor a bias of relative positions [known: none are drawn].
+    """
+
+    joints: int = 16
+    # (width, height) in pixels of the crops that it is made for. The same weights run on any
+    # multiple of `HEViTPose.multiple`. 256 x 256 is [known] for MPII and COCO; 192 x 256 is ours.
+    image_size: tuple[int, int] = (256, 256)
+    # Per stage, at strides 4, 8 and 16.
+    widths: tuple[int, int, int] = (64, 128, 192)  # [inferred], T and B strongly
+    depths: tuple[int, int, int] = (1, 2, 3)  # blocks [inferred], T and B strongly
+    # PEOW, the pixels that neighbouring patches of an embedding share: kernel minus stride
+    # [inferred]. The first is [known], the others are those of a 3x3 kernel [inferred].
+    overlaps: tuple[int, int, int] = (3, 1, 1)
+    # CGSR-MHA: parts of the channels, each of which also reads what the part before gave. That
+    # there are parts is [known], their number is [inferred], weakly for S.
+    groups: tuple[int, int, int] = (4, 4, 4)
+    # CGSR-MHA: keys and values come from a map reduced by this factor in height and width. That it
+    # is reduced is [known], the factors and that a strided convolution does it are [inferred].
+    reductions: tuple[int, int, int] = (8, 4, 2)
+    # CGSR-MHA: heads of each part. They change no count and are a guess, 16 channels each.
+    heads: tuple[int, int, int] = (1, 2, 3)
+    qk_divisor: int = 2  # queries and keys are narrower than values by this factor [inferred]
+    ffn_expansion: int = 2  # hidden width of the feed-forward part [inferred]
+    subsample_expansion: int = 4  # hidden width of the embeddings of stages 2 and 3 [inferred]
+    head_filters: tuple[int, ...] = (192, 96)  # the transposed convolutions [inferred, strongly]
+    norm_eps: float = 1e-5  # of every LayerNorm, a guess
+
+    def __post_init__(self) -> None:
+        # Tuples read back from JSON are lists; configs compare by value.
+        for name in ("image_size", *_PER_STAGE, "head_filters"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in _PER_STAGE:
+            if len(getattr(self, name)) != len(STRIDES):
+                raise ValueError(f"{name} has one number per stage, three: {getattr(self, name)}")
+        for name in ("joints", *_PER_STAGE, "qk_divisor", "ffn_expansion", "subsample_expansion"):
+            value = getattr(self, name)
+            least = 0 if name == "overlaps" else 1
+            if min(value if isinstance(value, tuple) else (value,)) < least:
+                raise ValueError(f"{name} must be at least {least}: {value}")
+        if len(self.head_filters) != 2 or min(self.head_filters) < 1:
+            raise ValueError(
+                "the head has two transposed convolutions, from stride 16 to stride 4: "
+                f"{self.head_filters}"
+            )
+        for width, groups, heads in zip(self.widths, self.groups, self.heads, strict=True):
+            if width % (groups * heads * self.qk_divisor):
+                raise ValueError(
+                    f"a width of {width} does not divide into {groups} groups of {heads} heads "
+                    f"with queries of 1/{self.qk_divisor} of the channels"
+                )
+        multiple = self.multiple
+        if len(self.image_size) != 2 or any(n < 1 or n % multiple for n in self.image_size):
+            raise ValueError(
+                f"image_size is a width and a height in multiples of {multiple}: {self.image_size}"
+            )
+
+    @property
+    def multiple(self) -> int:
+        """What height and width of a crop must be multiples of, so that every map reduces."""
+        return math.lcm(*(s * r for s, r in zip(STRIDES, self.reductions, strict=True)))
+
+
+_PER_STAGE = ("widths", "depths", "overlaps", "groups", "reductions", "heads")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoseNetwork:
+    """A pose network of the table.
+
+    Attributes:
+        config: what it is built from; `config.image_size` is the size of its crops.
+        skeleton: the joints of its heatmaps, a key of `lithepose.skeletons.SKELETONS`.
+        parameters: all that are trained.
+        macs: multiply-adds of one crop: convolutions, linear layers and attention.
+        mmcv: operations of one crop as MMCV's counter counts them, which publications of this field
+            print as FLOPs (`lithepose.deploy.profiling.MMCV`).
+    """
+
+    config: HEViTPoseConfig
+    skeleton: str
+    parameters: int
+    macs: int
+    mmcv: int
+
+
+T = HEViTPoseConfig()
+S = HEViTPoseConfig(widths=(128, 192, 224), groups=(2, 3, 2), heads=(4, 4, 7))
+B = HEViTPoseConfig(widths=(128, 256, 384), heads=(2, 4, 6))
+
+
+def _mpii(config: HEViTPoseConfig, parameters: int, macs: int, mmcv: int) -> PoseNetwork:
+    config = replace(config, joints=16)
+    return PoseNetwork(
+        config=config, skeleton="mpii16", parameters=parameters, macs=macs, mmcv=mmcv
+    )
+
+
+def _coco(
+    config: HEViTPoseConfig, image_size: tuple[int, int], parameters: int, macs: int, mmcv: int
+) -> PoseNetwork:
+    config = replace(config, joints=17, image_size=image_size)
+    return PoseNetwork(
+        config=config, skeleton="coco17", parameters=parameters, macs=macs, mmcv=mmcv
+    )
+
+
+# The numbers: parameters, MACs, and operations as MMCV counts them.
+POSE_NETWORKS = {
+    "hevitpose-t-mpii": _mpii(T, 3_211_600, 1_775_583_232, 1_744_134_144),
+    "hevitpose-s-mpii": _mpii(S, 5_844_080, 3_722_534_912, 3_672_213_504),
+    "hevitpose-b-mpii": _mpii(B, 10_631_760, 5_627_871_232, 5_563_138_048),
+    "hevitpose-t-coco": _coco(T, (256, 256), 3_211_697, 1_775_976_448, 1_744_531_456),
+    "hevitpose-s-coco": _coco(S, (256, 256), 5_844_177, 3_722_928_128, 3_672_610_816),
+    "hevitpose-b-coco": _coco(B, (256, 256), 10_631_857, 5_628_264_448, 5_563_535_360),
+    "hevitpose-t-coco-256x192": _coco(T, (192, 256), 3_211_697, 1_319_890_944, 1_308_398_592),
+    "hevitpose-s-coco-256x192": _coco(S, (192, 256), 5_844_177, 2_772_584_448, 2_754_458_112),
+    "hevitpose-b-coco-256x192": _coco(B, (192, 256), 10_631_857, 4_197_015_552, 4_172_651_520),
+}
+
+# Name -> the class, a path so that the table loads without PyTorch.
+POSE_FAMILIES = {"hevitpose": "lithepose.detect.hevitpose:HEViTPose"}
+
+
+def create_pose_network(name: str, **overrides: Any) -> nn.Module:
+    """Build a pose network, untrained.
+
+    It takes crops (B, 3, H, W), RGB normalised by the mean and deviation of ImageNet, and gives
+    heatmaps (B, joints, H / 4, W / 4).
+
+    Args:
+        name: a key of `POSE_NETWORKS`, or of `POSE_FAMILIES` for a network with its default config.
+        overrides: replace fields of its config.
+
+    Raises:
+        ValueError: there is no such network, or the config does not allow a value.
+        TypeError: the config has no such field.
+        ImportError: PyTorch is not installed.
+    """
+    if name not in POSE_NETWORKS and name not in POSE_FAMILIES:
+        known = ", ".join([*POSE_FAMILIES, *POSE_NETWORKS])
+        raise ValueError(f"no pose network named {name!r}; known: {known}")
+    config = POSE_NETWORKS[name].config if name in POSE_NETWORKS else HEViTPoseConfig()
+    config = replace(config, **overrides)
+    module_name, _, class_name = POSE_FAMILIES[name.partition("-")[0]].partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ImportError(
+            f"the network {name!r} needs PyTorch, which is not installed: "
+            'pip install "lithepose[train]"'
+        ) from error
+    return getattr(module, class_name)(config)
