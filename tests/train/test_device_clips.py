@@ -12,6 +12,7 @@ import torch
 from lithepose.data.clips import ClipSettings, draw_batch
 from lithepose.data.mocap import Motions, read_motions
 from lithepose.lifters.windows import look_at_person
+from lithepose.train import device_clips
 from lithepose.train.device_clips import DeviceClips
 from lithepose.train.noise import DetectorNoise
 
@@ -85,7 +86,9 @@ def test_deterministic_parts_equal_those_of_numpy(motions: Motions, noise: Detec
     confidence[:, :, 10] = 0
     confidence[2] = 0  # a window in which nothing was seen
     expected = look_at_person(rays, confidence)
-    values, rotation = clips.look_at_person(torch.from_numpy(rays), torch.from_numpy(confidence))
+    values, rotation = device_clips.look_at_person(
+        torch.from_numpy(rays), torch.from_numpy(confidence)
+    )
     np.testing.assert_allclose(values.numpy(), expected.values, atol=2e-5)
     np.testing.assert_allclose(rotation.numpy(), expected.rotation, atol=1e-6)
 

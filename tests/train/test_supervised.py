@@ -13,15 +13,17 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from lithepose.data.clips import ClipSettings  # noqa: E402
-from lithepose.data.mocap import read_motions  # noqa: E402
+from lithepose.data.mocap import read_motions, without_clips  # noqa: E402
 from lithepose.lifters import LIFTERS, create_lifter  # noqa: E402
 from lithepose.lifters.default import WEIGHTS, DefaultLifter  # noqa: E402
 from lithepose.lifters.weights import load_lifter  # noqa: E402
 from lithepose.lifters.windows import CHANNELS, LIMBS  # noqa: E402
 from lithepose.runtime import OnnxModel  # noqa: E402
-from lithepose.train.loop import LoopSettings, Progress  # noqa: E402
+from lithepose.train.engine import Progress  # noqa: E402
+from lithepose.train.settings import RunSettings  # noqa: E402
 from lithepose.train.supervised import (  # noqa: E402
     DEFAULT,
+    LifterTask,
     Recipe,
     finish,
     fit,
@@ -39,16 +41,11 @@ def recipe(tiny: dict[str, Any]) -> Recipe:
         lifter="nanohtnet",
         overrides=tiny,
         clips=ClipSettings(frames=9, targets=3),
-        loop=LoopSettings(
-            windows=16 * 6,
-            batch=16,
-            warmup=2,
-            workers=0,
-            bfloat16=False,
-            compiled=False,
-            save_every=3,
-        ),
+        optimisation=replace(DEFAULT.optimisation, steps=6, batch=16, warmup=2),
     )
+
+
+SETTINGS = RunSettings(device="cpu", precision="32", workers=0, save_every=3, tensorboard=False)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +54,7 @@ def fitted(
 ) -> tuple[Any, Path, list[Progress]]:
     out = tmp_path_factory.mktemp("run")
     progress: list[Progress] = []
-    return fit(motion_folder, out, recipe, report=progress.append), out, progress
+    return fit(motion_folder, out, recipe, SETTINGS, report=progress.append), out, progress
 
 
 def test_the_default_recipe_fits_its_lifter():
@@ -68,10 +65,10 @@ def test_the_default_recipe_fits_its_lifter():
     json.dumps(replace(DEFAULT).overrides)
 
 
-def test_fields_of_the_loop_can_be_replaced():
-    recipe = recipe_with({"windows": 512, "seed": 3})
-    assert (recipe.loop.windows, recipe.loop.seed) == (512, 3)
-    assert replace(recipe, loop=DEFAULT.loop) == DEFAULT
+def test_fields_of_the_optimisation_can_be_replaced():
+    recipe = recipe_with({"steps": 512, "seed": 3})
+    assert (recipe.optimisation.steps, recipe.optimisation.seed) == (512, 3)
+    assert replace(recipe, optimisation=DEFAULT.optimisation) == DEFAULT
     with pytest.raises(TypeError, match="window_count"):
         recipe_with({"window_count": 1})
 
@@ -80,16 +77,16 @@ def test_fitting_reports_scores_with_and_without_noise(fitted: Any):
     model, out, progress = fitted
     assert not model.training
     assert [p.step for p in progress] == [3, 6]
-    assert set(progress[0].validation) == {"mpjpe", "p_mpjpe", "noisy_mpjpe", "noisy_p_mpjpe"}
-    for scores in (p.validation for p in progress):
+    assert set(progress[0].scores) == {"mpjpe", "p_mpjpe", "noisy_mpjpe", "noisy_p_mpjpe"}
+    for scores in (p.scores for p in progress):
         assert 0 < scores["p_mpjpe"] < scores["mpjpe"] < 2000
-    assert (out / "checkpoint.safetensors").exists()
+    assert (out / "last.safetensors").exists()
     assert (out / "log.csv").exists()
 
 
 def test_a_checkpoint_becomes_a_lifter_of_windows(recipe: Recipe, fitted: Any):
     model, out, _ = fitted
-    lifter = lifter_of_checkpoint(out / "checkpoint.safetensors", recipe)
+    lifter = lifter_of_checkpoint(out / "last.safetensors", recipe)
     assert (lifter.frames, lifter.targets) == (9, 3)
     values = np.random.default_rng(0).normal(size=(4, 9, 17, 4)).astype(np.float32)
     with torch.no_grad():
@@ -149,7 +146,7 @@ def test_the_score_is_over_the_limbs_of_the_middle_frame_in_millimetres(
 
 
 def test_the_loss_counts_limbs_twice_the_root_not_at_all_and_steps():
-    loss = loss_of(Recipe(limb_weight=2.0, velocity_weight=0.0))
+    loss = loss_of(replace(DEFAULT, limb_weight=2.0, velocity_weight=0.0))
     target = torch.zeros(2, 3, 17, 3)
 
     def at(joint: int, shift: float = 1.0) -> float:
@@ -161,7 +158,7 @@ def test_the_loss_counts_limbs_twice_the_root_not_at_all_and_steps():
     assert at(3) == pytest.approx(2 * at(9))
     everywhere = torch.ones(2, 3, 17, 3) / 3**0.5
     assert float(loss(everywhere, target)) == pytest.approx(1.0)  # weights have mean 1
-    stepping = loss_of(Recipe(limb_weight=2.0, velocity_weight=0.5))
+    stepping = loss_of(replace(DEFAULT, limb_weight=2.0, velocity_weight=0.5))
     moved = target.clone()
     moved[:, 1, 3, 0] = 1.0
     assert float(stepping(moved, target)) == pytest.approx((2 / 3 + 0.5 * 2) * at(3) / 2)
@@ -172,13 +169,39 @@ def test_a_run_can_begin_with_weights(
 ):
     model, _, _ = fitted
     weights, _ = finish(model, tmp_path, recipe)
-    still = replace(recipe, loop=replace(recipe.loop, learning_rate=1e-12, weight_decay=0.0))
-    again = fit(motion_folder, tmp_path / "run", still, weights=weights)
+    gentle = replace(recipe.optimisation, learning_rate=1e-12, weight_decay=0.0)
+    still = replace(recipe, optimisation=gentle)
+    again = fit(motion_folder, tmp_path / "run", still, SETTINGS, weights=weights)
     state = again.state_dict()
     for name, before in model.state_dict().items():
         torch.testing.assert_close(state[name], before, rtol=1e-3, atol=1e-6)  # stored in half
 
 
+def test_windows_drawn_on_the_device_train_the_same_network(recipe: Recipe, motion_folder: Path):
+    train, validation = (
+        read_motions(motion_folder / f"cmu17_{split}.npz") for split in ("train", "val")
+    )
+    losses = []
+    for on_device in (False, True):
+        task = LifterTask(recipe, train, validation, on_device=on_device)
+        torch.manual_seed(0)
+        network = task.build()
+        drawn = task.examples.draw(np.arange(200), np.random.default_rng(0))
+        batch = {name: torch.from_numpy(array) for name, array in drawn.items()}
+        losses.append(float(task.loss(network, batch, torch.Generator().manual_seed(0))))
+    assert losses[1] == pytest.approx(losses[0], rel=0.1)
+
+
+def test_clips_can_be_left_out(motion_folder: Path):
+    motions = read_motions(motion_folder / "cmu17_train.npz")
+    rest = without_clips(motions, ["a", "of another file"])
+    assert rest.clip.tolist() == ["b"]
+    np.testing.assert_array_equal(rest.positions, motions.positions[40:])
+    np.testing.assert_array_equal(rest.start, [0, 40])
+    with pytest.raises(ValueError, match="all 2 clips"):
+        without_clips(motions, ["a", "b"])
+
+
 def test_missing_motions_say_where_they_come_from(recipe: Recipe, tmp_path: Path):
     with pytest.raises(FileNotFoundError, match=r"cmu17_train.npz: docs/data/mocap_import.md"):
-        fit(tmp_path, tmp_path / "run", recipe)
+        fit(tmp_path, tmp_path / "run", recipe, SETTINGS)

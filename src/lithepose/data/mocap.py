@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,23 @@ def read_motions(path: str | Path) -> Motions:
         subject=arrays["subject"],
         lengths=np.stack(lengths, 1),
         height=body[:, names.index("H")],
+    )
+
+
+def without_clips(motions: Motions, names: Sequence[str]) -> Motions:
+    """Leave out clips by name; names that no clip has are ignored."""
+    keep = np.flatnonzero(~np.isin(motions.clip, list(names)))
+    if not len(keep):
+        raise ValueError(f"all {len(motions)} clips would be left out")
+    frames = [motions.positions[motions.start[i] : motions.start[i + 1]] for i in keep]
+    return replace(
+        motions,
+        positions=np.concatenate(frames),
+        start=np.cumsum([0, *map(len, frames)]).astype(np.int64),
+        clip=motions.clip[keep],
+        subject=motions.subject[keep],
+        lengths=motions.lengths[keep],
+        height=motions.height[keep],
     )
 
 

@@ -71,7 +71,6 @@ class DeviceClips(nn.Module):
     bone_of_joint: Tensor
     mirror: Tensor
     parents: Tensor
-    limbs: Tensor
     arms: Tensor
     bent: Tensor
     hideable: Tensor
@@ -105,7 +104,6 @@ class DeviceClips(nn.Module):
         keep("bone_of_joint", column, torch.int64)
         keep("mirror", MIRROR, torch.int64)
         keep("parents", np.maximum(PARENTS, 0), torch.int64)
-        keep("limbs", LIMBS, torch.int64)
         keep("arms", _UPPER_ARMS_AND_FOREARMS, torch.int64)
         keep("bent", _BENT, torch.int64)
         keep("hideable", HIDEABLE, torch.int64)
@@ -197,7 +195,7 @@ class DeviceClips(nn.Module):
 
         guess = torch.exp(settings.focal_guess * normals.take(1)[:, 0])
         guess = torch.where(next(uniforms) < settings.focal_known, 1.0, guess)
-        values, rotation = self.look_at_person(rays / guess[:, None, None, None], confidence)
+        values, rotation = look_at_person(rays / guess[:, None, None, None], confidence)
 
         first = settings.frames // 2 - settings.targets // 2
         targets = camera[:, first : first + settings.targets]
@@ -342,7 +340,7 @@ class DeviceClips(nn.Module):
         low, high = self.noise.strength
         strength = (low + (high - low) * strength)[:, None, None, None]
 
-        limbs = rays[..., self.limbs, :]
+        limbs = _limbs(rays)
         size = (limbs - limbs.mean(-2, keepdim=True)).square().sum(-1).mean(-1).sqrt()
         amount = 1 + 0.5 * normals.take(1)[:, :, None, None]
         moved = camera + self.detector_offsets(camera) * amount
@@ -398,36 +396,6 @@ class DeviceClips(nn.Module):
         sideways = metres[:, :1] * self.side * left
         return sideways + metres[:, 1:2] * forward + metres[:, 2:] * up
 
-    def look_at_person(self, rays: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor]:
-        """`lithepose.lifters.windows.look_at_person`: values (B, F, 17, 4), rotation (B, 3, 3)."""
-        seen = confidence > 0
-        rays = torch.where(seen[..., None], rays, 0.0)
-        weight = seen[..., self.limbs, None].float()
-        total = weight.sum((1, 2)).clamp_min(1e-6)
-        middle = (rays[..., self.limbs, :] * weight).sum((1, 2)) / total  # (B, 2)
-        ray = nn.functional.normalize(nn.functional.pad(middle, (0, 1), value=1.0), dim=-1)
-        x, y, z = ray.unbind(-1)
-        inverse = 1 / (1 + z)
-        rotation = torch.stack(
-            [
-                torch.stack([1 - x * x * inverse, -x * y * inverse, x], -1),
-                torch.stack([-x * y * inverse, 1 - y * y * inverse, y], -1),
-                torch.stack([-x, -y, z], -1),
-            ],
-            -2,
-        )
-        turned = rays.flatten(1, 2) @ rotation[:, :2] + rotation[:, 2:]
-        turned = turned[..., :2] / turned[..., 2:].clamp_min(LEAST_DEPTH)
-        turned = turned.view(rays.shape)
-        limbs = turned[..., self.limbs, :]
-        centre = (limbs * weight).sum(2, keepdim=True) / weight.sum(2, keepdim=True).clamp_min(1e-6)
-        square = ((limbs - centre).square() * weight).sum((1, 2, 3)) / total[:, 0]
-        size = square.sqrt().clamp_min(LEAST_SIZE)[:, None, None]  # (B, 1, 1)
-        log_size = (size.log() - LOG_SIZE_CENTRE).expand(confidence.shape)
-        place = torch.where(seen[..., None], turned / size[..., None], 0.0)
-        sure = torch.where(seen, confidence, 0.0)
-        return torch.cat([place, sure[..., None], log_size[..., None]], -1), rotation
-
 
 class _Columns:
     """Hands out the columns of a table of random numbers, each once."""
@@ -441,6 +409,48 @@ class _Columns:
         if self.used > self.table.shape[1]:
             raise IndexError(f"{self.used} random numbers wanted of {self.table.shape[1]}")
         return self.table[:, self.used - count : self.used]
+
+
+def look_at_person(rays: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor]:
+    """`lithepose.lifters.windows.look_at_person`: values (B, F, 17, 4), rotation (B, 3, 3)."""
+    seen = confidence > 0
+    rays = torch.where(seen[..., None], rays, 0.0)
+    weight = _limbs(seen[..., None]).float()
+    total = weight.sum((1, 2)).clamp_min(1e-6)
+    middle = (_limbs(rays) * weight).sum((1, 2)) / total  # (B, 2)
+    ray = nn.functional.normalize(nn.functional.pad(middle, (0, 1), value=1.0), dim=-1)
+    x, y, z = ray.unbind(-1)
+    inverse = 1 / (1 + z)
+    rotation = torch.stack(
+        [
+            torch.stack([1 - x * x * inverse, -x * y * inverse, x], -1),
+            torch.stack([-x * y * inverse, 1 - y * y * inverse, y], -1),
+            torch.stack([-x, -y, z], -1),
+        ],
+        -2,
+    )
+    turned = rays.flatten(1, 2) @ rotation[:, :2] + rotation[:, 2:]
+    turned = turned[..., :2] / turned[..., 2:].clamp_min(LEAST_DEPTH)
+    turned = turned.view(rays.shape)
+    limbs = _limbs(turned)
+    centre = (limbs * weight).sum(2, keepdim=True) / weight.sum(2, keepdim=True).clamp_min(1e-6)
+    square = ((limbs - centre).square() * weight).sum((1, 2, 3)) / total[:, 0]
+    size = square.sqrt().clamp_min(LEAST_SIZE)[:, None, None]  # (B, 1, 1)
+    log_size = (size.log() - LOG_SIZE_CENTRE).expand(confidence.shape)
+    place = torch.where(seen[..., None], turned / size[..., None], 0.0)
+    sure = torch.where(seen, confidence, 0.0)
+    return torch.cat([place, sure[..., None], log_size[..., None]], -1), rotation
+
+
+def _limbs(joints: Tensor) -> Tensor:
+    """The twelve limb joints of (..., 17, C), by slices: no index has to reach the device."""
+    return torch.cat([joints[..., 1:7, :], joints[..., 11:17, :]], -2)
+
+
+def mirrored(joints: Tensor) -> Tensor:
+    """`mirror_inputs` and `mirror_poses` of `lithepose.lifters.windows`: (..., 17, C)."""
+    other = joints[..., MIRROR.tolist(), :]
+    return torch.cat([-other[..., :1], other[..., 1:]], -1)
 
 
 def trunk_frame(joints: Tensor) -> Tensor:

@@ -1,14 +1,16 @@
 """Train the default lifter from motion capture seen by virtual cameras.
 
-    lithepose train --motions FOLDER --out runs/default
+    lithepose train lithepose-81-9 --data FOLDER --out runs/default
 
 `Recipe` says everything that decides the result, `fit` follows it, and `finish` writes the weights
-as they are shipped.
+as they are shipped. On a GPU the windows are drawn there (`lithepose.train.device_clips`), on a
+processor by NumPy in processes of their own (`lithepose.data.clips`): the same windows, but for the
+random numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,14 +21,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lithepose.data.clips import Batch, ClipSettings, Noise, draw_batch
-from lithepose.data.mocap import Motions, read_motions
+from lithepose.data.mocap import Motions, read_motions, without_clips
 from lithepose.lifters import create_lifter
 from lithepose.lifters.weights import load_into
 from lithepose.lifters.windows import CHANNELS, LIMBS, STANDARD_HEIGHT_M
 from lithepose.metrics.pose3d import mpjpe, p_mpjpe
-from lithepose.train.loop import LoopSettings, Progress, averaged_weights, train
+from lithepose.train.device_clips import DeviceClips
+from lithepose.train.engine import Progress, kept_weights, run
 from lithepose.train.losses import joint_distance, velocity_distance
 from lithepose.train.noise import DetectorNoise
+from lithepose.train.settings import Optimisation, RunSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,30 +41,47 @@ class Recipe:
         lifter: name in `lithepose.lifters.LIFTERS`.
         overrides: fields of its config that differ from the table.
         clips: how windows are drawn; `frames` and `targets` must be the lifter's.
-        loop: how long and how to train.
+        optimisation: how long and how to train; an example is a window.
         limb_weight: weight of the twelve limb joints in the loss, beside 1 for the others.
         velocity_weight: weight of the loss on steps from frame to frame.
         noise: add the measured detector noise.
+        without: clips of the training motions that are left out.
     """
 
     lifter: str = "nanohtnet-81-9"
-    overrides: dict[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
     clips: ClipSettings = field(default_factory=ClipSettings)
-    loop: LoopSettings = field(default_factory=LoopSettings)
+    optimisation: Optimisation
     limb_weight: float = 2.0
     velocity_weight: float = 0.5
     noise: bool = True
+    without: tuple[str, ...] = ()
 
 
 # The shipped model's. Dropout is off: with every window drawn anew nothing is seen twice.
 DEFAULT = Recipe(
     overrides={
-        "in_channels": 4,
+        "in_channels": CHANNELS,
         "drop_path": (0.0, 0.0),
         "spatial_dropout": 0.0,
         "temporal_dropout": 0.0,
         "attention_dropout": 0.0,
     },
+    optimisation=Optimisation(
+        optimiser="muon",
+        learning_rate=3e-3,
+        betas=(0.9, 0.98),
+        weight_decay=0.02,
+        schedule="trapezoid",
+        decay=0.4,
+        steps=60_000,
+        batch=1024,
+        warmup=200,
+        clip=1.0,
+        average=0.999,
+    ),
+    # Elbows bent backwards in the first two, heads upside down in the others.
+    without=("13_18", "14_23", "60_06", "60_07"),
 )
 
 
@@ -112,21 +133,109 @@ def loss_of(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 @dataclass(frozen=True)
-class _Draw:
-    """Draws training batches; a class, so that it can be sent to another process."""
+class _Drawn:
+    """Windows drawn by NumPy; a class, so that it can be sent to another process."""
 
     motions: Motions
     settings: ClipSettings
     noise: Noise | None
 
-    def __call__(self, count: int, random: np.random.Generator) -> Batch:
-        return draw_batch(self.motions, count, self.settings, self.noise, random)
+    def __len__(self) -> int:
+        return len(self.motions.positions)
+
+    def draw(
+        self, indices: NDArray[np.int64], random: np.random.Generator
+    ) -> dict[str, NDArray[Any]]:
+        batch = draw_batch(self.motions, len(indices), self.settings, self.noise, random)
+        return {"values": batch.values, "targets": batch.targets}
+
+
+@dataclass(frozen=True)
+class Endless:
+    """Examples of a task that draws them on the device: only how many there are.
+
+    Attributes:
+        count: examples of a nominal epoch.
+    """
+
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def draw(
+        self, indices: NDArray[np.int64], random: np.random.Generator
+    ) -> dict[str, NDArray[Any]]:
+        del random
+        return {"index": indices}
+
+
+class LifterTask:
+    """A recipe as a task of `lithepose.train.engine`.
+
+    Args:
+        train, validation: motions; without `validation` nothing is scored.
+        weights: a file of `save_weights` to begin with instead of random weights.
+        on_device: draw windows on the device that trains.
+        compiled: compile the drawing on the device.
+    """
+
+    higher_is_better = False
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        train: Motions,
+        validation: Motions,
+        *,
+        weights: Path | None = None,
+        on_device: bool,
+        compiled: bool = False,
+    ):
+        self.recipe, self.weights = recipe, weights
+        noise = DetectorNoise.measured() if recipe.noise else None
+        self.score = "noisy_mpjpe" if noise else "mpjpe"
+        self.clips: DeviceClips | None = None
+        if on_device:
+            self.examples: Endless | _Drawn = Endless(len(train.positions))
+            self.clips = DeviceClips(train, recipe.clips, noise)
+            self.make = torch.compile(self.clips.make) if compiled else self.clips.make
+        else:
+            self.examples = _Drawn(train, recipe.clips, noise)
+        self.exact = validation_windows(validation, recipe, None)
+        self.noisy = validation_windows(validation, recipe, noise) if noise else None
+        self.error = loss_of(recipe)
+
+    def build(self) -> nn.Module:
+        model = create_lifter(self.recipe.lifter, **self.recipe.overrides)
+        if self.weights is not None:
+            load_into(model, self.weights)
+        return model
+
+    def loss(
+        self, network: nn.Module, batch: dict[str, Tensor], generator: torch.Generator
+    ) -> Tensor:
+        if self.clips is None:
+            values, targets = batch["values"], batch["targets"]
+        else:
+            self.clips.to(generator.device)
+            with torch.no_grad(), torch.autocast(generator.device.type, enabled=False):
+                numbers = self.clips.numbers(len(batch["index"]), generator)
+                values, targets = self.make(*numbers)
+        return self.error(network(values).float(), targets)
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        scores = score(network, self.exact)
+        if self.noisy is not None:
+            scores |= {f"noisy_{k}": v for k, v in score(network, self.noisy).items()}
+        return scores
 
 
 def fit(
     motions: Path,
     out: Path,
     recipe: Recipe = DEFAULT,
+    settings: RunSettings | None = None,
     *,
     weights: Path | None = None,
     threads: int = 1,
@@ -137,6 +246,7 @@ def fit(
     Args:
         motions: folder with `cmu17_train.npz` and `cmu17_val.npz` (docs/data/mocap.md).
         out: folder for the checkpoint and the log.
+        settings: where to train; the defaults without it.
         weights: a file of `save_weights` to begin with instead of random weights; of no effect on
             a run that is resumed.
         threads: CPU threads of the network. One is best while anything else runs.
@@ -147,32 +257,29 @@ def fit(
         ValueError: `weights` are of another network, or what `out` holds is of another run.
     """
     torch.set_num_threads(threads)
-    noise = DetectorNoise.measured() if recipe.noise else None
-    train_set = read_motions(motions / "cmu17_train.npz")
-    val_set = read_motions(motions / "cmu17_val.npz")
-    exact = validation_windows(val_set, recipe, None)
-    noisy = validation_windows(val_set, recipe, noise) if noise else None
-    torch.manual_seed(recipe.loop.seed)
-    model = create_lifter(recipe.lifter, **recipe.overrides)
-    if weights is not None:
-        load_into(model, weights)
-
-    def validate(model: nn.Module) -> dict[str, float]:
-        scores = score(model, exact)
-        if noisy is not None:
-            scores |= {f"noisy_{k}": v for k, v in score(model, noisy).items()}
-        return scores
-
-    for progress in train(
-        model, _Draw(train_set, recipe.clips, noise), loss_of(recipe), validate, out, recipe.loop
-    ):
+    settings = settings or RunSettings()
+    train = without_clips(read_motions(motions / "cmu17_train.npz"), recipe.without)
+    device = settings.device
+    on_device = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+    task = LifterTask(
+        recipe,
+        train,
+        read_motions(motions / "cmu17_val.npz"),
+        weights=weights,
+        on_device=on_device,
+        compiled=on_device and settings.compiled,
+    )
+    described = {k: v for k, v in asdict(recipe).items() if k != "optimisation"}
+    for progress in run(task, recipe.optimisation, settings, out, described=described):
         report(progress)
-    return model
+    model = create_lifter(recipe.lifter, **recipe.overrides)
+    model.load_state_dict(kept_weights(out / "last.safetensors"))
+    return model.eval()
 
 
-def recipe_with(loop: dict[str, Any]) -> Recipe:
-    """The default recipe with other fields of its `LoopSettings`."""
-    return replace(DEFAULT, loop=replace(DEFAULT.loop, **loop))
+def recipe_with(optimisation: dict[str, Any]) -> Recipe:
+    """The default recipe with other fields of its `Optimisation`."""
+    return replace(DEFAULT, optimisation=replace(DEFAULT.optimisation, **optimisation))
 
 
 def finish(model: nn.Module, out: Path, recipe: Recipe = DEFAULT) -> list[Path]:
@@ -219,7 +326,7 @@ class TrainedLifter:
 
 
 def lifter_of_checkpoint(checkpoint: Path, recipe: Recipe = DEFAULT) -> TrainedLifter:
-    """The averaged weights of a run as a lifter of windows."""
+    """The weights of a run (`last.safetensors` or `best.safetensors`) as a lifter of windows."""
     model = create_lifter(recipe.lifter, **recipe.overrides)
-    model.load_state_dict(averaged_weights(checkpoint))
+    model.load_state_dict(kept_weights(checkpoint))
     return TrainedLifter(model, recipe.clips.frames, recipe.clips.targets)
