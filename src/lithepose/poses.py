@@ -27,6 +27,8 @@ class Detections:
         skeleton: name of the joint set, a key of `lithepose.skeletons.SKELETONS`.
         world: (P, J, 3) metres, the detector's own 3D in camera axes around the mid-hips, or None
             for a detector that has none.
+        person: (P,) who each is, the same number throughout the clip, or None where that is not
+            known, as with nearly all detectors.
     """
 
     keypoints: Floats
@@ -34,6 +36,7 @@ class Detections:
     score: Floats
     skeleton: str
     world: Floats | None = None
+    person: NDArray[np.integer[Any]] | None = None
 
     def __len__(self) -> int:
         return len(self.keypoints)

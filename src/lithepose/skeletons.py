@@ -163,6 +163,32 @@ _BODY25 = Skeleton(
     _tree_edges(parents),
 )
 
+# The 18 joints of OpenPose's COCO model and of what copies its layout; joint 1 as in BODY_25.
+_OPENPOSE18 = Skeleton(
+    "openpose18",
+    (
+        "nose", "thorax", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder",
+        "left_elbow", "left_wrist", "right_hip", "right_knee", "right_ankle", "left_hip",
+        "left_knee", "left_ankle", "right_eye", "left_eye", "right_ear", "left_ear",
+    ),
+    parents := (1, -1, 1, 2, 3, 1, 5, 6, 1, 8, 9, 1, 11, 12, 0, 0, 14, 15),
+    _tree_edges(parents),
+)
+
+# Of the 133 points of COCO-WholeBody those with a use here: body, feet and outer knuckles.
+_WHOLEBODY27 = Skeleton(
+    "wholebody27",
+    (
+        *_COCO17.joints, "left_big_toe", "left_small_toe", "left_heel", "right_big_toe",
+        "right_small_toe", "right_heel", "left_index", "left_pinky", "right_index", "right_pinky",
+    ),
+    (*_COCO17.parents, 15, 15, 15, 16, 16, 16, 9, 9, 10, 10),
+    (
+        *_COCO17.limbs, (15, 17), (15, 18), (15, 19), (16, 20), (16, 21), (16, 22), (9, 23),
+        (9, 24), (10, 25), (10, 26),
+    ),
+)
+
 _MPII16 = Skeleton(
     "mpii16",
     (
@@ -228,7 +254,17 @@ SKELETONS: dict[str, Skeleton] = {
         _MPI_INF_3DHP17,
         _HUMANEVA15,
         _LITHEPOSE31,
+        _OPENPOSE18,
+        _WHOLEBODY27,
     )
+}
+
+# Sets with face and hands, by their number of points: the joint set that is used of them, and where
+# its joints stand. COCO-WholeBody's hands begin at 91 (left) and 112 (right), in each of which the
+# index finger's knuckle is 5 and the little finger's 17; of Halpe-136 the first 26 are Halpe-26.
+PARTS_OF_LARGER: dict[int, tuple[str, tuple[int, ...]]] = {
+    133: ("wholebody27", (*range(23), 96, 108, 117, 129)),
+    136: ("halpe26", tuple(range(26))),
 }
 
 # Hips, knees, ankles, shoulders, elbows and wrists of h36m17: the joints on which all 2D detectors

@@ -46,6 +46,7 @@ class _Person:
     first_frame: int
     frames: list[int] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)  # index of the person in each frame's detections
+    identity: int | None = None  # where the detections tell it
     keypoints: Floats = field(default_factory=lambda: np.empty(0))  # last seen, (J, 2)
     confidence: Floats = field(default_factory=lambda: np.empty(0))
     velocity: Floats = field(default_factory=lambda: np.zeros(2))  # pixels per second
@@ -86,7 +87,8 @@ def build_tracks(
 
     In every frame the people seen are assigned to the tracks so far at the least total cost, which
     is the distance of their joints from where each track should be by now, relative to the size of
-    the body. Who fits no track starts a new one.
+    the body. Who fits no track starts a new one. Detections that say who each person is are taken
+    at their word, however long somebody was away.
 
     Args:
         detections: of every frame of the clip, in order; a frame may be empty.
@@ -120,12 +122,18 @@ def build_tracks(
 
     people: list[_Person] = []
     for frame, (now, found) in enumerate(zip(times, detections, strict=True)):
-        waiting = [person for person in people if now - person.seen_s <= max_gap_s]
-        taken = _assign(waiting, found, float(now))
+        if found.person is None:
+            waiting = [person for person in people if now - person.seen_s <= max_gap_s]
+            taken = _assign(waiting, found, float(now))
+        else:
+            by_identity = {person.identity: person for person in people}
+            named = ((row, by_identity.get(int(who))) for row, who in enumerate(found.person))
+            taken = {row: person for row, person in named if person is not None}
         for row in range(len(found)):
             person = taken.get(row)
             if person is None:
-                person = _Person(first_frame=frame)
+                identity = None if found.person is None else int(found.person[row])
+                person = _Person(first_frame=frame, identity=identity)
                 people.append(person)
             person.add(frame, row, float(now), found)
 

@@ -361,7 +361,7 @@ def fields(**changes):
         ({"keypoints": np.full((3, 33, 3), np.nan)}, "every joint of every frame is missing"),
         ({"keypoints": np.zeros((3, 33, 3))}, "every joint of every frame is missing"),
         ({"keypoints": person(3, 33) / (1280, 720, 1)}, "look normalised; multiply"),
-        ({"keypoints": person(3, 18)}, "has 18 joints, which no known joint set has"),
+        ({"keypoints": person(3, 19)}, "has 19 joints, which no known joint set has"),
         ({"keypoints": np.array([["a"]])}, "keypoints is not an array of numbers"),
         ({"confidence": np.ones((3, 32))}, r"confidence must be \(3, 33\).*found \(3, 32\)"),
         ({"confidence": -np.ones((3, 33))}, "a confidence is negative"),
@@ -422,10 +422,10 @@ def test_a_broken_archive_or_one_with_pickles_is_refused(tmp_path):
 def test_paths_that_hold_nothing_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no keypoints at .*none\.npz"):
         read_keypoints(tmp_path / "none.npz")
-    with pytest.raises(ValueError, match=r"holds no \.json files"):
+    with pytest.raises(ValueError, match="holds no keypoints: give the folder"):
         read_keypoints(tmp_path)
     with pytest.raises(ValueError, match="list of OpenPose files is empty"):
         read_keypoints([])
     (tmp_path / "a.txt").write_text("")
-    with pytest.raises(ValueError, match=r"known are \.npz, \.json, \.csv and a folder"):
+    with pytest.raises(ValueError, match=r"known are \.npz, \.json, \.csv and folders"):
         read_keypoints(tmp_path / "a.txt")

@@ -114,13 +114,35 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
     default=True,
     help="Keep joint rotations inside anatomical limits.",
 )
-@click.option("--skeleton", help="Joint set of a keypoint file that does not name its own.")
+@click.option(
+    "--detector",
+    default="blazepose",
+    show_default=True,
+    metavar="NAME|FILE.onnx",
+    help="What finds the joints in a video: blazepose, or a pose network.",
+)
+@click.option(
+    "--boxes",
+    type=click.Path(path_type=Path),
+    metavar="FILE|MODEL.onnx",
+    help="Where a pose network looks for people: a network that finds them, or a file of boxes.  "
+    "[default: BlazePose's detector]",
+)
+@click.option("--preset", help="How a pose network's input is made.  [default: by the file]")
+@click.option(
+    "--box-interval",
+    type=click.IntRange(1),
+    help="Frames from one look for boxes to the next.  [default: 1]",
+)
+@click.option(
+    "--skeleton", help="Joint set of a keypoint file or pose network that does not name its own."
+)
 @click.option("--size", callback=_size, help="WIDTHxHEIGHT in pixels, for a keypoint file.")
 @click.option("--fps", type=float, help="Frames per second of a keypoint file or image folder.")
 @click.option(
     "--models",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the 2D model files.  [default: fetched once and kept]",
+    help="Folder of BlazePose's files.  [default: fetched once and kept]",
 )
 @click.option("--threads", type=click.IntRange(1), help="CPU threads of the 2D stage.")
 def lift(source: Path, **options: Any) -> None:

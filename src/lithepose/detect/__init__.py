@@ -1,12 +1,15 @@
 """Detectors: a frame in, the people in it as 2D keypoints out.
 
 A detector is an object with `skeleton`, `detect` and `reset`. `DETECTORS` names those that come
-with the package; anything else that fulfils the `Detector` protocol works in its place.
+with the package; the path of an ONNX file stands for the pose network in it, and anything else that
+fulfils the `Detector` protocol works in its place.
 """
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -43,13 +46,39 @@ class Detector(Protocol):
         ...
 
 
-def create_detector(name: str = "blazepose", **options: Any) -> Detector:
-    """Build a detector by name; `options` go to its constructor.
+def create_detector(name: str | os.PathLike[str] = "blazepose", **options: Any) -> Detector:
+    """Build a detector by name, or from an ONNX file by its path.
+
+    Args:
+        name: a key of `DETECTORS`, or the path of a pose network (see
+            `lithepose.detect.top_down.open_onnx_detector`, which takes the options then).
+        options: go to the detector's constructor.
 
     Raises:
-        ValueError: there is no detector of that name.
+        ValueError: there is no detector of that name, or the file is no pose network.
+        FileNotFoundError: there is no file at the path.
     """
-    if name not in DETECTORS:
-        raise ValueError(f"no detector named {name!r}; known: {', '.join(sorted(DETECTORS))}")
-    module, attribute = DETECTORS[name].split(":")
+    if is_onnx(name):
+        from lithepose.detect.top_down import open_onnx_detector
+
+        return open_onnx_detector(name, **options)
+    if str(name) not in DETECTORS:
+        raise ValueError(
+            f"no detector named {str(name)!r}; known: {', '.join(sorted(DETECTORS))}, and the path "
+            "of an ONNX file"
+        )
+    module, attribute = DETECTORS[str(name)].split(":")
     return getattr(import_module(module), attribute)(**options)
+
+
+def facts_of(detector: Detector) -> dict[str, Any]:
+    """What a result notes of a detector: name or file, and checksums.
+
+    One that is not ours may have `facts` of its own, else its class has a name.
+    """
+    return dict(getattr(detector, "facts", {"name": type(detector).__name__}))
+
+
+def is_onnx(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is that of an ONNX file, by its name."""
+    return Path(path).suffix.lower() == ".onnx"

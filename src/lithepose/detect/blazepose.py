@@ -16,13 +16,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lithepose.assets import model_path
+from lithepose.assets import MODELS, model_path
 from lithepose.poses import Detections, Floats
 
 LANDMARKS = 33  # of the 39 points of the network; 33 and 34 make the next crop, the rest is unused
@@ -325,9 +325,14 @@ class BlazePose:
 
     Attributes:
         skeleton: "blazepose33".
+        facts: what a result notes of it.
     """
 
     skeleton = "blazepose33"
+    facts: ClassVar[dict[str, Any]] = {
+        "name": "blazepose",
+        "files": {model.file: model.sha256 for model in MODELS.values()},
+    }
 
     def __init__(
         self,

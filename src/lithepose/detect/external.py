@@ -8,56 +8,74 @@
 - `.csv` with a row per joint and frame: `frame`, `joint`, `u_px`, `v_px`, and optional
   `confidence`, `person`, `time_s`;
 - OpenPose: the folder of its JSON files, one per frame, or a list of them;
-- AlphaPose: its results JSON, with 17 (COCO) or 26 (Halpe) joints.
+- AlphaPose: its results JSON;
+- COCO: an annotation file, whose images are the frames, or a results file;
+- MMPose: its predictions of a video;
+- Ultralytics: the folder of label files that `save_txt` writes, or the JSON of its results;
+- MediaPipe: JSON or CSV of the 33 landmarks.
 
-What a file doesn't say, the caller does. Nothing is unpickled.
+Which of these a file is, its content tells. What it doesn't say, the caller does. Nothing is
+unpickled.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import os
-import re
-import zipfile
-import zlib
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lithepose.detect.keypoint_files import (
+    Clip,
+    from_coco,
+    from_fields,
+    from_mmpose,
+    from_results,
+    from_rows,
+    load_json,
+    natural_order,
+    numbers,
+    read_npz,
+    read_openpose,
+    read_rows,
+)
+from lithepose.detect.landmark_files import (
+    from_landmark_rows,
+    from_mediapipe,
+    from_ultralytics,
+    is_label_line,
+    is_landmark_table,
+    is_mediapipe,
+    is_ultralytics,
+    read_frames,
+    read_labels,
+)
 from lithepose.poses import Detections, Floats, Track2D
-from lithepose.skeletons import SKELETONS, skeleton_named
+from lithepose.skeletons import PARTS_OF_LARGER, SKELETONS, skeleton_named
 
 # Joint counts that only one set in use has. 17 is COCO, Human3.6M or MPI-INF-3DHP; 15 has rivals
 # outside this package: neither is guessed.
-_SKELETON_OF_COUNT = {33: "blazepose33", 26: "halpe26", 25: "body25", 16: "mpii16"}
-_KEYPOINT_NAMES = ("keypoints", "kp2d", "keypoints_2d")
-_CONFIDENCE_NAMES = ("confidence", "visibility")
-# A day at 100 frames per second: a larger frame number is a slip, and would fill the memory.
-_MAX_FRAMES = 24 * 3600 * 100
+_SKELETON_OF_COUNT = {
+    33: "blazepose33",
+    27: "wholebody27",
+    26: "halpe26",
+    25: "body25",
+    18: "openpose18",
+    16: "mpii16",
+}
+_SUFFIXES = (".npz", ".json", ".csv")
+_FRAMES_SNIFFED = 5  # files of a folder that are looked into to tell what it holds
 
 
-@dataclass(kw_only=True)
-class _Clip:
-    """What a file says, before the caller's options and the checks.
-
-    `people`: person -> (T, J, 3), pixels and confidence. `unnamed` instead where the people of a
-    frame carry no identity: (P, J, 3) for each frame.
-    """
-
-    origin: str
-    people: dict[int, Floats] = field(default_factory=dict)
-    unnamed: list[Floats] | None = None
-    skeleton: str | None = None
-    image_size: Any = None
-    fps: Any = None
-    time_s: Any = None
-    world: Floats | None = None
+def is_keypoints(source: str | os.PathLike[str]) -> bool:
+    """Whether a path is a file of keypoints rather than a video, told by its name; or a folder of
+    them rather than of images, told by what is in its files."""
+    path = Path(source)
+    if path.is_dir():
+        return bool(_labels_in(path)) or _holds_json_frames(path)
+    return path.suffix.lower() in _SUFFIXES
 
 
 def read_keypoints(
@@ -69,15 +87,17 @@ def read_keypoints(
 ) -> list[Track2D]:
     """Read a file of 2D keypoints as one track per person.
 
-    Coordinates are pixels of the upright frame and are taken as they stand. A joint is missing
+    Coordinates are pixels of the upright frame and are taken as they stand; Ultralytics' and
+    MediaPipe's are shares of its width and height. A joint is missing
     where a coordinate is not finite, the confidence is 0, or, in a file without confidence, at
     exactly (0, 0). Where the people of a frame carry no identity, they are followed by
     `lithepose.track.build_tracks`.
 
     Args:
-        path: the file, OpenPose's folder, or its files in order.
+        path: the file, a folder of files, or OpenPose's files in order.
         skeleton: joint set, a key of `SKELETONS`; replaces what the file says. Without either it
-            is guessed from the number of joints where only one set has that many.
+            is guessed from the number of joints where only one set has that many. Of the 133 or
+            136 points of a whole body, `PARTS_OF_LARGER` are read.
         image_size: (width, height) of the upright frame in pixels; replaces what the file says.
         fps: frames per second; replaces the rate and the time stamps of the file.
 
@@ -100,9 +120,20 @@ def read_keypoints(
         raise ValueError(f"{clip.origin} holds no keypoints: no person in any frame")
     if len(shapes) > 1:
         raise ValueError(f"{clip.origin} mixes people of {sorted(shapes)} joints")
-    name = _skeleton(skeleton or clip.skeleton, shapes.pop(), clip.origin)
+    joints = shapes.pop()
+    if joints in PARTS_OF_LARGER:
+        name, part = PARTS_OF_LARGER[joints]
+        clip.skeleton = clip.skeleton or name
+        _keep_joints(clip, list(part))
+        joints = len(part)
+    name = _skeleton(skeleton or clip.skeleton, joints, clip.origin)
     size = _image_size(clip.image_size if image_size is None else image_size, clip.origin)
     time_s, rate = _timing(clip, fps, frames)
+    if clip.normalised:
+        scale = np.array([*size, 1.0])
+        clip.people = {person: points * scale for person, points in clip.people.items()}
+        if clip.unnamed is not None:
+            clip.unnamed = [people * scale for people in clip.unnamed]
 
     if clip.unnamed is not None and max(len(people) for people in clip.unnamed) > 1:
         return _follow(clip.unnamed, name, size, time_s, rate, clip.origin)
@@ -129,6 +160,13 @@ def read_keypoints(
         )
     _check_content(np.concatenate([track.keypoints for track in tracks]), clip.origin)
     return tracks
+
+
+def _keep_joints(clip: Clip, part: list[int]) -> None:
+    clip.people = {person: points[:, part] for person, points in clip.people.items()}
+    clip.world = None if clip.world is None else clip.world[:, part]
+    if clip.unnamed is not None:
+        clip.unnamed = [people[:, part] if len(people) else people for people in clip.unnamed]
 
 
 def _follow(
@@ -189,16 +227,16 @@ def _image_size(value: Any, origin: str) -> tuple[int, int]:
             f"{origin} does not give the size of the frames: pass image_size=(width, height) in "
             "pixels"
         )
-    size = _numbers(value, "image_size", origin)
+    size = numbers(value, "image_size", origin)
     if size.shape != (2,) or not np.isfinite(size).all() or (size < 1).any():
         raise ValueError(f"{origin}: image_size must be (width, height) in pixels; found {value}")
     return int(size[0]), int(size[1])
 
 
-def _timing(clip: _Clip, fps: float | None, frames: int) -> tuple[Floats, float]:
+def _timing(clip: Clip, fps: float | None, frames: int) -> tuple[Floats, float]:
     """Time stamps from 0 and the mean rate; the caller's rate goes before all the file says."""
     if fps is None and clip.time_s is not None:
-        time_s = _numbers(clip.time_s, "time_s", clip.origin)
+        time_s = numbers(clip.time_s, "time_s", clip.origin)
         if time_s.shape != (frames,) or not np.isfinite(time_s).all():
             raise ValueError(
                 f"{clip.origin}: time_s must be {frames} times in seconds, one per frame; "
@@ -219,20 +257,13 @@ def _timing(clip: _Clip, fps: float | None, frames: int) -> tuple[Floats, float]
 
 
 def _rate(value: Any, origin: str) -> float:
-    rate = _numbers(value, "fps", origin)
+    rate = numbers(value, "fps", origin)
     if rate.size != 1 or not np.isfinite(rate).all() or (rate <= 0).any():
         raise ValueError(f"{origin}: fps must be one positive number; found {value}")
     return float(rate.reshape(()))
 
 
 # Checks
-
-
-def _numbers(value: Any, name: str, origin: str) -> NDArray[np.float64]:
-    try:
-        return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{origin}: {name} is not an array of numbers: {error}") from error
 
 
 def _clean(points: Floats, origin: str) -> tuple[Floats, Floats]:
@@ -258,336 +289,108 @@ def _check_content(keypoints: Floats, origin: str) -> None:
         )
 
 
-def _with_confidence(keypoints: Any, confidence: Any, origin: str) -> Floats:
-    """(T, J, 3) of the fields of a file."""
-    points = _numbers(keypoints, "keypoints", origin)
-    if points.ndim != 3 or points.shape[-1] not in (2, 3):
-        raise ValueError(
-            f"{origin}: keypoints must be (frames, joints, 2 or 3); found {points.shape}"
-        )
-    if len(points) == 0:
-        raise ValueError(f"{origin} holds no keypoints: it has no frames")
-    if confidence is None:
-        if points.shape[-1] == 3:
-            return points
-        # Without any confidence, (0, 0) is the customary mark of a joint that was not found.
-        sure = (points != 0).any(axis=-1).astype(np.float64)
-    else:
-        sure = _numbers(confidence, "confidence", origin)
-        if sure.shape == (*points.shape[:2], 1):
-            sure = sure[..., 0]
-        if sure.shape != points.shape[:2]:
-            raise ValueError(
-                f"{origin}: confidence must be {points.shape[:2]}, one value per keypoint; "
-                f"found {sure.shape}"
-            )
-    return np.concatenate([points[..., :2], sure[..., None]], axis=-1)
-
-
-# The layouts
+# Which layout it is
 
 
 def _read(
     path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], skeleton: str | None
-) -> _Clip:
+) -> Clip:
     """The content of the file; `skeleton`, the caller's, tells a CSV file what its names mean."""
     if not isinstance(path, str | os.PathLike):
         files = [Path(file) for file in path]
         if not files:
             raise ValueError("the list of OpenPose files is empty")
-        return _read_openpose(files, f"{files[0]} and the files after it")
+        return read_openpose(files, f"{files[0]} and the files after it")
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no keypoints at {path}: check the path")
     if path.is_dir():
-        files = sorted(path.glob("*.json"), key=_natural)
-        if not files:
-            raise ValueError(f"{path} holds no .json files: give the folder OpenPose wrote to")
-        return _read_openpose(files, str(path))
+        return _read_folder(path, skeleton)
     match path.suffix.lower():
         case ".npz":
-            return _read_npz(path)
+            return read_npz(path)
         case ".json":
             return _read_json(path)
         case ".csv":
-            return _read_csv(path, skeleton)
+            columns, rows = read_rows(path)
+            if is_landmark_table(columns):
+                return from_landmark_rows(columns, rows, path)
+            return from_rows(columns, rows, skeleton, path)
     raise ValueError(
-        f"cannot read keypoints from {path}: known are .npz, .json, .csv and a folder of OpenPose "
-        "files"
+        f"cannot read keypoints from {path}: known are {', '.join(_SUFFIXES)} and folders of "
+        "OpenPose, Ultralytics or MediaPipe files"
     )
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sorts frame_10 after frame_9."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in _digits(path.name)]
-
-
-def _digits(text: str) -> list[str]:
-    return re.split(r"([0-9]+)", text)
-
-
-def _read_npz(path: Path) -> _Clip:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            values = {name: archive[name] for name in archive.files}
-    except (ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is not a readable .npz archive: {error}") from error
-    for name in ("skeleton", "schema"):
-        if name in values:
-            values[name] = str(values[name])
-    return _from_fields(values, str(path))
-
-
-def _load_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is not readable JSON: {error}") from error
-
-
-def _read_json(path: Path) -> _Clip:
-    content = _load_json(path)
-    if isinstance(content, list):
-        return _from_alphapose(content, str(path))
-    if isinstance(content, dict) and "people" in content:
-        return _read_openpose([path], str(path))
+def _read_json(path: Path) -> Clip:
+    content, origin = load_json(path), str(path)
     if isinstance(content, dict):
-        return _from_fields(content, str(path))
-    raise ValueError(f"{path} holds a JSON {type(content).__name__}, not keypoints")
+        if "people" in content:
+            return read_openpose([path], origin)
+        if "annotations" in content:
+            return from_coco(content, origin)
+        if isinstance(content.get("instance_info"), list):
+            names = (content.get("meta_info") or {}).get("keypoint_id2name")
+            return from_mmpose(content["instance_info"], names, origin)
+        if is_mediapipe(content):
+            return from_mediapipe(content, origin)
+        return from_fields(content, origin)
+    if not isinstance(content, list):
+        raise ValueError(f"{path} holds a JSON {type(content).__name__}, not keypoints")
+    if is_ultralytics(content):
+        one_frame = isinstance(content[0], dict)
+        return from_ultralytics([content] if one_frame else content, origin)
+    if is_mediapipe(content):
+        return from_mediapipe(content, origin)
+    if any(isinstance(frame, dict) and "instances" in frame for frame in content):
+        return from_mmpose(content, None, origin)
+    return from_results(content, origin)
 
 
-def _first(values: Mapping[str, Any], names: Sequence[str]) -> Any:
-    return next((values[name] for name in names if values.get(name) is not None), None)
-
-
-def _from_fields(values: Mapping[str, Any], origin: str) -> _Clip:
-    keypoints = _first(values, _KEYPOINT_NAMES)
-    if keypoints is None:
+def _read_folder(path: Path, skeleton: str | None) -> Clip:
+    """A folder of one file per frame."""
+    if labels := _labels_in(path):
+        return read_labels(labels, skeleton, str(path))
+    files = sorted(path.glob("*.json"), key=natural_order)
+    if not files:
         raise ValueError(
-            f"{origin} has none of {', '.join(_KEYPOINT_NAMES)}; found {', '.join(values) or '{}'}"
+            f"{path} holds no keypoints: give the folder that OpenPose wrote its .json files to, "
+            "or the one with Ultralytics' .txt files of a pose model"
         )
-    points = _with_confidence(keypoints, _first(values, _CONFIDENCE_NAMES), origin)
-    skeleton = values.get("skeleton")
-    if skeleton is None and str(values.get("schema", "")).startswith("lithepose/"):
-        skeleton = "h36m17"
-    world = values.get("world")
-    if world is not None:
-        world = _numbers(world, "world", origin)
-        if world.shape != (*points.shape[:2], 3):
-            raise ValueError(
-                f"{origin}: world must be {(*points.shape[:2], 3)}; found {world.shape}"
-            )
-    person = _numbers(values.get("person", 0), "person", origin)
-    if person.size != 1:
-        raise ValueError(f"{origin}: person must be one number; found {values['person']}")
-    return _Clip(
-        origin=origin,
-        people={int(person.reshape(())): points},
-        skeleton=skeleton,
-        image_size=values.get("image_size"),
-        fps=values.get("fps"),
-        time_s=values.get("time_s"),
-        world=world,
-    )
+    first = [load_json(file) for file in files[:_FRAMES_SNIFFED]]
+    if any(is_ultralytics(frame) or is_mediapipe(frame) for frame in first):
+        return read_frames(files, str(path))
+    return read_openpose(files, str(path))
 
 
-def _read_openpose(files: Sequence[Path], origin: str) -> _Clip:
-    """One JSON file per frame; a frame without people has a file, too."""
-    frames: list[list[tuple[int, Floats]]] = []
-    for file in files:
-        content = _load_json(file)
-        if not isinstance(content, dict) or not isinstance(content.get("people"), list):
-            raise ValueError(f"{file} is not an OpenPose frame: it has no list of people")
-        people = []
-        for person in content["people"]:
-            flat = person.get("pose_keypoints_2d") if isinstance(person, dict) else None
-            if not flat:  # a face or a hand without a body
+def _holds_json_frames(folder: Path) -> bool:
+    """Whether the JSON files of a folder are keypoints; without images, nothing else is likely."""
+    from lithepose.video import IMAGE_SUFFIXES
+
+    files = sorted(folder.glob("*.json"), key=natural_order)
+    if not any(file.suffix.lower() in IMAGE_SUFFIXES for file in folder.iterdir()):
+        return bool(files)
+    for file in files[:_FRAMES_SNIFFED]:
+        try:
+            content = load_json(file)
+        except ValueError:
+            continue  # beside images it may be anything
+        if isinstance(content, dict) and isinstance(content.get("people"), list):
+            return True
+        if is_ultralytics(content) or is_mediapipe(content):
+            return True
+    return False
+
+
+def _labels_in(folder: Path) -> list[Path]:
+    """Ultralytics' label files of a folder or of `labels` in it; empty if there are none."""
+    for place in (folder, folder / "labels"):
+        files = sorted(place.glob("*.txt"), key=natural_order) if place.is_dir() else []
+        for file in files[:_FRAMES_SNIFFED]:
+            try:
+                lines = file.read_text(encoding="utf-8-sig").splitlines()
+            except UnicodeDecodeError:
                 continue
-            identity = np.ravel(_numbers(person.get("person_id", -1), "person_id", str(file)))
-            people.append((int(identity[0]) if identity.size else -1, _triples(flat, str(file))))
-        frames.append(people)
-    return _Clip(origin=origin, **_by_identity(frames, origin))
-
-
-def _from_alphapose(content: list[Any], origin: str) -> _Clip:
-    """A list of people, each with the image they are in; images without people are left out."""
-    if not content:
-        raise ValueError(f"{origin} holds no keypoints: the list is empty")
-    found: list[tuple[str, int, Floats]] = []
-    for entry in content:
-        if not isinstance(entry, dict) or "image_id" not in entry or "keypoints" not in entry:
-            raise ValueError(
-                f"{origin} is not an AlphaPose result: every entry needs image_id and keypoints"
-            )
-        identity = np.ravel(_numbers(entry.get("idx", -1), "idx", origin))
-        person = int(identity[0]) if identity.size else -1
-        found.append((str(entry["image_id"]), person, _triples(entry["keypoints"], origin)))
-
-    numbers = [_frame_number(image, origin) for image, _, _ in found]
-    # Frames of a video are named 0.jpg, 1.jpg, ...; pictures of a folder may count from anywhere.
-    of_video = all(re.fullmatch(r"(0|[1-9][0-9]*)(\.\w+)?", image) for image, _, _ in found)
-    start = 0 if of_video else min(numbers)
-    frames: list[list[tuple[int, Floats]]] = [
-        [] for _ in range(_frame_count(max(numbers) - start, origin))
-    ]
-    for number, (_, person, points) in zip(numbers, found, strict=True):
-        frames[number - start].append((person, points))
-    joints = {len(points) for _, _, points in found}
-    skeleton = {17: "coco17", 26: "halpe26"}.get(next(iter(joints))) if len(joints) == 1 else None
-    return _Clip(origin=origin, skeleton=skeleton, **_by_identity(frames, origin))
-
-
-def _frame_number(image: str, origin: str) -> int:
-    numbers = [part for part in _digits(Path(image).stem) if part.isdigit()]
-    if not numbers:
-        raise ValueError(f"{origin}: image_id {image!r} has no frame number in it")
-    return int(numbers[-1])
-
-
-def _frame_count(last: int, origin: str) -> int:
-    if last >= _MAX_FRAMES:
-        raise ValueError(f"{origin}: frame number {last} is more than a day of video: check it")
-    return last + 1
-
-
-def _triples(flat: Any, origin: str) -> Floats:
-    """(J, 3) of a flat list x, y, confidence, x, y, ..."""
-    values = _numbers(flat, "keypoints", origin)
-    if values.ndim != 1 or values.size % 3:
-        raise ValueError(
-            f"{origin}: the keypoints of a person must be a flat list of x, y, confidence; "
-            f"found shape {values.shape}"
-        )
-    return values.reshape(-1, 3)
-
-
-def _by_identity(frames: list[list[tuple[int, Floats]]], origin: str) -> dict[str, Any]:
-    """People by their identity where the file gives one, else frame by frame."""
-    counts = {len(points) for people in frames for _, points in people}
-    if len(counts) > 1:
-        raise ValueError(f"{origin} mixes people of {sorted(counts)} joints")
-    # Programs that don't track write -1 or give everybody the same number.
-    named = all(
-        min(identities) >= 0 and len(set(identities)) == len(identities)
-        for people in frames
-        if (identities := [identity for identity, _ in people])
-    )
-    if not counts or not named:
-        return {
-            "unnamed": [
-                np.stack([points for _, points in people]) if people else np.zeros((0, 0, 3))
-                for people in frames
-            ]
-        }
-    shape = (len(frames), counts.pop(), 3)
-    tracks: dict[int, Floats] = {}
-    for frame, people in enumerate(frames):
-        for identity, points in people:
-            tracks.setdefault(identity, np.full(shape, np.nan))[frame] = points
-    return {"people": tracks}
-
-
-def _read_csv(path: Path, wanted: str | None) -> _Clip:
-    """A row per joint, frame and person; rows of missing joints may be left out."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or [])
-            rows = list(reader)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a readable CSV file: {error}") from error
-    lacking = [name for name in ("frame", "joint", "u_px", "v_px") if name not in columns]
-    if lacking:
-        raise ValueError(
-            f"{path} lacks the columns {', '.join(lacking)}; found {', '.join(columns) or 'none'}"
-        )
-    if not rows:
-        raise ValueError(f"{path} holds no keypoints: it has no rows")
-
-    frames = [_cell_index(row, "frame", path) for row in rows]
-    people = [_cell_index(row, "person", path) if row.get("person") else 0 for row in rows]
-    skeleton, joints, count = _csv_joints([row["joint"] or "" for row in rows], wanted, path)
-    frame_count = _frame_count(max(frames), str(path))
-    places = list(zip(frames, people, joints, strict=True))
-    if len(set(places)) < len(places):
-        frame, person, _ = Counter(places).most_common(1)[0][0]
-        raise ValueError(f"{path} has two rows for one joint of person {person} in frame {frame}")
-    tracks: dict[int, Floats] = {}
-    times = np.full(frame_count, np.nan)
-    for row, (frame, person, joint) in zip(rows, places, strict=True):
-        track = tracks.setdefault(person, np.full((frame_count, count, 3), np.nan))
-        u, v = _cell(row, "u_px", path), _cell(row, "v_px", path)
-        unsaid = 0.0 if u == v == 0 else 1.0  # as in files of arrays without confidence
-        sure = _cell(row, "confidence", path) if "confidence" in columns else unsaid
-        track[frame, joint] = u, v, sure
-        if "time_s" in columns:
-            times[frame] = _cell(row, "time_s", path)
-    known = np.isfinite(times)
-    if known.any():  # frames without a row lie between those with one
-        times = _filled_times(times, known)
-    return _Clip(
-        origin=str(path),
-        people=dict(sorted(tracks.items())),
-        skeleton=skeleton,
-        time_s=times if known.any() and (len(times) > 1) else None,
-    )
-
-
-def _filled_times(times: Floats, known: NDArray[np.bool_]) -> Floats:
-    """Times of the frames that have none, at the rate of the others."""
-    at = np.flatnonzero(known)
-    if len(at) == 1:
-        return times
-    filled = np.interp(np.arange(len(times)), at, times[at])
-    step = (times[at[-1]] - times[at[0]]) / (at[-1] - at[0])
-    before, after = np.arange(len(times)) < at[0], np.arange(len(times)) > at[-1]
-    filled[before] = times[at[0]] + step * (np.flatnonzero(before) - at[0])
-    filled[after] = times[at[-1]] + step * (np.flatnonzero(after) - at[-1])
-    return filled
-
-
-def _cell(row: Mapping[str, str | None], column: str, path: Path) -> float:
-    text = row[column]
-    if not text:
-        return float("nan")
-    try:
-        return float(text)
-    except ValueError as error:
-        raise ValueError(f"{path}: {column} holds {text!r}, which is not a number") from error
-
-
-def _cell_index(row: Mapping[str, str | None], column: str, path: Path) -> int:
-    text = row[column] or ""
-    if not re.fullmatch(r"[0-9]+", text):
-        raise ValueError(f"{path}: {column} holds {text!r}; it must be a count from 0")
-    return int(text)
-
-
-def _csv_joints(
-    names: list[str], wanted: str | None, path: Path
-) -> tuple[str | None, list[int], int]:
-    """The joint set if the names tell it, the index of each row's joint, the number of joints."""
-    distinct = set(names)
-    known = list(SKELETONS.values()) if wanted is None else [skeleton_named(wanted)]
-    if all(re.fullmatch(r"[0-9]+", name) for name in distinct):
-        indices = [int(name) for name in names]
-        count = max(indices) + 1 if wanted is None else len(known[0])
-        if max(indices) >= min(count, 1000):
-            raise ValueError(f"{path}: joint {max(indices)} is no index of a joint")
-        return None, indices, count
-    fitting = [s for s in known if distinct == set(s.joints)]
-    if not fitting:  # a joint that is never seen may have no rows
-        fitting = [s for s in known if distinct <= set(s.joints)]
-    if not fitting:
-        closest = min(known, key=lambda s: len(distinct - set(s.joints)))
-        strange = sorted(distinct - set(closest.joints))
-        raise ValueError(
-            f"{path}: the joints fit no known set; {closest.name} lacks {', '.join(strange)}"
-        )
-    if len(fitting) > 1:
-        raise ValueError(
-            f"{path}: the joints {', '.join(sorted(distinct))} fit several sets "
-            f"({', '.join(s.name for s in fitting)}): pass skeleton= one of them"
-        )
-    skeleton = fitting[0]
-    return skeleton.name, [skeleton.joints.index(name) for name in names], len(skeleton)
+            if any(is_label_line(line) for line in lines):
+                return files
+    return []

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,8 +22,8 @@ from numpy.typing import NDArray
 
 from lithepose.camera_motion import CameraMotion, CameraWatch
 from lithepose.cameras import focal_from_fov
-from lithepose.detect import create_detector
-from lithepose.detect.external import read_keypoints
+from lithepose.detect import Detector, create_detector, facts_of, is_onnx
+from lithepose.detect.external import is_keypoints, read_keypoints
 from lithepose.extremities import with_extremities
 from lithepose.ground import stretches
 from lithepose.lifters.windows import (
@@ -36,7 +37,7 @@ from lithepose.pipeline.settle import WorldOptions, settle
 from lithepose.poses import Detections, Track2D, Track3D
 from lithepose.skeletons import convert, skeleton_named
 from lithepose.track import build_tracks, fill_gaps, join_tracks, repair_left_right, select_people
-from lithepose.video import IMAGE_SUFFIXES, open_video
+from lithepose.video import open_video
 from lithepose.world import bone_lengths, fit_root_path, with_lengths
 
 Floats = NDArray[np.floating[Any]]
@@ -271,16 +272,6 @@ class Result:
     warnings: list[str] = field(default_factory=list)
 
 
-def is_keypoints(source: str | os.PathLike[str]) -> bool:
-    """Whether a path is a file of keypoints rather than a video, told by its name; or a folder of
-    them (OpenPose writes one per frame) rather than of images."""
-    path = Path(source)
-    if path.is_dir():
-        suffixes = {each.suffix.lower() for each in path.iterdir()}
-        return ".json" in suffixes and not suffixes & set(IMAGE_SUFFIXES)
-    return path.suffix.lower() in {".npz", ".json", ".csv"}
-
-
 def lift(
     source: str | os.PathLike[str],
     *,
@@ -294,7 +285,10 @@ def lift(
     image_size: tuple[int, int] | None = None,
     fps: float | None = None,
     world: WorldOptions | None = _WORLD,
-    detector: str = "blazepose",
+    detector: str | os.PathLike[str] | Detector = "blazepose",
+    boxes: str | os.PathLike[str] | None = None,
+    preset: str | None = None,
+    box_interval: int | None = None,
     models: str | os.PathLike[str] | None = None,
     threads: int | None = None,
     report: Report | None = None,
@@ -310,11 +304,17 @@ def lift(
         fov: horizontal field of view in degrees, if known. Without either, what the camera wrote
             into the video is taken, or else a focal length of the image's long side.
         start, end: part of the video, in seconds.
-        skeleton, image_size, fps: what a file of keypoints does not say itself.
+        skeleton, image_size, fps: what a file of keypoints does not say itself; the first also of a
+            pose network.
         world: what is known of the scene and what is done to the motion there; None leaves the
             people before the camera, without floor, rotations and a world path.
-        detector: name in `lithepose.detect.DETECTORS`.
-        models: folder of the detector's model files; by default they are fetched once.
+        detector: name in `lithepose.detect.DETECTORS`, the path of a pose network's ONNX file, or a
+            detector of your own.
+        boxes: where a pose network looks for people: an ONNX file that finds them, or a file of
+            boxes; BlazePose's own detector without it.
+        preset: how the network's input is made, a name in `lithepose.detect.onnx_pose.PRESETS`.
+        box_interval: frames from one look for boxes to the next; 1 without it.
+        models: folder of BlazePose's model files; by default they are fetched once.
         threads: of the detector; by default two, or one on a single-core machine.
         report: is told of the progress.
     Raises:
@@ -331,18 +331,24 @@ def lift(
     tell = report or _silent
     watch = _Stopwatch()
     problem, camera, noted = None, None, None
+    extras = {"boxes": boxes, "preset": preset, "box_interval": box_interval}
+    extras = {name: value for name, value in extras.items() if value is not None}
     if is_keypoints(source):
         if start is not None or end is not None:
             raise ValueError("start and end are for videos: cut a file of keypoints beforehand")
+        if detector != "blazepose" or extras:
+            raise ValueError(f"{source} holds keypoints already: leave detector and boxes out")
         with watch("keypoints"):
             tracks = read_keypoints(source, skeleton=skeleton, image_size=image_size, fps=fps)
+        seen_by: dict[str, Any] = {"name": "keypoints", "file": Path(source).name}
     else:
         with watch("2D"):
             options = {"models": None if models is None else Path(models), "threads": threads}
             when = (start, end)
             watched = world is not None and world.camera == "auto"
-            tracks, problem, camera, noted = _detect(
-                source, people, lens, when, fps, detector, options, watched, tell
+            make = partial(_as_detector, detector, people, skeleton, when, options, extras)
+            tracks, problem, camera, noted, seen_by = _detect(
+                source, people, lens, when, fps, make, watched, tell
             )
     tracks = [track for track in select_people(tracks, people) if _has_person(track)]
     if not tracks:
@@ -367,7 +373,11 @@ def lift(
         with watch("world"):
             lifted = settle(lifted, world, moves=camera is not None and _leaves_no_path(camera))
     focal_from = "given" if told else "file" if noted else "guess"
-    facts: dict[str, Any] = {"warnings": warnings, "focal_from": focal_from}
+    facts: dict[str, Any] = {
+        "warnings": warnings,
+        "focal_from": focal_from,
+        "detector": {**seen_by, "skeleton": first.skeleton},
+    }
     if camera is not None:
         facts["camera"] = asdict(camera)
     lifted = [replace(person, metadata={**person.metadata, **facts}) for person in lifted]
@@ -465,26 +475,55 @@ def _nobody_in(source: str | os.PathLike[str]) -> NoPersonError:
     )
 
 
+def _as_detector(
+    detector: str | os.PathLike[str] | Detector,
+    people: People,
+    skeleton: str | None,
+    when: tuple[float | None, float | None],
+    options: dict[str, Any],
+    extras: dict[str, Any],
+) -> Detector:
+    """The detector that was asked for, ready for the first frame of a clip."""
+    if not isinstance(detector, str | os.PathLike):
+        if extras:
+            raise ValueError(f"{', '.join(extras)}: your detector knows where it looks, leave them")
+        detector.reset()
+        return detector
+    options = {k: v for k, v in options.items() if v is not None}
+    options.setdefault("threads", min(2, os.cpu_count() or 1))
+    options["people"] = "one" if people == "one" else MOST_PEOPLE
+    if is_onnx(detector):
+        options |= extras
+        if skeleton is not None:
+            options["skeleton"] = skeleton
+    elif extras:
+        raise ValueError(
+            f"{', '.join(extras)}: these belong to a pose network, given as detector=FILE.onnx; "
+            f"{detector} finds people by itself"
+        )
+    if "boxes" in extras and not is_onnx(extras["boxes"]) and when != (None, None):
+        raise ValueError(
+            f"{extras['boxes']} counts the frames of the whole video: leave start and end out"
+        )
+    return create_detector(detector, **options)
+
+
 def _detect(
     source: str | os.PathLike[str],
     people: People,
     lens: tuple[float | None, float | None],
     when: tuple[float | None, float | None],
     fps: float | None,
-    detector: str,
-    options: dict[str, Any],
+    make: Callable[[], Detector],
     watched: bool,
     tell: Report,
-) -> tuple[list[Track2D], str | None, CameraMotion | None, float | None]:
-    options = {k: v for k, v in options.items() if v is not None}
-    options.setdefault("threads", min(2, os.cpu_count() or 1))
-    options["people"] = "one" if people == "one" else MOST_PEOPLE
+) -> tuple[list[Track2D], str | None, CameraMotion | None, float | None, dict[str, Any]]:
     found: list[Detections] = []
     times: list[float] = []
     with open_video(source, start_s=when[0], end_s=when[1], fps=fps) as video:
         focal_px = _focal_of(lens, video.size) or _plausible(video.focal_px, video.size)
         watch = CameraWatch(video.size, focal_px=focal_px) if watched else None
-        finder = create_detector(detector, **options)
+        finder = make()
         for frame in video:
             # The detector's own 3D brings nothing measurable, and would be half of the memory.
             found.append(replace(finder.detect(frame.image, frame.time_s), world=None))
@@ -498,7 +537,8 @@ def _detect(
         rate = (len(times) - 1) / span
     tracks = build_tracks(found, time_s=np.array(times), image_size=size, fps=rate)
     tracks = join_tracks(tracks) if people == "one" else tracks
-    return tracks, video.problem, None if watch is None else watch.finish(), focal_px
+    motion = None if watch is None else watch.finish()
+    return tracks, video.problem, motion, focal_px, facts_of(finder)
 
 
 def _has_person(track: Track2D) -> bool:

@@ -1,0 +1,227 @@
+"""An ONNX file that answers about pictures: its shapes, its outputs by name, its checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lithepose.poses import Floats
+
+_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+class PictureNetwork:
+    """A network with one picture, or a batch of them, as input and any outputs.
+
+    Args:
+        path: the ONNX file.
+        input_size: (width, height) for a file that takes any size.
+        default_size: the same, where the caller gives none.
+        threads: CPU threads of one call.
+
+    Attributes:
+        path: the file.
+        sha256: its checksum in hexadecimal.
+        metadata: the texts stored in it, by name.
+        input_size: (width, height) of the pictures it gets.
+        batched: whether it takes several pictures at once.
+        shapes: of each output for one black picture, by name, in the order of the file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file cannot be run, has another input than (B, 3, H, W) of floats, or takes
+            another size than was asked for, or any size where none was given.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        input_size: tuple[int, int] | None = None,
+        default_size: tuple[int, int] | None = None,
+        threads: int = 1,
+    ):
+        import onnxruntime
+
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise FileNotFoundError(f"no ONNX model at {self.path}: check the path")
+        if threads < 1:
+            raise ValueError(f"threads is {threads}: pass a whole number, 1 or more")
+        with self.path.open("rb") as file:
+            self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3  # errors only: warnings are about the file's making
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(self.path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's errors have no common class of their own
+            raise ValueError(
+                f"ONNX Runtime {onnxruntime.__version__} cannot read {self.path}: {error}. The "
+                "file may be damaged, or be made for a newer version"
+            ) from error
+        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1 or inputs[0].type not in _TYPES or len(inputs[0].shape) != 4:
+            raise ValueError(
+                f"{self.path} must have one input (B, 3, H, W) of floats, but has "
+                f"{', '.join(f'{i.name} {i.type} {i.shape}' for i in inputs)}"
+            )
+        self._input, self._type = inputs[0].name, _TYPES[inputs[0].type]
+        batch, channels, height, width = inputs[0].shape
+        if channels != 3 and isinstance(channels, int):
+            raise ValueError(
+                f"{self.path} takes pictures of shape {inputs[0].shape}, not (B, 3, H, W): export "
+                "it with the colours before height and width"
+            )
+        self.batched = not isinstance(batch, int)
+        self.input_size = self._size((width, height), input_size, default_size)
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        black = np.zeros((1, 3, self.input_size[1], self.input_size[0]), np.float32)
+        self.shapes = {name: values.shape for name, values in self(black).items()}
+
+    def _size(
+        self,
+        own: tuple[Any, Any],
+        wanted: tuple[int, int] | None,
+        default: tuple[int, int] | None,
+    ) -> tuple[int, int]:
+        fixed = [side if isinstance(side, int) else None for side in own]
+        size = wanted or default
+        if size is None:
+            if None in fixed:
+                raise ValueError(
+                    f"{self.path.name} takes pictures of any size: say which it was trained for "
+                    "with input_size=(width, height)"
+                )
+            size = (fixed[0] or 0, fixed[1] or 0)
+        # A default gives way to what the file says, the caller's word does not.
+        if wanted is None:
+            size = (fixed[0] or size[0], fixed[1] or size[1])
+        if any(side is not None and side != w for side, w in zip(fixed, size, strict=True)):
+            raise ValueError(
+                f"{self.path.name} takes pictures of {fixed[0]}x{fixed[1]}, not {size[0]}x{size[1]}"
+            )
+        return size
+
+    def __call__(self, pictures: Floats) -> dict[str, NDArray[Any]]:
+        """Outputs by name for (B, 3, H, W) pictures; run one by one where the file demands it."""
+        pictures = np.ascontiguousarray(pictures, dtype=self._type)
+        parts = (
+            [pictures] if self.batched or len(pictures) == 1 else np.split(pictures, len(pictures))
+        )
+        try:
+            answers = [self._session.run(self._outputs, {self._input: part}) for part in parts]
+        except Exception as error:  # as above
+            raise ValueError(
+                f"{self.path.name} cannot be run on pictures of shape {pictures.shape}: {error}"
+            ) from error
+        joined = [np.concatenate(values) for values in zip(*answers, strict=True)]
+        return dict(zip(self._outputs, joined, strict=True))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a result notes of the file."""
+        return {"file": self.path.name, "sha256": self.sha256}
+
+    def operators_on_input(self) -> set[str]:
+        """Names of the operators that the picture goes into first."""
+        return set(_operators_on(self.path.read_bytes(), self._input.encode()))
+
+
+def prepare(
+    pictures: NDArray[np.uint8],
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    bgr: bool,
+) -> NDArray[np.float32]:
+    """Pictures (B, H, W, 3) RGB as input (B, 3, H, W).
+
+    Args:
+        mean, std: of each channel in the network's own order, in 0 to 255.
+        bgr: whether that order is blue, green, red.
+    """
+    if bgr:
+        pictures = pictures[..., ::-1]
+    factor = 1 / np.array(std, np.float32)
+    shift = np.array(mean, np.float32) * factor
+    return np.moveaxis(np.subtract(pictures * factor, shift, dtype=np.float32), -1, 1)
+
+
+def letterbox(
+    frame: NDArray[np.uint8], size: tuple[int, int], grey: int, centred: bool
+) -> tuple[NDArray[np.uint8], float, tuple[int, int]]:
+    """The whole frame in a picture of another shape, the rest of it grey.
+
+    Args:
+        frame: (H, W, 3).
+        size: (width, height) of the picture.
+        centred: whether the frame is in the middle, else at the upper left.
+
+    Returns:
+        The picture; the factor, and the shift in pixels to the right and down, by which points of
+        the frame move: picture = frame * factor + shift, counted from corners of pixels.
+    """
+    height, width = frame.shape[:2]
+    factor = min(size[0] / width, size[1] / height)
+    inner = max(1, round(width * factor)), max(1, round(height * factor))
+    shift = ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2) if centred else (0, 0)
+    picture = np.full((size[1], size[0], 3), grey, np.uint8)
+    x, y = shift
+    picture[y : y + inner[1], x : x + inner[0]] = cv2.resize(
+        frame, inner, interpolation=cv2.INTER_LINEAR
+    )
+    return picture, factor, shift
+
+
+# ONNX files are Protocol Buffers: numbered fields one after the other. Three numbers are all that
+# is needed to see what happens to the picture first, which no runtime tells.
+_GRAPH, _NODE, _NODE_INPUT, _OPERATOR = 7, 1, 1, 4
+
+
+def _operators_on(model: bytes, name: bytes) -> Iterator[str]:
+    for graph in _fields(model, _GRAPH):
+        for node in _fields(graph, _NODE):
+            if name in (bytes(value) for value in _fields(node, _NODE_INPUT)):
+                yield from (bytes(value).decode() for value in _fields(node, _OPERATOR))
+
+
+def _fields(message: bytes | memoryview, wanted: int) -> Iterator[memoryview]:
+    """The contents of the fields of one number that are texts or messages."""
+    view, at = memoryview(message), 0
+    while at < len(view):
+        key, at = _varint(view, at)
+        match key & 7:
+            case 0:
+                _, at = _varint(view, at)
+            case 1:
+                at += 8
+            case 2:
+                length, at = _varint(view, at)
+                if key >> 3 == wanted:
+                    yield view[at : at + length]
+                at += length
+            case 5:
+                at += 4
+            case other:
+                raise ValueError(f"no ONNX file: a field of type {other}")
+
+
+def _varint(view: memoryview, at: int) -> tuple[int, int]:
+    value, shift = 0, 0
+    while True:
+        byte = view[at]
+        value |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            return value, at

@@ -1,0 +1,208 @@
+"""People in two steps: boxes around them, then the joints of each in a crop of their own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lithepose.detect.boxes import BoxSource, PersonBoxes, create_boxes, overlaps
+from lithepose.detect.onnx_file import PictureNetwork
+from lithepose.detect.onnx_pose import (
+    MOST_OF_A_FRAME,
+    OnnxOneStage,
+    OnnxPose,
+    check_frame,
+    kind_of,
+)
+from lithepose.poses import Detections, Floats
+
+_SEEN = 0.3  # confidence of a joint that tells where a person is
+_LEAST_SEEN = 4  # joints without which nobody can be followed
+_MIN_SCORE = 0.1  # mean confidence times the score of the box, below which there is nobody
+_SAME_BOX = 0.3  # overlap of a box with a followed person's, above which they are one
+_SAME_POSE = 0.05  # of the box's size, the median distance of joints of one person found twice
+_AROUND_JOINTS = 0.1  # of the extent of the joints, on each side, up to where the body reaches
+
+
+class TopDown:
+    """A source of boxes and a pose network as one detector.
+
+    Between runs of the source, and for somebody it missed, the box is where the person's joints
+    were in the frame before.
+
+    Attributes:
+        skeleton: joint set of the keypoints.
+        facts: what a result notes of both.
+    """
+
+    def __init__(
+        self,
+        pose: OnnxPose,
+        boxes: BoxSource,
+        *,
+        people: int | Literal["one"] = "one",
+        box_interval: int = 1,
+    ):
+        """Join them.
+
+        Args:
+            people: the most people of a frame, by size and score; with "one", several are still
+                given, so that the clip decides who it is about.
+            box_interval: frames from one run of the source to the next. More is faster, but who
+                comes into the picture is noticed later.
+
+        Raises:
+            ValueError: `people` or `box_interval` is below 1, or the source is a file, which is to
+                be followed in every frame.
+        """
+        most = MOST_OF_A_FRAME if people == "one" else people
+        for name, value in (("people", most), ("box_interval", box_interval)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r}: pass a whole number, 1 or more")
+        if boxes.complete and box_interval > 1:
+            raise ValueError("a file of boxes is read in every frame: leave box_interval at 1")
+        self.skeleton = pose.skeleton
+        self.facts: dict[str, Any] = {**pose.facts, "boxes": boxes.facts}
+        self._pose, self._source = pose, boxes
+        self._most, self._interval = most, box_interval
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the people followed so far, and count frames from 0."""
+        self._source.reset()
+        self._index = 0
+        self._followed = np.empty((0, 4))
+
+    def detect(self, frame: NDArray[np.uint8], time_s: float) -> Detections:
+        """Find the people in the next frame of a clip.
+
+        Raises:
+            ValueError: the frame is not (H, W, 3) of uint8.
+        """
+        del time_s
+        check_frame(frame)
+        boxes = self._boxes(frame)
+        self._index += 1
+        keypoints, confidence = self._pose.place(frame, boxes.boxes)
+        score = boxes.score * (confidence.mean(axis=1) if len(boxes) else 0.0)
+        kept = np.flatnonzero(score >= _MIN_SCORE)
+        if not self._source.complete:
+            kept = _without_doubles(kept, keypoints, boxes.boxes, score)
+        keypoints, confidence = keypoints[kept], confidence[kept]
+        self._followed = _boxes_around(keypoints, confidence, frame.shape[:2])
+        return Detections(
+            keypoints=keypoints.astype(np.float32),
+            confidence=confidence.astype(np.float32),
+            score=score[kept].astype(np.float32),
+            skeleton=self.skeleton,
+            person=None if boxes.person is None else boxes.person[kept],
+        )
+
+    def _boxes(self, frame: NDArray[np.uint8]) -> PersonBoxes:
+        followed = PersonBoxes(boxes=self._followed, score=np.ones(len(self._followed)))
+        if not self._source.complete and self._index % self._interval and len(followed):
+            return followed
+        found = self._source.find(frame, self._index)
+        if not self._source.complete and len(followed):
+            missed = (overlaps(followed.boxes, found.boxes) <= _SAME_BOX).all(axis=1)
+            found = PersonBoxes(
+                boxes=np.concatenate([found.boxes, followed.boxes[missed]]),
+                score=np.concatenate([found.score, followed.score[missed]]),
+            )
+        if len(found) <= self._most:
+            return found
+        prominent = np.sqrt(found.boxes[:, 2:].prod(axis=1)) * found.score
+        kept = np.argsort(-prominent, kind="stable")[: self._most]
+        return PersonBoxes(
+            boxes=found.boxes[kept],
+            score=found.score[kept],
+            person=None if found.person is None else found.person[kept],
+        )
+
+
+def _without_doubles(
+    kept: NDArray[np.int64], keypoints: Floats, boxes: Floats, score: Floats
+) -> NDArray[np.int64]:
+    """Of people whose joints are in the same places, the surest: two boxes led to one person."""
+    unlike: list[int] = []
+    for row in kept[np.argsort(-score[kept], kind="stable")]:
+        size = float(np.hypot(*boxes[row, 2:]))
+        apart = [np.linalg.norm(keypoints[row] - keypoints[other], axis=1) for other in unlike]
+        if all(
+            not np.isfinite(each).any() or np.nanmedian(each) > _SAME_POSE * size for each in apart
+        ):
+            unlike.append(int(row))
+    return np.array(sorted(unlike), dtype=np.int64)
+
+
+def _boxes_around(keypoints: Floats, confidence: Floats, shape: tuple[int, ...]) -> Floats:
+    """(P, 4) boxes of people by the joints that are seen, for the frame that follows.
+
+    Args:
+        shape: (H, W) of the frame; who is outside is not followed.
+    """
+    boxes = []
+    for points, sure in zip(keypoints, confidence, strict=True):
+        seen = points[sure >= _SEEN]
+        if len(seen) < _LEAST_SEEN:
+            continue
+        low, high = seen.min(axis=0), seen.max(axis=0)
+        margin = _AROUND_JOINTS * np.maximum(high - low, 1.0)
+        low, high = low - margin, high + margin
+        if (high > 0).all() and (low < shape[::-1]).all():
+            boxes.append(np.concatenate([low, high - low]))
+    return np.array(boxes).reshape(-1, 4)
+
+
+def open_onnx_detector(
+    path: str | os.PathLike[str],
+    *,
+    boxes: str | os.PathLike[str] | None = None,
+    people: int | Literal["one"] = "one",
+    skeleton: str | None = None,
+    preset: str | None = None,
+    input_size: tuple[int, int] | None = None,
+    box_interval: int = 1,
+    models: Path | None = None,
+    threads: int = 1,
+) -> TopDown | OnnxOneStage:
+    """The detector of an ONNX file: alone if it sees whole frames, else with a source of boxes.
+
+    Args:
+        path: a pose network.
+        boxes: where the boxes come from, as of `lithepose.detect.boxes.create_boxes`.
+        people, box_interval: as of `TopDown`.
+        skeleton, preset, input_size: as of `OnnxPose`.
+        models: folder of BlazePose's files, if boxes come from it.
+        threads: CPU threads of each network.
+
+    Raises:
+        FileNotFoundError, ValueError: a file cannot be read, is of no known family, or boxes were
+            given to a network that needs none.
+        lithepose.assets.ModelsError: boxes are to come from BlazePose, whose files are absent.
+    """
+    network = PictureNetwork(
+        path, input_size=input_size, default_size=_default_size(path), threads=threads
+    )
+    kind, _ = kind_of(network)
+    told: dict[str, Any] = {"skeleton": skeleton, "preset": preset}
+    if kind in ("rtmo", "yolo"):
+        if boxes is not None or box_interval != 1:
+            raise ValueError(f"{network.path.name} finds people by itself: leave the boxes out")
+        return OnnxOneStage(network, people=people, **told)
+    most = MOST_OF_A_FRAME if people == "one" else people
+    pose = OnnxPose(network, **told)
+    source = create_boxes(
+        boxes, models=models, threads=threads, people=1 if people == "one" else most
+    )
+    return TopDown(pose, source, people=people, box_interval=box_interval)
+
+
+def _default_size(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """RTMO and YOLO may take any size and are trained at this one; pose networks have their own."""
+    name = Path(path).name.lower()
+    return (640, 640) if "rtmo" in name or "yolo" in name else None
