@@ -15,6 +15,7 @@ COMMANDS = {
     "models": "lithepose.cli.models:models",
     "profile": "lithepose.cli.profile:profile",
     "train": "lithepose.cli.train:train",
+    "eval": "lithepose.cli.eval:evaluate",
     "data": "lithepose.cli.data:data",
 }
 

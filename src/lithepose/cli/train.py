@@ -1,4 +1,4 @@
-"""`lithepose train`: train the default lifter from motion capture."""
+"""`lithepose train`: train a network by a recipe."""
 
 from __future__ import annotations
 
@@ -7,81 +7,112 @@ from typing import Any
 
 import click
 
-from lithepose.cli.report import failing_clearly
+from lithepose.cli.report import failing_clearly, printable
 
 
 @click.command()
+@click.argument("name", required=False, metavar="RECIPE")
+@click.option("--list", "listed", is_flag=True, help="Print the table of recipes and stop.")
 @click.option(
-    "--motions",
-    required=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder with cmu17_train.npz and cmu17_val.npz (docs/data/mocap.md).",
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Folder of the data set's files (docs/data/).",
 )
 @click.option(
     "--out",
-    default=Path("runs/default"),
-    show_default=True,
     type=click.Path(path_type=Path),
-    help="Folder of the run; a run that was broken off goes on from there.",
+    help="Folder of the run; a run that was broken off goes on from there.  [default: runs/RECIPE]",
 )
 @click.option(
     "--from",
-    "weights",
+    "start",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Weights (.safetensors) to begin with.  [default: random ones]",
 )
-@click.option("--windows", type=click.IntRange(1), help="Windows to train on in all.")
 @click.option(
-    "--learning-rate",
-    type=click.FloatRange(0, min_open=True),
-    help="The highest learning rate.  [default: 0.003]",
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Replace a value of the recipe: epochs=5, batch=64, network.layers=2. May be repeated.",
 )
+@click.option("--device", help="PyTorch device, such as cuda.  [default: a GPU if there is one]")
+@click.option("--devices", type=click.IntRange(1), help="Devices of a machine.  [default: 1]")
+@click.option("--nodes", type=click.IntRange(1), help="Machines.  [default: 1]")
 @click.option(
-    "--decay",
-    type=click.FloatRange(0, 1),
-    help="Last share of the run, in which the learning rate falls to zero.  [default: 0.4]",
+    "--precision",
+    type=click.Choice(["auto", "32", "bf16"]),
+    help="32: as published; bf16: products in bfloat16.  [default: bf16 where that is fast]",
 )
-@click.option("--device", help="PyTorch device, such as cuda.  [default: cpu]")
 @click.option(
     "--workers",
     type=click.IntRange(0),
-    help="Processes that draw windows ahead; a GPU needs many.  [default: 1]",
+    help="Processes that draw batches ahead for each device.  [default: 1]",
 )
 @click.option(
     "--compile/--no-compile",
     "compiled",
     default=None,
-    help="Compile the network: minutes at the start, on most machines faster afterwards.",
+    help="Compile the network: about a minute at the start, then faster.  [default: no]",
 )
-@click.option("--threads", default=1, show_default=True, help="CPU threads of the network.")
-@click.option("--seed", type=int, help="Of the first weights and of all data.")
-def train(motions: Path, out: Path, weights: Path | None, threads: int, **loop: Any) -> None:
-    """Train the default lifter: virtual cameras over motion capture, with a detector's errors.
+@click.option("--save-every", type=click.IntRange(1), help="Steps between checkpoints.")
+@click.option(
+    "--validate-every",
+    type=click.IntRange(1),
+    help="Steps between validations.  [default: an epoch]",
+)
+def train(
+    name: str | None,
+    listed: bool,
+    data: Path | None,
+    out: Path | None,
+    start: Path | None,
+    changes: tuple[str, ...],
+    **settings: Any,
+) -> None:
+    """Train a network by a recipe of the table (--list) on a data set that you have.
 
-    Writes OUT/log.csv and OUT/checkpoint.safetensors as it goes, and at the end
-    OUT/lithepose-81-9.safetensors and .onnx. Needs the extra "train".
+    Writes OUT/log.csv, OUT/recipe.json, the checkpoints OUT/last.safetensors and
+    OUT/best.safetensors as it goes, and at the end the network as OUT/RECIPE.safetensors. Errors
+    are in millimetres. Needs the extra "train".
     """
     with failing_clearly():
-        try:
-            from lithepose.train.supervised import finish, fit, recipe_with
-        except ModuleNotFoundError as error:
-            if error.name != "torch":
-                raise
+        from lithepose.train.recipes import as_markdown, changed, recipe_named
+
+        if listed:
+            click.echo(as_markdown(), nl=False)
+            return
+        if name is None or data is None:
             raise ValueError(
-                'training needs PyTorch, which is not installed: pip install "lithepose[train]"'
-            ) from error
+                "say what to train and on which data: lithepose train RECIPE --data FOLDER; "
+                "lithepose train --list shows the recipes"
+            )
+        recipe = changed(recipe_named(name), changes)
         from lithepose.pipeline.files import check_writable
 
+        out = out or Path("runs") / name
         check_writable(out)
-        recipe = recipe_with({name: value for name, value in loop.items() if value is not None})
+        try:
+            from lithepose.train.runs import RunSettings, save_trained, train_recipe
 
-        def report(progress: Any) -> None:
-            scores = ", ".join(f"{k} {v:.1f}" for k, v in progress.validation.items())
-            click.echo(
-                f"step {progress.step} of {progress.steps}: loss {progress.loss:.4f}, "
-                f"{progress.windows_per_s:.0f} windows/s, validation in mm: {scores}"
-            )
+            given = {field: value for field, value in settings.items() if value is not None}
+            for progress in train_recipe(recipe, data, out, RunSettings(**given), start=start):
+                _print(progress)
+        except ModuleNotFoundError as error:
+            if error.name not in ("torch", "lightning_fabric"):
+                raise
+            raise ValueError(
+                f'training needs {error.name}, which is not installed: pip install "lithepose'
+                '[train]"'
+            ) from error
+        for path in save_trained(recipe, out):
+            click.echo(printable(path))
 
-        model = fit(motions, out, recipe, weights=weights, threads=threads, report=report)
-        for path in finish(model, out, recipe):
-            click.echo(path)
+
+def _print(progress: Any) -> None:
+    scores = ", ".join(f"{k} {v:.1f}" for k, v in progress.scores.items())
+    click.echo(
+        f"step {progress.step} of {progress.steps}: loss {progress.loss:.4f}, "
+        f"{progress.examples_per_s:.0f} examples/s"
+        + (f", validation: {scores}{', the best' if progress.best else ''}" if scores else "")
+    )

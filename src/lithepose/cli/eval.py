@@ -1,0 +1,74 @@
+"""`lithepose eval`: measure a trained network by the protocols of the published tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lithepose.cli.report import failing_clearly
+
+
+@click.command("eval")
+@click.argument("weights", metavar="WEIGHTS|RUN_DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(path_type=Path, exists=True),
+    help="Folder of the data set's files (docs/data/).",
+)
+@click.option(
+    "--protocol",
+    "protocols",
+    multiple=True,
+    metavar="NAME",
+    help="A table of docs/guides/protocols.md. May be repeated.  [default: the recipe's]",
+)
+@click.option(
+    "--recipe",
+    "name",
+    help="The recipe of weights that do not say theirs, such as converted ones of authors.",
+)
+@click.option(
+    "--flip/--no-flip",
+    default=None,
+    help="Average with the prediction of the mirrored input.  [default: as the recipe says]",
+)
+@click.option("--device", default="cpu", show_default=True, help="PyTorch device, such as cuda.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the tables there as well (Markdown).",
+)
+def evaluate(
+    weights: Path,
+    data: Path,
+    protocols: tuple[str, ...],
+    name: str | None,
+    flip: bool | None,
+    device: str,
+    out: Path | None,
+) -> None:
+    """Measure a trained network on a data set's test part, errors in millimetres.
+
+    Prints the table as papers have it, and beneath it all that the numbers depend on. Needs the
+    extra "train".
+    """
+    with failing_clearly():
+        try:
+            from lithepose.train.runs import evaluate_run
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise ValueError(
+                'evaluation needs PyTorch, which is not installed: pip install "lithepose[train]"'
+            ) from error
+        from lithepose.formats.atomic import atomic_write
+        from lithepose.train.recipes import recipe_named
+
+        recipe = recipe_named(name) if name is not None else None
+        tables = evaluate_run(weights, data, protocols, recipe=recipe, device=device, flip=flip)
+        click.echo(tables, nl=False)
+        if out is not None:
+            with atomic_write(out) as temporary:
+                temporary.write_text(tables, encoding="utf-8")

@@ -1,0 +1,180 @@
+"""The table of recipes: that it is sound, readable without PyTorch, changed and read back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lithepose.lifters import LIFTERS
+from lithepose.metrics.published import PROTOCOLS
+from lithepose.train.recipes import (
+    DATASETS,
+    RECIPES,
+    LiftingRecipe,
+    as_markdown,
+    changed,
+    described,
+    is_published,
+    recipe_named,
+    recipe_of,
+)
+
+LIFTING = [recipe for recipe in RECIPES.values() if isinstance(recipe, LiftingRecipe)]
+
+
+def test_the_table_is_read_without_pytorch():
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from lithepose.cli import main\n"
+        "main(['train', '--list'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "`mixste-243-cpn`" in done.stdout
+
+
+def test_names_are_keys_and_tell_what_is_trained():
+    for name, recipe in RECIPES.items():
+        assert recipe.name == name
+        assert (
+            name.startswith(LIFTERS[recipe.network].family[:3])
+            or "mixste" in name
+            or (recipe.network.startswith(("hot-", "tpc-", "nanohtnet")))
+        )
+        assert recipe.source
+
+
+def test_every_recipe_is_measured_on_the_data_set_it_is_trained_on():
+    where = {"human36m": "Human3.6M", "mpi-inf-3dhp": "MPI-INF-3DHP", "humaneva-i": "HumanEva-I"}
+    for recipe in LIFTING:
+        dataset = where[recipe.dataset.removesuffix("-image")]
+        assert PROTOCOLS[recipe.protocol].dataset == dataset
+        expected = {one.metric for one in recipe.expected}
+        assert expected <= {*PROTOCOLS[recipe.protocol].metrics}
+
+
+def test_every_family_of_the_table_of_lifters_has_a_recipe():
+    trained = {LIFTERS[recipe.network].family for recipe in LIFTING}
+    assert trained == {row.family for row in LIFTERS.values()}
+
+
+def test_learning_rates_of_htnet_by_hand():
+    # 5e-4 in the first epoch, x0.95 after each of the first four, x0.5 after the fifth.
+    optimisation = RECIPES["htnet-cpn"].optimisation
+    size = 5120  # ten steps an epoch
+    rates = [optimisation.rate(10 * epoch, size) for epoch in range(7)]
+    assert rates[0] == 5e-4
+    assert rates[4] == pytest.approx(5e-4 * 0.95**4)
+    assert rates[5] == pytest.approx(5e-4 * 0.95**4 * 0.5)
+    assert rates[6] == pytest.approx(5e-4 * 0.95**5 * 0.5)
+
+
+def test_learning_rates_of_nanohtnet_halve_every_five_epochs_and_else_stay():
+    optimisation = RECIPES["nanohtnet-243-9-cpn"].optimisation
+    rates = [optimisation.rate(epoch, 256) for epoch in range(11)]
+    assert rates == pytest.approx([5e-4] * 5 + [2.5e-4] * 5 + [1.25e-4])
+
+
+def test_the_mean_of_convformers_cells_is_what_its_recipe_expects():
+    printed = {
+        27: (11.4, 9.0, 20.1, 19.1, 11.8, 11.8, 20.8, 28.0, 26.1),
+        43: (10.7, 7.9, 16.0, 16.7, 9.3, 10.0, 18.2, 25.0, 24.3),
+    }
+    for frames, cells in printed.items():
+        (expected,) = RECIPES[f"convformer-{frames}-humaneva"].expected
+        assert expected.value == pytest.approx(sum(cells) / 9, abs=0.05)
+
+
+@pytest.mark.parametrize("recipe", LIFTING, ids=lambda recipe: recipe.name)
+def test_a_recipe_is_read_back_as_it_was_written(recipe: LiftingRecipe):
+    written = json.loads(json.dumps([described(recipe), dataclasses.asdict(recipe.optimisation)]))
+    back = recipe_of(*written)
+    assert (back.frames, back.targets, back.channels) == (
+        recipe.frames,
+        recipe.targets,
+        recipe.channels,
+    )
+    assert is_published(back)
+    assert not is_published(changed(back, ["batch=3"]))
+
+
+def test_changes_reach_the_recipe_its_optimisation_and_its_network():
+    recipe = changed(
+        RECIPES["mixste-243-cpn"],
+        ["network.layers=2", "network.frames=27", "stride=9", "epochs=3", "learning_rate=1"],
+    )
+    assert recipe.overrides == {"layers": 2, "frames": 27}
+    assert (recipe.frames, recipe.targets, recipe.stride) == (27, 27, 9)
+    assert recipe.optimisation.epochs == 3
+    assert recipe.optimisation.learning_rate == 1.0
+    assert recipe.optimisation.weight_decay == 0.1
+    assert changed(recipe, ["keypoints=gt"]).keypoints == "gt"
+
+
+def test_steps_take_the_place_of_epochs_and_the_other_way_round():
+    recipe = changed(RECIPES["htnet-cpn"], ["steps=7"])
+    assert (recipe.optimisation.steps, recipe.optimisation.epochs) == (7, None)
+    recipe = changed(recipe, ["epochs=2"])
+    assert (recipe.optimisation.steps, recipe.optimisation.epochs) == (None, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("epoch=3", "no field 'epoch'; known: .*epochs"),
+        ("epochs", "takes field=value"),
+        ("batch=many", "batch is 512; 'many' is no value"),
+        ("batch=true", "batch is 512"),
+        ("batch=0", "batch = 0 is out of range"),
+        ("stride=0", "stride must be at least 1"),
+        ("keypoints=openpose", "no 2D 'openpose'; known: cpn_ft_h36m_dbb, gt"),
+        ("loss=l1", "no loss 'l1'; known: mpjpe"),
+        ("flip=often", "no flip 'often'; known: doubled"),
+        ("windows=round", "no windows 'round'; known: centre"),
+        ("dataset=coco", "no data set 'coco'; known: human36m"),
+        ("protocol=1", "protocol is 'human36m-htnet'"),
+        ("protocol=two", "no protocol named 'two'; known: human36m"),
+        ("schedule=fast", "no schedule named 'fast'; known: constant"),
+        ("expected=[]", "no field 'expected'"),
+    ],
+)
+def test_changes_that_cannot_be_say_what_is_known(change: str, message: str):
+    with pytest.raises(ValueError, match=message):
+        changed(RECIPES["htnet-cpn"], [change])
+
+
+def test_an_unknown_recipe_names_the_known_ones():
+    with pytest.raises(ValueError, match=r"no recipe named 'mixste'; known: .*mixste-243-cpn"):
+        recipe_named("mixste")
+
+
+def test_refinement_is_refused_for_clips():
+    with pytest.raises(ValueError, match="refinement is for lifters of single frames"):
+        changed(RECIPES["mixste-243-cpn"], ["refine=true"])
+
+
+def test_a_recipe_of_another_version_is_refused():
+    recipe = RECIPES["htnet-cpn"]
+    values = described(recipe) | {"horizon": 3}
+    with pytest.raises(ValueError, match="as this version writes them"):
+        recipe_of(values, dataclasses.asdict(recipe.optimisation))
+
+
+def test_data_sets_have_the_joint_sets_of_their_protocols():
+    assert {name for name, _ in DATASETS.values()} == {
+        "h36m17",
+        "mpi_inf_3dhp17",
+        "humaneva15",
+    }
+
+
+def test_the_page_has_the_table():
+    page = Path(__file__).resolve().parents[2] / "docs" / "guides" / "recipes.md"
+    assert as_markdown() in page.read_text(encoding="utf-8"), (
+        "paste the output of lithepose train --list into docs/guides/recipes.md"
+    )
