@@ -58,10 +58,12 @@ class BoxSource(Protocol):
     Attributes:
         complete: whether a person without a box is not there; else somebody followed may only have
             been missed.
+        rough: whether boxes are much larger than people.
         facts: what a result notes of the source.
     """
 
     complete: bool
+    rough: bool
     facts: dict[str, Any]
 
     def find(self, frame: NDArray[np.uint8], index: int) -> PersonBoxes:
@@ -152,10 +154,11 @@ class OnnxBoxes:
     """People found by YOLOX or RTMDet.
 
     Attributes:
-        complete, facts: as of `BoxSource`.
+        complete, rough, facts: as of `BoxSource`.
     """
 
     complete = False
+    rough = False
     MIN_SCORE = 0.4
     OVERLAP = 0.45  # of two people's boxes, above which they are one
 
@@ -289,10 +292,11 @@ class BlazePoseBoxes:
     """People found by the first network of BlazePose: squares around the circle it gives.
 
     Attributes:
-        complete, facts: as of `BoxSource`.
+        complete, rough, facts: as of `BoxSource`.
     """
 
     complete = False
+    rough = True  # squares, one and a half times as high as somebody who walks
 
     def __init__(
         self,
@@ -359,10 +363,11 @@ class FileBoxes:
     counts frames from 0 and only category 1 is read. x and y are the upper left corner in pixels.
 
     Attributes:
-        complete, facts: as of `BoxSource`.
+        complete, rough, facts: as of `BoxSource`.
     """
 
     complete = True
+    rough = False
 
     def __init__(self, path: str | os.PathLike[str], *, min_score: float = 0.0):
         """Read the file.

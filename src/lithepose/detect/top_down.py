@@ -24,6 +24,7 @@ _SEEN = 0.3  # confidence of a joint that tells where a person is
 _LEAST_SEEN = 4  # joints without which nobody can be followed
 _MIN_SCORE = 0.1  # mean confidence times the score of the box, below which there is nobody
 _SAME_BOX = 0.3  # overlap of a box with a followed person's, above which they are one
+_SAME_ROUGH_BOX = 0.15  # the same where boxes may be twice as wide as the person
 _SAME_POSE = 0.05  # of the box's size, the median distance of joints of one person found twice
 _AROUND_JOINTS = 0.1  # of the extent of the joints, on each side, up to where the body reaches
 
@@ -32,7 +33,8 @@ class TopDown:
     """A source of boxes and a pose network as one detector.
 
     Between runs of the source, and for somebody it missed, the box is where the person's joints
-    were in the frame before.
+    were in the frame before. Where the source's boxes are rough, the joints of somebody new are
+    placed twice, the second time in a box around those found first.
 
     Attributes:
         skeleton: joint set of the keypoints.
@@ -85,15 +87,21 @@ class TopDown:
         """
         del time_s
         check_frame(frame)
-        boxes = self._boxes(frame)
+        boxes, rough = self._boxes(frame)
         self._index += 1
         keypoints, confidence = self._pose.place(frame, boxes.boxes)
+        if rough.any():
+            closer = _boxes_around(keypoints, confidence, frame.shape[:2])
+            again = np.flatnonzero(rough & np.isfinite(closer).all(axis=1))
+            boxes.boxes[again] = closer[again]
+            keypoints[again], confidence[again] = self._pose.place(frame, closer[again])
         score = boxes.score * (confidence.mean(axis=1) if len(boxes) else 0.0)
         kept = np.flatnonzero(score >= _MIN_SCORE)
         if not self._source.complete:
             kept = _without_doubles(kept, keypoints, boxes.boxes, score)
         keypoints, confidence = keypoints[kept], confidence[kept]
-        self._followed = _boxes_around(keypoints, confidence, frame.shape[:2])
+        followed = _boxes_around(keypoints, confidence, frame.shape[:2])
+        self._followed = followed[np.isfinite(followed).all(axis=1)]
         return Detections(
             keypoints=keypoints.astype(np.float32),
             confidence=confidence.astype(np.float32),
@@ -102,26 +110,28 @@ class TopDown:
             person=None if boxes.person is None else boxes.person[kept],
         )
 
-    def _boxes(self, frame: NDArray[np.uint8]) -> PersonBoxes:
-        followed = PersonBoxes(boxes=self._followed, score=np.ones(len(self._followed)))
-        if not self._source.complete and self._index % self._interval and len(followed):
-            return followed
-        found = self._source.find(frame, self._index)
-        if not self._source.complete and len(followed):
-            missed = (overlaps(followed.boxes, found.boxes) <= _SAME_BOX).all(axis=1)
-            found = PersonBoxes(
-                boxes=np.concatenate([found.boxes, followed.boxes[missed]]),
-                score=np.concatenate([found.score, followed.score[missed]]),
+    def _boxes(self, frame: NDArray[np.uint8]) -> tuple[PersonBoxes, NDArray[np.bool_]]:
+        """Where to look in this frame, and (P,) which of the boxes are rough."""
+        followed, source = self._followed, self._source
+        if not source.complete and self._index % self._interval and len(followed):
+            return PersonBoxes(boxes=followed, score=np.ones(len(followed))), np.zeros(
+                len(followed), dtype=bool
             )
-        if len(found) <= self._most:
-            return found
-        prominent = np.sqrt(found.boxes[:, 2:].prod(axis=1)) * found.score
-        kept = np.argsort(-prominent, kind="stable")[: self._most]
-        return PersonBoxes(
-            boxes=found.boxes[kept],
-            score=found.score[kept],
-            person=None if found.person is None else found.person[kept],
-        )
+        found = source.find(frame, self._index)
+        boxes, score = found.boxes, found.score
+        rough = np.full(len(boxes), source.rough)
+        if not source.complete and len(followed):
+            alike = overlaps(followed, boxes) > (_SAME_ROUGH_BOX if source.rough else _SAME_BOX)
+            # A box by joints is better than a rough one, a box from a good source better than that.
+            new = ~alike.any(axis=0) if source.rough else np.ones(len(boxes), dtype=bool)
+            kept = np.ones(len(followed), dtype=bool) if source.rough else ~alike.any(axis=1)
+            boxes = np.concatenate([boxes[new], followed[kept]])
+            score = np.concatenate([score[new], np.ones(int(kept.sum()))])
+            rough = np.concatenate([rough[new], np.zeros(int(kept.sum()), dtype=bool)])
+        prominent = np.sqrt(boxes[:, 2:].prod(axis=1)) * score
+        first = np.sort(np.argsort(-prominent, kind="stable")[: self._most])
+        person = None if found.person is None else found.person[first]
+        return PersonBoxes(boxes=boxes[first], score=score[first], person=person), rough[first]
 
 
 def _without_doubles(
@@ -140,13 +150,14 @@ def _without_doubles(
 
 
 def _boxes_around(keypoints: Floats, confidence: Floats, shape: tuple[int, ...]) -> Floats:
-    """(P, 4) boxes of people by the joints that are seen, for the frame that follows.
+    """(P, 4) boxes of people by the joints that are seen; nan where too few are, or none is in the
+    frame.
 
     Args:
-        shape: (H, W) of the frame; who is outside is not followed.
+        shape: (H, W) of the frame.
     """
-    boxes = []
-    for points, sure in zip(keypoints, confidence, strict=True):
+    boxes = np.full((len(keypoints), 4), np.nan)
+    for row, (points, sure) in enumerate(zip(keypoints, confidence, strict=True)):
         seen = points[sure >= _SEEN]
         if len(seen) < _LEAST_SEEN:
             continue
@@ -154,8 +165,8 @@ def _boxes_around(keypoints: Floats, confidence: Floats, shape: tuple[int, ...])
         margin = _AROUND_JOINTS * np.maximum(high - low, 1.0)
         low, high = low - margin, high + margin
         if (high > 0).all() and (low < shape[::-1]).all():
-            boxes.append(np.concatenate([low, high - low]))
-    return np.array(boxes).reshape(-1, 4)
+            boxes[row] = np.concatenate([low, high - low])
+    return boxes
 
 
 def open_onnx_detector(
