@@ -81,7 +81,7 @@ class CropSettings:
 
 
 # Crops as a test would make them: the box, padded, and nothing else.
-PLAIN = {"shift": 0.0, "half_body": 0.0, "scale": 0.0, "rotated": 0.0}
+PLAIN = CropSettings(shift=0.0, half_body=0.0, scale=0.0, rotated=0.0)
 
 
 # --- poses ---------------------------------------------------------------------------------------
