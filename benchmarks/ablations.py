@@ -21,6 +21,7 @@ from torch import nn
 from lithepose.data.clips import Batch
 from lithepose.data.mocap import read_motions
 from lithepose.train.noise import DetectorNoise
+from lithepose.train.settings import RunSettings
 from lithepose.train.supervised import DEFAULT, Recipe, fit, score, validation_windows
 
 
@@ -41,6 +42,7 @@ def without_confidence(batch: Batch) -> Batch:
     return replace(batch, values=values)
 
 
+BATCH = 256
 NARROW = {**DEFAULT.overrides, "channels": 96}
 ROWS: dict[str, Recipe] = {"as shipped": replace(DEFAULT, overrides=NARROW)}
 _base = ROWS["as shipped"]
@@ -72,16 +74,11 @@ def main() -> None:
     for name, row in ROWS.items():
         if name in results or arguments.only not in (None, name):
             continue
-        loop = replace(
-            row.loop,
-            windows=arguments.windows,
-            compiled=False,
-            workers=0,
-            save_every=200,
-            average=0.99,
-        )
-        recipe = replace(row, loop=loop)
-        model = fit(arguments.motions, arguments.out / name.replace(" ", "-"), recipe)
+        steps = arguments.windows // BATCH
+        brief = replace(row.optimisation, steps=steps, batch=BATCH, average=0.99)
+        recipe = replace(row, optimisation=brief)
+        settings = RunSettings(device="cpu", workers=0, save_every=200)
+        model = fit(arguments.motions, arguments.out / name.replace(" ", "-"), recipe, settings)
         results[name] = scores(model, recipe, val_set)
         results_file.write_text(json.dumps(results, indent=1))
         print(name, results[name], flush=True)

@@ -26,10 +26,10 @@ def main() -> None:
     arguments = parser.parse_args()
     with arguments.log.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    windows = [float(row["windows"]) / 1e6 for row in rows]
+    windows = [float(row["examples"]) / 1e6 for row in rows]
     figure, axes = plt.subplots(figsize=(7, 4), dpi=110)
     for name, (label, colour, style) in LINES.items():
-        values = [float(row[name]) for row in rows]
+        values = [float(row[name] or "nan") for row in rows]  # empty where nothing was validated
         axes.plot(windows, values, color=colour, linestyle=style, label=label)
     axes.set(xlabel="windows seen, millions", ylabel="mm, validation subjects", ylim=(20, 100))
     axes.grid(alpha=0.3)

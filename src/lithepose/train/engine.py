@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import datetime
+import functools
 import io
 import json
 import logging
@@ -35,7 +36,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from lithepose.formats.atomic import atomic_write
-from lithepose.train.muon import Muon
+from lithepose.train.muon import Muon, is_bfloat16_fast
 from lithepose.train.settings import Optimisation, RunSettings
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ __all__ = ["Examples", "Optimisation", "Progress", "RunSettings", "Task", "kept_
 
 log = logging.getLogger(__name__)
 
+WARM_UP = 3  # steps before a step is recorded as a CUDA graph
 READ_EVERY = 50  # steps between looks at the loss, each of which waits for the device
 LAST, BEST, LOG, RECIPE = "last.safetensors", "best.safetensors", "log.csv", "recipe.json"
 # How long a run is does not make it another run: it may be made longer.
@@ -183,15 +185,6 @@ def kept_weights(checkpoint: Path) -> dict[str, Tensor]:
     return {n.removeprefix(first): t for n, t in tensors.items() if n.startswith(first)}
 
 
-def is_bfloat16_fast(device: torch.device) -> bool:
-    """Whether products in bfloat16 are faster there than in float32; emulated they are slower."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        return torch.backends.cpu.get_cpu_capability().startswith(("AVX512", "AMX"))
-    return False
-
-
 # --- data -------------------------------------------------------------------------------------
 
 
@@ -242,8 +235,10 @@ class _Batches(torch.utils.data.Dataset[dict[str, Tensor]]):
 # --- optimisers -------------------------------------------------------------------------------
 
 
-def _optimisers(network: nn.Module, settings: Optimisation) -> list[torch.optim.Optimizer]:
-    """The optimisers of a recipe.
+def _optimisers(
+    network: nn.Module, settings: Optimisation, recorded: bool
+) -> list[torch.optim.Optimizer]:
+    """The optimisers of a recipe; `recorded` ones keep all they count on the device.
 
     Muon is for maps between hidden spaces. Embeddings, heads, norms, biases and the element-wise
     tables of graph convolutions are none; AdamW has them. Muon's step is scaled to AdamW's, so one
@@ -255,6 +250,7 @@ def _optimisers(network: nn.Module, settings: Optimisation) -> list[torch.optim.
         "betas": settings.betas,
         "amsgrad": settings.amsgrad,
         "fused": all(p.device.type in ("cpu", "cuda") for _, p in named),
+        "capturable": recorded,
     }
     if settings.optimiser != "muon":
         kind = torch.optim.Adam if settings.optimiser == "adam" else torch.optim.AdamW
@@ -297,6 +293,8 @@ def _write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str])
 
 
 def _open(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}: train first")
     try:
         return safe_open(path, framework="pt")
     except SafetensorError as error:
@@ -336,6 +334,7 @@ def _refuse_other(path: Path, header: Mapping[str, str], recipe: Mapping[str, An
         )
 
 
+@functools.cache
 def _commit() -> str:
     """The commit this code is of, with a note if files were changed; empty outside a checkout."""
     here = Path(__file__).resolve()
@@ -373,9 +372,20 @@ class _Run:
         if self.size < 1:
             raise ValueError("there are no examples to train on")
         self.steps = optimisation.total_steps(self.size)
+        self.best: float | None = None
+        self.recorded: _RecordedStep | None = None
+        self.log = _Log(folder, settings.tensorboard)
 
     def follow(self) -> Iterator[Progress]:
         """Train from where the folder stands to the end."""
+        before = torch.are_deterministic_algorithms_enabled()
+        try:
+            yield from self._follow()
+        finally:
+            torch.use_deterministic_algorithms(before)
+            self.log.close()
+
+    def _follow(self) -> Iterator[Progress]:
         self._set_up()
         start = self._resume()
         if self.fabric.is_global_zero:
@@ -383,30 +393,33 @@ class _Run:
         network = self.wrapped.train()
         batches = self._batches(start)
         losses = torch.zeros(READ_EVERY, device=self.device)
-        total, unread, since, waited = 0.0, 0, 0, 0.0
+        total, unread, since = 0.0, 0, 0
         begin = time.perf_counter()
         for step, batch in enumerate(batches, start):
             losses[unread] = self._step(network, step, batch)
+            if self.settings.cuda_graphs and self.recorded is None and step == start + WARM_UP:
+                self._record(network, batch)
             unread, since, done = unread + 1, since + 1, step + 1
             due = done % self.settings.save_every == 0 or done == self.steps
-            validate = self.settings.validate_every
-            scored = (
-                due if validate is None else done % validate == 0 or done == self.steps
-            )  # fmt: skip
+            every = self.settings.validate_every
+            scored = due if every is None else done % every == 0 or done == self.steps
             if unread == READ_EVERY or due or scored:
                 total += self._read(losses[:unread], done - unread)
                 unread = 0
             if not (due or scored):
                 continue
-            elapsed = time.perf_counter() - begin - waited
+            elapsed = time.perf_counter() - begin
             progress = self._report(done, total / since, since, elapsed, scored)
             if progress is not None:
                 yield progress
-            total, since, waited = 0.0, 0, 0.0
-            begin = time.perf_counter()
+            total, since, begin = 0.0, 0, time.perf_counter()
         self._end()
 
     def _set_up(self) -> None:
+        if self.settings.deterministic:
+            # cuBLAS reads this when it is first used.
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.use_deterministic_algorithms(True)
         self.fabric = _fabric(self.settings)
         self.fabric.launch()
         self.device, self.rank, self.world = (
@@ -423,21 +436,17 @@ class _Run:
             )
         torch.manual_seed(self.optimisation.seed)
         self.network = self.task.build().to(self.device)
-        optimisers = _optimisers(self.network, self.optimisation)
+        optimisers = _optimisers(self.network, self.optimisation, self.settings.cuda_graphs)
         compiled: nn.Module = self.network
         if self.settings.compiled:
-            mode = "reduce-overhead" if self.settings.cuda_graphs else None
-            compiled = cast(nn.Module, torch.compile(self.network, mode=mode))
+            compiled = cast(nn.Module, torch.compile(self.network))
         self.wrapped, *self.optimisers = self.fabric.setup(compiled, *optimisers)
+        state = self.network.state_dict()
         self.averaged: dict[str, Tensor] = {}
         if self.optimisation.average is not None:
-            state = self.network.state_dict()
             self.averaged = {k: v.detach().clone() for k, v in state.items()}
-        self.moving = [
-            (self.averaged[k], v)
-            for k, v in self.network.state_dict().items()
-            if k in self.averaged and v.is_floating_point()
-        ]
+        moving = [k for k in self.averaged if state[k].is_floating_point()]
+        self.followers, self.followed = [[of[k] for k in moving] for of in (self.averaged, state)]
         self.generator = torch.Generator(self.device)
         # What this process's mean counts in the mean over the whole batch.
         last = self.optimisation.batch - (chunks - 1) * self.settings.chunk
@@ -446,8 +455,6 @@ class _Run:
             own += last - self.settings.chunk
         self.share = own * self.world / self.optimisation.batch
         self.commit = _commit()
-        self.best: float | None = None
-        self.log = _Log(self.folder, self.settings.tensorboard)
 
     def _batches(self, start: int) -> torch.utils.data.DataLoader[dict[str, Tensor]]:
         workers = self.settings.workers
@@ -464,17 +471,25 @@ class _Run:
 
     def _step(self, network: nn.Module, step: int, batch: dict[str, Tensor]) -> Tensor:
         """One step; gives this process's share of the loss, still on the device."""
-        batch = {k: v.to(self.device, non_blocking=True) for k, v in batch.items()}
         # Every step has its own seed, so that dropout too is the same in a resumed run.
         seed = ((self.optimisation.seed * 1_000_003 + step) * 1009 + self.rank) % 2**63
-        torch.manual_seed(seed)
+        _seed_device(seed, self.device)
         self.generator.manual_seed(seed + 1)
         rate = self.optimisation.rate(step, self.size)
+        # A short average while the weights still move fast.
+        keep = min(self.optimisation.average or 0.0, (step + 1) / (step + 10))
+        if self.recorded is not None:
+            return self.recorded(batch, rate, keep)
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate
-        if self.settings.cuda_graphs:
-            torch.compiler.cudagraph_mark_step_begin()
+        batch = {k: v.to(self.device, non_blocking=True) for k, v in batch.items()}
+        return self._advance(network, batch, keep)
+
+    def _advance(
+        self, network: nn.Module, batch: dict[str, Tensor], keep: float | Tensor
+    ) -> Tensor:
+        """What the device does in a step; nothing here waits for it."""
         loss = self.task.loss(network, batch, self.generator)
         if self.share != 1.0:
             loss = loss * self.share
@@ -485,13 +500,23 @@ class _Run:
             optimiser.step()
             optimiser.zero_grad()
         if self.optimisation.average is not None:
-            # A short average while the weights still move fast.
-            keep = min(self.optimisation.average, (step + 1) / (step + 10))
             with torch.no_grad():
-                torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
-                    [a for a, _ in self.moving], [v for _, v in self.moving], 1 - keep
-                )
+                torch._foreach_mul_(self.followers, keep)  # pyright: ignore[reportPrivateImportUsage]
+                part = torch._foreach_mul(self.followed, 1 - keep)  # pyright: ignore[reportPrivateImportUsage]
+                torch._foreach_add_(self.followers, part)  # pyright: ignore[reportPrivateImportUsage]
         return loss.detach()
+
+    def _record(self, network: nn.Module, batch: dict[str, Tensor]) -> None:
+        """Record a step's kernels on a GPU, to be replayed from the next step on.
+
+        A few steps must have been taken, so that everything that is made once is there.
+        """
+        try:
+            self.recorded = _RecordedStep(self, network, batch)
+        except RuntimeError as error:
+            raise ValueError(
+                f"this task's step cannot be recorded as a CUDA graph: train without ({error})"
+            ) from error
 
     def _read(self, losses: Tensor, first: int) -> float:
         """The sum of the losses of the steps from `first` on, over all processes."""
@@ -598,7 +623,9 @@ class _Run:
             log.info("resumed %s at step %d", path, start)
         if self.fabric.broadcast(start) != start:
             raise ValueError(f"{self.folder} is not the same folder on every machine: use one disk")
-        if (self.folder / BEST).exists():
+        # The file's own word counts: it may be of a step that the last checkpoint has not reached.
+        # Without a last checkpoint it is of a run before this one.
+        if start and (self.folder / BEST).exists():
             self.best = json.loads(_header(self.folder / BEST)["score"])
         return start
 
@@ -629,12 +656,38 @@ class _Run:
             temporary.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
 
     def _end(self) -> None:
-        self.log.close()
         if self.world > 1:
             self.fabric.barrier()
             torch.distributed.destroy_process_group()
             if self.rank > 0:
                 raise SystemExit(0)
+
+
+class _RecordedStep:
+    """A step's kernels as a CUDA graph: replaying it costs the processor one call.
+
+    What changes from step to step lies in tensors that the graph reads: the batch, the learning
+    rate, the share that the moving average keeps, and the random generators' states.
+    """
+
+    def __init__(self, run: _Run, network: nn.Module, batch: dict[str, Tensor]):
+        self.batch = {k: v.to(run.device) for k, v in batch.items()}
+        self.rate, self.keep = (torch.zeros((), device=run.device) for _ in range(2))
+        for optimiser in run.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = self.rate
+        self.graph = torch.cuda.CUDAGraph()
+        self.graph.register_generator_state(run.generator)
+        with torch.cuda.graph(self.graph):
+            self.loss = run._advance(network, self.batch, self.keep)
+
+    def __call__(self, batch: dict[str, Tensor], rate: float, keep: float) -> Tensor:
+        for name, tensor in batch.items():
+            self.batch[name].copy_(tensor, non_blocking=True)
+        self.rate.fill_(rate)
+        self.keep.fill_(keep)
+        self.graph.replay()
+        return self.loss
 
 
 def _fabric(settings: RunSettings) -> Fabric:
@@ -674,6 +727,19 @@ def _fabric(settings: RunSettings) -> Fabric:
         precision="bf16-mixed" if precision == "bf16" else "32-true",
         strategy=strategy,
     )
+
+
+def _seed_device(seed: int, device: torch.device) -> None:
+    """Seed what draws random numbers of a network on one device.
+
+    Not `torch.manual_seed`, which sees to every kind of device and, where there is no GPU, keeps a
+    trace of every call for the day that there is one.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
 
 
 # --- the log ----------------------------------------------------------------------------------

@@ -19,12 +19,21 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic, steepest at zero
 ITERATIONS = 5
 
 
-def orthogonalised(matrices: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+def is_bfloat16_fast(device: torch.device) -> bool:
+    """Whether products in bfloat16 are faster there than in float32; emulated they are slower."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        return torch.backends.cpu.get_cpu_capability().startswith(("AVX512", "AMX"))
+    return False
+
+
+def orthogonalised(matrices: Tensor, dtype: torch.dtype) -> Tensor:
     """Matrices with about the same singular vectors and all singular values near one.
 
     Args:
-        matrices: (..., rows, columns).
-        dtype: of the products.
+        matrices: (matrices, rows, columns).
+        dtype: of the products; bfloat16 is exact enough.
     """
     a, b, c = COEFFICIENTS
     x = matrices.to(dtype)
@@ -34,7 +43,7 @@ def orthogonalised(matrices: Tensor, dtype: torch.dtype = torch.bfloat16) -> Ten
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     for _ in range(ITERATIONS):
         gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
 
 
@@ -77,11 +86,13 @@ class Muon(torch.optim.Optimizer):
         buffers = [self.state[p]["momentum_buffer"] for p in parameters]
         stacked = torch.stack(gradients)  # (matrices, rows, columns)
         momenta = torch.stack(buffers).lerp_(stacked, 1 - group["momentum"])
-        update = orthogonalised(stacked.lerp(momenta, group["momentum"]), torch.bfloat16)
+        fast = torch.bfloat16 if is_bfloat16_fast(stacked.device) else torch.float32
+        update = orthogonalised(stacked.lerp(momenta, group["momentum"]), fast)
         rows, columns = parameters[0].shape
         rate = group["lr"] * 0.2 * math.sqrt(max(rows, columns))
-        for parameter, buffer, momentum, part in zip(
-            parameters, buffers, momenta, update.to(stacked.dtype), strict=True
-        ):
-            buffer.copy_(momentum)
-            parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(part, alpha=-rate)
+        decay = 1 - group["lr"] * group["weight_decay"]
+        # Products and not `alpha`: in a recorded step the rate is a tensor.
+        parts = list((update.to(stacked.dtype) * rate).unbind())
+        torch._foreach_copy_(buffers, list(momenta.unbind()))  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_mul_(parameters, decay)  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_sub_(parameters, parts)  # pyright: ignore[reportPrivateImportUsage]

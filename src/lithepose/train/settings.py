@@ -132,13 +132,17 @@ class RunSettings:
             that is fast.
         workers: processes that draw batches ahead for each device; 0 draws them in between.
         compiled: compile the network: about a minute at the start, then faster.
-        cuda_graphs: with `compiled` on a GPU, also replay the network's kernels as one graph,
-            which pays where kernels are short. Its input shapes must not change.
+        cuda_graphs: record the kernels of a step on a GPU once and replay them as one graph: several
+            times faster where kernels are short. For one device, and a task whose loss neither
+            moves data to the device nor waits for it.
         save_every: steps between checkpoints.
         validate_every: steps between validations; None validates at every checkpoint.
         chunk: a batch is drawn in chunks of that many examples, each from a seed of its own; a
             batch must have as many chunks as there are processes. Another size draws other random
             numbers.
+        deterministic: on a GPU, use kernels that always give the same result, some of them slower;
+            then a run that was killed ends like one that was not to the last bit, as it does on a
+            processor anyway.
         tensorboard: also write TensorBoard events, where it is installed.
     """
 
@@ -152,6 +156,7 @@ class RunSettings:
     save_every: int = 500
     validate_every: int | None = None
     chunk: int = 64
+    deterministic: bool = False
     tensorboard: bool = True
 
     def __post_init__(self) -> None:
@@ -170,5 +175,3 @@ class RunSettings:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
         if self.validate_every is not None and self.validate_every < 1:
             raise ValueError(f"validate_every must be at least 1, not {self.validate_every}")
-        if self.cuda_graphs and not self.compiled:
-            raise ValueError("cuda_graphs needs compiled: turn both on or both off")

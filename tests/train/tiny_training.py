@@ -1,0 +1,202 @@
+"""A task that trains in milliseconds; as a program, the same in processes of its own.
+
+    python tests/train/tiny_training.py FOLDER
+
+trains once with two kills and once in a pair of processes, each beside a training in one process
+that is left alone, and prints how they compare as one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from lithepose.train.engine import Optimisation, RunSettings, kept_weights, run
+
+SETTINGS = RunSettings(
+    device="cpu", precision="32", workers=0, save_every=2, chunk=3, tensorboard=False
+)
+OPTIMISATION = Optimisation(learning_rate=1e-2, batch=8, steps=6, average=0.9, clip=1.0, seed=5)
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points by number, each drawn with noise."""
+
+    size: int = 20
+    noise: float = 0.1
+
+    def __len__(self) -> int:
+        return self.size
+
+    def draw(
+        self, indices: NDArray[np.int64], random: np.random.Generator
+    ) -> dict[str, NDArray[Any]]:
+        x = np.sin(indices[:, None] * np.arange(1, 7)).astype(np.float32)
+        y = x[:, :2] * x[:, 2:4]
+        x = x + np.float32(self.noise) * random.standard_normal(x.shape, dtype=np.float32)
+        return {"x": x, "y": y, "index": indices}
+
+
+class Network(nn.Module):
+    def __init__(self, dropout: float, norm: bool):
+        super().__init__()
+        self.embed = nn.Linear(6, 16)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Linear(16, 16), nn.Tanh(), nn.Dropout(dropout)) for _ in range(2)
+        )
+        self.norm = nn.BatchNorm1d(16) if norm else nn.LayerNorm(16)
+        self.head = nn.Linear(16, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x)
+        for block in self.blocks:
+            x = x + block(x)
+        return self.head(self.norm(x))
+
+
+class Fit:
+    """Fit the points; with dropout, a batch norm and noise of the device where asked for."""
+
+    score = "error"
+    higher_is_better = False
+
+    def __init__(self, *, examples: Any = None, dropout: float = 0.2, norm: bool = True):
+        self.examples = Points() if examples is None else examples
+        self.dropout, self.norm = dropout, norm
+
+    def build(self) -> nn.Module:
+        return Network(self.dropout, self.norm)
+
+    def loss(
+        self, network: nn.Module, batch: dict[str, Tensor], generator: torch.Generator
+    ) -> Tensor:
+        x = batch["x"]
+        if self.dropout:
+            x = x + 0.01 * torch.randn(x.shape, generator=generator, device=x.device)
+        return (network(x) - batch["y"]).square().mean()
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        held = Points(noise=0.0).draw(np.arange(30, 50), np.random.default_rng(0))
+        answer = network(torch.from_numpy(held["x"])).numpy()
+        return {"error": float(np.abs(answer - held["y"]).mean())}
+
+
+def train(folder: Path, task: Fit | None = None, **changes: Any) -> list[Any]:
+    """Follow the tiny recipe, with other fields of its optimisation and its settings."""
+    own = {k: v for k, v in changes.items() if hasattr(SETTINGS, k)}
+    other = {k: v for k, v in changes.items() if k not in own}
+    optimisation, settings = replace(OPTIMISATION, **other), replace(SETTINGS, **own)
+    return list(run(task or Fit(), optimisation, settings, folder, described={"network": "tiny"}))
+
+
+def same_tensors(first: Path, second: Path) -> bool:
+    """Whether two files hold the same tensors, to the last bit."""
+    one, other = load_file(first), load_file(second)
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def fork(action: Any) -> int:
+    """Do something in another process; a fork, because importing PyTorch takes seconds."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            action()
+            code = 0
+        except SystemExit as error:
+            code = int(error.code or 0)
+        finally:
+            os._exit(code)
+    return pid
+
+
+def finished(pid: int) -> bool:
+    """Whether a process ended; it must have ended well."""
+    done, status = os.waitpid(pid, os.WNOHANG)
+    assert status == 0
+    return done == pid
+
+
+def killed(folder: Path) -> dict[str, Any]:
+    """Kill a training at two random moments; it must end like one that was left alone."""
+    options: dict[str, Any] = {"steps": 120, "save_every": 5}
+    train(folder / "whole", **options)
+    chance = random.Random(os.getpid())
+    last = folder / "part" / "last.safetensors"
+    part, kills = last.parent, 0
+    for _ in range(2):
+        before = last.stat().st_mtime_ns if last.exists() else 0
+        pid = fork(lambda: train(part, **options))
+        # Wait for a checkpoint, so that something was done, then for any moment.
+        while not finished(pid) and (not last.exists() or last.stat().st_mtime_ns == before):
+            time.sleep(0.002)
+        time.sleep(chance.uniform(0.0, 0.05))
+        if not finished(pid):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            kills += 1
+    train(part, **options)
+    same = {
+        name: same_tensors(folder / "whole" / name, part / name)
+        for name in ("last.safetensors", "best.safetensors")
+    }
+    rows = [(folder / name / "log.csv").read_text().splitlines() for name in ("whole", "part")]
+    timeless = [[row.split(",")[:5] + row.split(",")[6:] for row in each] for each in rows]
+    return {"kills": kills, "same": same, "log": timeless[0] == timeless[1]}
+
+
+def pair(folder: Path) -> dict[str, Any]:
+    """Train in one process and in two; the losses and weights of both."""
+    options: dict[str, Any] = {"steps": 20, "batch": 10, "save_every": 1}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def one(rank: int) -> None:
+        # As torchrun says it.
+        os.environ |= {
+            "TORCHELASTIC_RUN_ID": "pair",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "WORLD_SIZE": "2",
+            "LOCAL_WORLD_SIZE": "2",
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "GROUP_RANK": "0",
+        }
+        train(folder / "two", Fit(dropout=0.0, norm=False), **options)
+
+    pids = [fork(lambda rank=rank: one(rank)) for rank in range(2)]
+    statuses = [os.waitpid(pid, 0)[1] for pid in pids]
+    assert statuses == [0, 0], statuses
+    train(folder / "one", Fit(dropout=0.0, norm=False), **options)
+    losses = [
+        [float(row.split(",")[4]) for row in (folder / name / "log.csv").read_text().split()[1:]]
+        for name in ("one", "two")
+    ]
+    weights = [kept_weights(folder / name / "last.safetensors") for name in ("one", "two")]
+    apart = max(float((weights[0][k] - weights[1][k]).abs().max()) for k in weights[0])
+    return {"one": losses[0], "two": losses[1], "weights_apart": apart}
+
+
+if __name__ == "__main__":
+    import lightning_fabric  # noqa: F401  (once, for all forks)
+
+    torch.set_num_threads(1)
+    where = Path(sys.argv[1])
+    print(json.dumps({"killed": killed(where / "killed"), "pair": pair(where / "pair")}))
