@@ -24,7 +24,7 @@ _SEEN = 0.3  # confidence of a joint that tells where a person is
 _LEAST_SEEN = 4  # joints without which nobody can be followed
 _MIN_SCORE = 0.1  # mean confidence times the score of the box, below which there is nobody
 _SAME_BOX = 0.3  # overlap of a box with a followed person's, above which they are one
-_SAME_ROUGH_BOX = 0.15  # the same where boxes may be twice as wide as the person
+_SAME_MIDDLE = 0.2  # of a rough box's height, between its middle and that of somebody followed
 _SAME_POSE = 0.05  # of the box's size, the median distance of joints of one person found twice
 _AROUND_JOINTS = 0.1  # of the extent of the joints, on each side, up to where the body reaches
 
@@ -121,7 +121,7 @@ class TopDown:
         boxes, score = found.boxes, found.score
         rough = np.full(len(boxes), source.rough)
         if not source.complete and len(followed):
-            alike = overlaps(followed, boxes) > (_SAME_ROUGH_BOX if source.rough else _SAME_BOX)
+            alike = (_hold if source.rough else _overlap)(boxes, followed)
             # A box by joints is better than a rough one, a box from a good source better than that.
             new = ~alike.any(axis=0) if source.rough else np.ones(len(boxes), dtype=bool)
             kept = np.ones(len(followed), dtype=bool) if source.rough else ~alike.any(axis=1)
@@ -132,6 +132,18 @@ class TopDown:
         first = np.sort(np.argsort(-prominent, kind="stable")[: self._most])
         person = None if found.person is None else found.person[first]
         return PersonBoxes(boxes=boxes[first], score=score[first], person=person), rough[first]
+
+
+def _overlap(boxes: Floats, followed: Floats) -> NDArray[np.bool_]:
+    """(F, P) which boxes (P, 4) are of which people followed (F, 4)."""
+    return overlaps(followed, boxes) > _SAME_BOX
+
+
+def _hold(boxes: Floats, followed: Floats) -> NDArray[np.bool_]:
+    """The same of rough boxes, which overlap slender people little."""
+    middles = [each[:, :2] + each[:, 2:] / 2 for each in (followed, boxes)]
+    apart = np.linalg.norm(middles[0][:, None] - middles[1][None], axis=-1)
+    return apart < _SAME_MIDDLE * boxes[:, 3]
 
 
 def _without_doubles(
