@@ -228,13 +228,13 @@ def from_coco(content: Mapping[str, Any], origin: str) -> Clip:
             "are no frames of one clip"
         )
     frames: list[Found] = [[] for _ in images]
-    for entry in annotations:
-        if not entry.get("keypoints") or entry.get("iscrowd"):
-            continue
+    people = [e for e in annotations if e.get("keypoints") and not e.get("iscrowd")]
+    whole = all(entry.get(part) for entry in people for part in _WHOLE_BODY)
+    for entry in people:
         if entry.get("image_id") not in rows:
             raise ValueError(f"{origin}: annotation {entry['id']} is of no image in the file")
         points = triples(entry["keypoints"], origin)
-        if len(points) == 17 and all(entry.get(part) for part in _WHOLE_BODY):
+        if whole:
             feet, left, right = (triples(entry[part], origin) for part in _WHOLE_BODY)
             if len(feet) != 6 or len(left) != 21 or len(right) != 21:
                 raise ValueError(f"{origin}: a whole body has 6 points of feet and 21 of each hand")
@@ -302,12 +302,12 @@ def from_mmpose(content: list[Any], names: Any, origin: str) -> Clip:
 
 def _usual_skeleton(frames: Sequence[Found], names: Any = None) -> str | None:
     """The set that has these names; else what COCO's layouts hold as a rule, by the number."""
-    if isinstance(names, Sequence):
+    joints = {len(points) for people in frames for _, points in people}
+    if isinstance(names, Sequence) and joints == {len(names)}:
         plain = tuple(str(name).lower().replace(" ", "_").replace("-", "_") for name in names)
         for skeleton in SKELETONS.values():
             if skeleton.joints == plain:
                 return skeleton.name
-    joints = {len(points) for people in frames for _, points in people}
     usual = {17: "coco17", 26: "halpe26", 27: "wholebody27"}
     return usual.get(next(iter(joints))) if len(joints) == 1 else None
 

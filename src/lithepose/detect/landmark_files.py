@@ -363,7 +363,8 @@ def _landmark_indices(names: Sequence[str], origin: str) -> list[int]:
         start = 1 if max(indices) == len(_LANDMARKS) and min(indices) > 0 else 0
         if max(indices) - start < len(_LANDMARKS):
             return [index - start for index in indices]
-    strange = sorted({name for name in plain if name not in _LANDMARKS})
+    strange = sorted({name for name in plain if name not in _LANDMARKS and not name.isdigit()})
+    strange = strange or sorted({name for name in plain if int(name) >= len(_LANDMARKS)})
     raise ValueError(
         f"{origin}: {', '.join(strange[:5])} are no landmarks of MediaPipe's body: use its 33 "
         "names, or numbers from 0 to 32"
