@@ -89,6 +89,15 @@ def draw_stretches(
         (count,). Beyond a clip's ends its first or last pose stands still.
     """
     centre = random.integers(0, len(motions.positions), count)
+    return stretches_around(motions, centre, settings, random)
+
+
+def stretches_around(
+    motions: Motions, centre: NDArray[np.int64], settings: ClipSettings, random: np.random.Generator
+) -> tuple[Floats, NDArray[np.int64], Floats]:
+    """Stretches of motion around recorded frames (count,), each at a drawn frame rate; returns as
+    `draw_stretches`."""
+    count = len(centre)
     clip = np.searchsorted(motions.start, centre, side="right") - 1
     low, high = np.log(settings.fps)
     fps = np.exp(random.uniform(low, high, count))
@@ -225,6 +234,40 @@ def blur_definitions(camera: Floats, random: np.random.Generator) -> Floats:
     return moved
 
 
+def observe(
+    camera: Floats,
+    fps: Floats,
+    settings: ClipSettings,
+    noise: Noise | None,
+    random: np.random.Generator,
+) -> tuple[Floats, Floats]:
+    """What a detector tells of stretches before their cameras.
+
+    Args:
+        camera: (B, F, 17, 3) metres, camera axes; fps: (B,).
+    Returns:
+        rays (B, F, 17, 2) and confidence (B, F, 17), 0 for joints that the detector does not know.
+    """
+    count = len(camera)
+    seen = blur_definitions(camera, random)
+    rays = seen[..., :2] / seen[..., 2:]
+    confidence = np.ones(rays.shape[:-1], np.float32)
+    if noise is not None:
+        noisy = np.flatnonzero(random.random(count) >= settings.clean)
+        rays[noisy], confidence[noisy] = noise(rays[noisy], camera[noisy], fps[noisy], random)
+    # Many detectors know neither spine nor head top, some not the nose.
+    for joint, share in ((7, 0.6), (9, 0.15), (10, 0.6)):
+        confidence[random.random(count) < share, :, joint] = 0
+    return with_midpoints(rays, confidence)
+
+
+def focal_errors(count: int, settings: ClipSettings, random: np.random.Generator) -> Floats:
+    """(count,), the focal length that the lifter takes over the true one; 1 where it is known."""
+    guess = np.exp(settings.focal_guess * random.standard_normal(count))
+    guess[random.random(count) < settings.focal_known] = 1
+    return guess
+
+
 def draw_batch(
     motions: Motions,
     count: int,
@@ -240,20 +283,9 @@ def draw_batch(
     joints, clip, fps = draw_stretches(motions, count, settings, random)
     joints = vary_poses(joints, clip, motions, settings, random)
     camera = place_cameras(joints, settings, random)
+    rays, confidence = observe(camera, fps, settings, noise, random)
 
-    seen = blur_definitions(camera, random)
-    rays = seen[..., :2] / seen[..., 2:]
-    confidence = np.ones(rays.shape[:-1], np.float32)
-    if noise is not None:
-        noisy = np.flatnonzero(random.random(count) >= settings.clean)
-        rays[noisy], confidence[noisy] = noise(rays[noisy], camera[noisy], fps[noisy], random)
-    # Many detectors know neither spine nor head top, some not the nose.
-    for joint, share in ((7, 0.6), (9, 0.15), (10, 0.6)):
-        confidence[random.random(count) < share, :, joint] = 0
-    rays, confidence = with_midpoints(rays, confidence)
-
-    guess = np.exp(settings.focal_guess * random.standard_normal(count))
-    guess[random.random(count) < settings.focal_known] = 1
+    guess = focal_errors(count, settings, random)
     inputs = look_at_person(rays / guess[:, None, None, None], confidence)
 
     first = settings.frames // 2 - settings.targets // 2
@@ -263,3 +295,31 @@ def draw_batch(
     return Batch(
         values=inputs.values.astype(np.float32), targets=np.ascontiguousarray(targets, np.float32)
     )
+
+
+def draw_views(
+    motions: Motions,
+    centre: NDArray[np.int64],
+    views: int,
+    settings: ClipSettings,
+    noise: Noise | None,
+    random: np.random.Generator,
+) -> tuple[Floats, Floats]:
+    """Draw windows that several cameras, each placed by itself, see at once.
+
+    The motion, the body and the side are drawn once for a window. Camera, definitions of joints and
+    detector errors are drawn for each view.
+
+    Args:
+        centre: (B,) recorded frames around which to cut the windows.
+        views: V, cameras of each window.
+        noise: as for `draw_batch`.
+    Returns:
+        rays (B, V, F, 17, 2) and confidence (B, V, F, 17), as a detector gives them.
+    """
+    joints, clip, fps = stretches_around(motions, centre, settings, random)
+    joints = vary_poses(joints, clip, motions, settings, random)
+    camera = place_cameras(np.repeat(joints, views, axis=0), settings, random)
+    rays, confidence = observe(camera, np.repeat(fps, views), settings, noise, random)
+    shape = (len(centre), views)
+    return rays.reshape(*shape, *rays.shape[1:]), confidence.reshape(*shape, *confidence.shape[1:])

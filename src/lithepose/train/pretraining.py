@@ -1,0 +1,356 @@
+"""Pre-train a lifter by PoseCLR, from a data set's files to an encoder in a file.
+
+    lithepose pretrain nanohtnet-27-9 --data FOLDER --out runs/poseclr
+
+The method is `lithepose.train.poseclr`, the views come from `lithepose.data.views`, and
+`lithepose.train.engine` trains.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lithepose.data.clips import ClipSettings
+from lithepose.data.human36m import POSITIONS_FILE, TEST, TRAIN, read_human36m
+from lithepose.data.mocap import FRACTIONS, Motions, read_motions
+from lithepose.data.views import Centres, SynchronisedViews, VirtualViews
+from lithepose.lifters import create_lifter
+from lithepose.lifters.windows import CHANNELS
+from lithepose.train.device_clips import DeviceClips
+from lithepose.train.engine import LAST, Examples, Progress, kept_weights, run
+from lithepose.train.noise import DetectorNoise
+from lithepose.train.poseclr import (
+    PoseCLR,
+    PoseCLRSettings,
+    contrastive_encoder,
+    retrieval,
+    save_encoder,
+)
+from lithepose.train.settings import Optimisation, RunSettings
+
+MOTIONS_FILE = "cmu17_{}.npz"
+ENCODER_FILE = "encoder.safetensors"
+VALIDATION_INSTANTS = 1000
+
+# Adam and its rate are the authors'. Batch and length are not known: the batch is that of their
+# supervised training, the length is ours.
+OPTIMISATION = Optimisation(optimiser="adam", learning_rate=1e-3, batch=256, steps=20_000)
+
+
+def changed(changes: Iterable[str]) -> tuple[dict[str, Any], PoseCLRSettings, Optimisation]:
+    """Settings with values replaced.
+
+    Args:
+        changes: `FIELD=VALUE`: a field of `PoseCLRSettings` or `Optimisation`, or `network.FIELD`
+            for one of the lifter's config; values as in JSON.
+
+    Returns:
+        Fields of the lifter's config, the pre-training's settings, the optimisation.
+
+    Raises:
+        ValueError: no such field, or a value that it does not allow.
+    """
+    network: dict[str, Any] = {}
+    poseclr: dict[str, Any] = {}
+    optimisation: dict[str, Any] = {}
+    own = [field.name for field in fields(PoseCLRSettings)]
+    others = [field.name for field in fields(Optimisation)]
+    for change in changes:
+        name, equals, text = change.partition("=")
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        if not equals or not text:
+            raise ValueError(
+                f"{change!r} sets nothing: write FIELD=VALUE, such as temperature=0.07"
+            )
+        if name.startswith("network."):
+            network[name.removeprefix("network.")] = value
+        elif name in own:
+            poseclr[name] = value
+        elif name in others:
+            optimisation[name] = value
+        else:
+            known = ", ".join([*own, *others])
+            raise ValueError(f"there is no field {name!r}; known: {known}, network.FIELD")
+    if "epochs" in optimisation:
+        optimisation.setdefault("steps", None)
+    try:
+        return network, PoseCLRSettings(**poseclr), replace(OPTIMISATION, **optimisation)
+    except TypeError as error:
+        raise ValueError(f"a value is of the wrong kind ({error}): {', '.join(changes)}") from error
+
+
+# --- views drawn on the device ----------------------------------------------------------------
+
+# The first random numbers of a window in `DeviceClips.make` are those of its motion: frame rate,
+# exchanged arms and mirroring; then turns of eight limbs (axis, angle) and lengths of the bones.
+_MOTION_UNIFORMS = 3
+_MOTION_NORMALS = 8 * (3 + 1) + len(FRACTIONS)
+
+
+def shared_motion(
+    clips: DeviceClips, centres: Tensor, views: int, generator: torch.Generator
+) -> tuple[Tensor, ...]:
+    """Random numbers for `clips.make` with which every `views` windows show the same motion.
+
+    Args:
+        centres: (B,) recorded frames in the middle of the windows.
+        generator: on the device of `clips`.
+
+    Returns:
+        What `clips.make` takes, for B·V windows, those of one instant in a row.
+    """
+    count = len(centres)
+    _, _, uniform, normal, per_frame, slips = clips.numbers(count * views, generator)
+    partner = torch.randperm(count, generator=generator, device=centres.device)
+    for numbers, of_motion in ((uniform, _MOTION_UNIFORMS), (normal, _MOTION_NORMALS)):
+        first = numbers[::views, :of_motion].repeat_interleave(views, 0)
+        numbers[:, :of_motion] = first
+    return (
+        centres.repeat_interleave(views),
+        (partner * views).repeat_interleave(views),
+        uniform,
+        normal,
+        per_frame,
+        slips,
+    )
+
+
+# --- the task ---------------------------------------------------------------------------------
+
+
+class PretrainingTask:
+    """A pre-training as a task of `lithepose.train.engine`.
+
+    Args:
+        lifter: what `create_lifter` takes, with `overrides` of its config.
+        examples: `SynchronisedViews`, `VirtualViews` or `Centres`.
+        validation: (N, 2, F, 17, C) two views of N instants, of people not trained on.
+        clips: with `Centres`, what draws their views on the device that trains.
+        compiled: compile that drawing too.
+    """
+
+    score = "retrieval"
+    higher_is_better = True
+
+    def __init__(
+        self,
+        lifter: str,
+        overrides: Mapping[str, Any],
+        settings: PoseCLRSettings,
+        examples: Examples,
+        validation: NDArray[np.floating[Any]],
+        *,
+        clips: DeviceClips | None = None,
+        compiled: bool = False,
+    ):
+        self.lifter, self.overrides, self.settings = lifter, dict(overrides), settings
+        self.examples, self.validation = examples, torch.from_numpy(validation)
+        self.clips = clips
+        if clips is not None:
+            self._make = torch.compile(clips.make) if compiled else clips.make
+
+    def build(self) -> nn.Module:
+        return PoseCLR(create_lifter(self.lifter, **self.overrides), self.settings)
+
+    def loss(
+        self, network: nn.Module, batch: dict[str, Tensor], generator: torch.Generator
+    ) -> Tensor:
+        views = batch["views"] if self.clips is None else self._views(batch["centres"], generator)
+        return network(views, batch["instants"])
+
+    @torch.no_grad()
+    def _views(self, centres: Tensor, generator: torch.Generator) -> Tensor:
+        assert self.clips is not None
+        if self.clips.positions.device != generator.device:
+            self.clips.to(generator.device)
+        count = self.settings.views or 2
+        values, _ = self._make(*shared_motion(self.clips, centres, count, generator))
+        return values.unflatten(0, (len(centres), count))
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        assert isinstance(network, PoseCLR)
+        return retrieval(network.encoder, self.validation)
+
+
+def motion_task(
+    lifter: str,
+    overrides: Mapping[str, Any],
+    settings: PoseCLRSettings,
+    train: Motions,
+    validation: Motions,
+    *,
+    clips: ClipSettings | None = None,
+    noise: DetectorNoise | None = None,
+    on_device: bool = False,
+    compiled: bool = False,
+) -> PretrainingTask:
+    """Pre-training on motion capture seen by virtual cameras.
+
+    Args:
+        clips: how windows are drawn; `frames` and `targets` follow the lifter.
+        noise: a detector's errors; None leaves the 2D exact.
+        on_device: draw the views where the network is, which on a GPU is far faster. Only for
+            networks of four channels.
+        compiled: compile the drawing on the device too.
+
+    Raises:
+        ValueError: the lifter's channels do not fit.
+    """
+    frames, channels = _window_of(lifter, overrides)
+    drawn = replace(clips or ClipSettings(), frames=frames, targets=1)
+    count = settings.views or 2
+    held_out = VirtualViews(
+        motions=validation, settings=drawn, channels=channels, views=2, noise=noise
+    )
+    if on_device and channels != CHANNELS:
+        raise ValueError(
+            f"views of {channels} channels are not drawn on the device: leave on_device out"
+        )
+    examples = (
+        Centres(motions=train)
+        if on_device
+        else VirtualViews(
+            motions=train, settings=drawn, channels=channels, views=count, noise=noise
+        )
+    )
+    return PretrainingTask(
+        lifter,
+        overrides,
+        settings,
+        examples,
+        _validation_views(held_out),
+        clips=DeviceClips(train, drawn, noise) if on_device else None,
+        compiled=compiled,
+    )
+
+
+def camera_task(
+    lifter: str,
+    overrides: Mapping[str, Any],
+    settings: PoseCLRSettings,
+    folder: Path,
+    keypoints: str,
+) -> PretrainingTask:
+    """Pre-training on Human3.6M's four cameras: the training subjects, no 3D pose being used.
+
+    The test subjects' views only say how it goes. The encoder that is handed on is the last one,
+    whatever they say.
+
+    Args:
+        folder, keypoints: as for `lithepose.data.human36m.read_human36m`.
+    """
+    frames, channels = _window_of(lifter, overrides)
+    data = read_human36m(folder, keypoints)
+
+    def views(subjects: tuple[str, ...], count: int | None) -> SynchronisedViews:
+        present = [subject for subject in subjects if subject in data.positions]
+        sequences = data.sequences(present)
+        return SynchronisedViews(sequences, frames=frames, channels=channels, views=count)
+
+    examples, held_out = views(TRAIN, settings.views), views(TEST, 2)
+    return PretrainingTask(lifter, overrides, settings, examples, _validation_views(held_out))
+
+
+def _window_of(lifter: str, overrides: Mapping[str, Any]) -> tuple[int, int]:
+    """Frames and channels of the windows a lifter takes; refuses one without contrastive head."""
+    with torch.device("meta"):
+        network = contrastive_encoder(create_lifter(lifter, **overrides), 1)
+    config = cast(Any, network.config)
+    return getattr(config, "frames", 1), config.in_channels
+
+
+def _validation_views(examples: Examples) -> NDArray[np.floating[Any]]:
+    """Two views of up to 1,000 instants spread over the examples, the same for every run."""
+    count = min(VALIDATION_INSTANTS, len(examples))
+    indices = np.linspace(0, len(examples) - 1, count).astype(np.int64)
+    return examples.draw(indices, np.random.default_rng(20261126))["views"]
+
+
+# --- from data to an encoder ------------------------------------------------------------------
+
+
+def pretrain(
+    lifter: str,
+    data: Path,
+    out: Path,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    poseclr: PoseCLRSettings | None = None,
+    optimisation: Optimisation = OPTIMISATION,
+    settings: RunSettings | None = None,
+    keypoints: str = "cpn_ft_h36m_dbb",
+    report: Callable[[Progress], None] = lambda _: None,
+) -> Path:
+    """Pre-train a lifter's encoder, resuming what `out` holds.
+
+    Args:
+        lifter: what `create_lifter` takes, with `overrides` of its config.
+        data: a folder with `cmu17_train.npz` and `cmu17_val.npz` (docs/data/mocap.md): virtual
+            cameras; or with Human3.6M's files (docs/data/human36m.md): its real ones.
+        out: folder of the run.
+        keypoints: of Human3.6M, see `read_human36m`.
+        report: called after every checkpoint.
+
+    Returns:
+        `out/encoder.safetensors`, for `take_over`.
+
+    Raises:
+        FileNotFoundError: `data` holds neither.
+        ValueError: `data` holds both, the network has no contrastive head, or `out` holds another
+            run.
+    """
+    overrides, poseclr = overrides or {}, poseclr or PoseCLRSettings()
+    settings = settings or RunSettings()
+    real = (data / POSITIONS_FILE).exists()
+    virtual = (data / MOTIONS_FILE.format("train")).exists()
+    if real and virtual:
+        raise ValueError(f"{data} holds both Human3.6M and motion capture: give each its folder")
+    if not real and not virtual:
+        raise FileNotFoundError(
+            f"{data} holds neither {MOTIONS_FILE.format('train')} (docs/data/mocap.md) nor "
+            f"{POSITIONS_FILE} (docs/data/human36m.md)"
+        )
+    if real:
+        task = camera_task(lifter, overrides, poseclr, data, keypoints)
+    else:
+        on_gpu = settings.device != "cpu" and torch.cuda.is_available()
+        task = motion_task(
+            lifter,
+            overrides,
+            poseclr,
+            read_motions(data / MOTIONS_FILE.format("train")),
+            read_motions(data / MOTIONS_FILE.format("val")),
+            noise=DetectorNoise.measured(),
+            on_device=on_gpu and _window_of(lifter, overrides)[1] == CHANNELS,
+            compiled=settings.compiled,
+        )
+    described = {
+        "pretraining": "poseclr",
+        "lifter": lifter,
+        "overrides": dict(overrides),
+        "settings": asdict(poseclr),
+        "source": f"Human3.6M, {keypoints}" if real else "motion capture, virtual cameras",
+    }
+    for progress in run(task, optimisation, settings, out, described=described):
+        report(progress)
+    return finish(task, out, described)
+
+
+def finish(task: PretrainingTask, folder: Path, described: Mapping[str, Any]) -> Path:
+    """Write the encoder of a run's last checkpoint to `folder/encoder.safetensors`."""
+    state = kept_weights(folder / LAST)
+    path = folder / ENCODER_FILE
+    save_encoder(path, create_lifter(task.lifter, **task.overrides), state, described)
+    return path
