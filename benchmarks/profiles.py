@@ -18,7 +18,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-from lithepose.deploy.profiling import lifter_cost, profile_lifter, to_markdown, write_profiles
+from lithepose.deploy.profiling import lifter_cost, profile_network, to_markdown, write_profiles
 from lithepose.lifters import LIFTERS
 from lithepose.lifters.sizes import SHIPPED
 
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.sizes:
         record_sizes()
         return 0
-    run = partial(profile_lifter, threads=options.threads, seconds=options.seconds)
+    run = partial(profile_network, threads=options.threads, seconds=options.seconds)
     profiles = []
     with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         for profile in pool.imap(run, options.names or list(LIFTERS)):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from lithepose.cli import main
+from lithepose.detect.sizes import POSE_NETWORKS, create_pose_network
 from lithepose.lifters import LIFTERS, create_lifter
-from lithepose.lifters.sizes import SHIPPED, recorded_sizes
+from lithepose.lifters.sizes import SHIPPED, recorded_sizes, short
 
 torch = pytest.importorskip("torch")
 
@@ -24,7 +26,8 @@ from lithepose.deploy.profiling import (  # noqa: E402  # it imports torch
     lifter_cost,
     measure_latency,
     measure_memory,
-    profile_lifter,
+    pose_network_cost,
+    profile_network,
     to_json,
     to_markdown,
 )
@@ -32,6 +35,7 @@ from lithepose.deploy.profiling import (  # noqa: E402  # it imports torch
 # Counted by running every operator without numbers: some take a second or two of that.
 SLOW = {"motionagformer-s", "motionagformer-b", "motionagformer-l", "hot-motionagformer-243"}
 QUICK = ["htnet", "nanohtnet-27-3", "mixste-27", "mhformer-27", "convformer-27"]
+cost_of = cache(lifter_cost)  # once for all tests of a network
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,6 +67,8 @@ def test_counts_follow_the_closed_formula() -> None:
     attention = 2 * (5 * 5 * 8)  # queries with keys, weights with values
     convolution = 5 * 8 * (8 // 2) * 3
     graph = 5 * 5 * 8
+    assert cost.convolution_biases == 5 * 8
+    assert cost.rectified == 0
     assert cost.layer_macs == linear + convolution
     assert cost.macs == linear + attention + convolution + graph
     assert cost.flops == 2 * cost.macs
@@ -70,6 +76,43 @@ def test_counts_follow_the_closed_formula() -> None:
     layers = (34 * 24 + 24) + (8 + 8) + (8 * 4 * 3 + 8)
     assert cost.layer_parameters == layers
     assert cost.parameters == layers + 25
+
+
+def test_images_are_counted_by_the_closed_formula_and_as_mmcv_counts() -> None:
+    # 4 x 6 pixels of 3 channels, to 8 x 12 pixels of 5.
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.ConvTranspose2d(4, 5, 4, stride=2, padding=1, bias=False),
+    )
+    cost = count_cost(model, (3, 4, 6))
+    macs = 24 * 3 * 4 * 9 + 24 * 4 * 5 * 16  # the transposed one by the pixels that go in
+    assert cost.macs == cost.layer_macs == macs
+    biases, normalised, rectified = 24 * 4, 24 * 4, 24 * 4
+    assert CONVENTIONS["hevitpose"].operations is not None
+    counted = CONVENTIONS["hevitpose"].operations(cost)
+    assert counted == macs + biases + 2 * normalised + rectified
+
+
+@pytest.mark.parametrize("name", ["hevitpose-t-mpii", "hevitpose-s-mpii", "hevitpose-b-mpii"])
+def test_a_pose_network_costs_what_its_table_says_and_about_what_was_published(name: str) -> None:
+    cost, row = pose_network_cost(name), POSE_NETWORKS[name]
+    assert CONVENTIONS["hevitpose"].operations is not None
+    counted = CONVENTIONS["hevitpose"].operations(cost)
+    assert (cost.parameters, cost.macs, counted) == (row.parameters, row.macs, row.mmcv)
+    published, unit = PUBLISHED[name].split()
+    assert unit == "G"
+    assert counted / 1e9 == pytest.approx(float(published), rel=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in POSE_NETWORKS if "coco" in name])
+def test_every_pose_network_costs_what_its_table_says(name: str) -> None:
+    cost, row = pose_network_cost(name), POSE_NETWORKS[name]
+    assert CONVENTIONS["hevitpose"].operations is not None
+    counted = CONVENTIONS["hevitpose"].operations(cost)
+    assert (cost.parameters, cost.macs, counted) == (row.parameters, row.macs, row.mmcv)
 
 
 def test_counting_leaves_the_model_as_it_was() -> None:
@@ -86,7 +129,7 @@ def test_mixste_follows_its_closed_formula() -> None:
     tokens = frames * joints
     layers = blocks * 2 * (3 * dim * dim + dim * dim + 2 * dim * hidden)  # per token
     attention = blocks * 2 * dim * (joints + frames)  # per token: over joints and over frames
-    assert lifter_cost("mixste-27").macs == tokens * (2 * dim + layers + attention + 3 * dim)
+    assert cost_of("mixste-27").macs == tokens * (2 * dim + layers + attention + 3 * dim)
 
 
 # From runs of the authors' programs, or what they print: parameters, operations.
@@ -100,7 +143,7 @@ PRINTED = {
 
 @pytest.mark.parametrize("name", PRINTED)
 def test_as_their_publications_count_the_numbers_are_theirs(name: str) -> None:
-    cost, convention = lifter_cost(name), CONVENTIONS[LIFTERS[name].family]
+    cost, convention = cost_of(name), CONVENTIONS[LIFTERS[name].family]
     parameters, operations = PRINTED[name]
     assert convention.parameters(cost) == parameters
     assert convention.operations is not None
@@ -112,7 +155,7 @@ def test_as_their_publications_count_the_numbers_are_theirs(name: str) -> None:
     [
         pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
         for name in PUBLISHED
-        if CONVENTIONS[LIFTERS[name].family].operations
+        if name in LIFTERS and CONVENTIONS[LIFTERS[name].family].operations
     ],
 )
 def test_published_operations_come_out_to_their_last_digit(name: str) -> None:
@@ -121,7 +164,7 @@ def test_published_operations_come_out_to_their_last_digit(name: str) -> None:
     printed, unit = PUBLISHED[name].split()
     assert unit == "G"
     digits = len(printed.partition(".")[2])
-    assert f"{operations(lifter_cost(name)) / 1e9:.{digits}f}" == printed
+    assert f"{operations(cost_of(name)) / 1e9:.{digits}f}" == printed
 
 
 def test_every_lifter_has_a_recorded_size_with_its_parameters() -> None:
@@ -135,14 +178,14 @@ def test_every_lifter_has_a_recorded_size_with_its_parameters() -> None:
 
 @pytest.mark.parametrize("name", [SHIPPED, *QUICK])
 def test_the_recorded_size_is_what_is_counted(name: str) -> None:
-    cost = lifter_cost(name)
+    cost = cost_of(name)
     assert recorded_sizes()[name] == {"parameters": cost.parameters, "macs": cost.macs}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in LIFTERS if name not in QUICK])
 def test_every_recorded_size_is_what_is_counted(name: str) -> None:
-    cost = lifter_cost(name)
+    cost = cost_of(name)
     assert recorded_sizes()[name] == {"parameters": cost.parameters, "macs": cost.macs}
 
 
@@ -176,7 +219,7 @@ def test_latency_is_measured_on_the_threads_asked_for() -> None:
 
 
 def test_a_profile_is_written_as_markdown_and_json() -> None:
-    profile = profile_lifter("nanohtnet-27-3", seconds=0.01)
+    profile = profile_network("nanohtnet-27-3", seconds=0.01)
     markdown = to_markdown([profile])
     assert "| `nanohtnet-27-3` | 27, 3 | 2,365,375 | 19.91 M | 6.64 M | 39.82 M | " in markdown
     assert "| twice thop, 22.37 M FLOPs, 1.41 M parameters |" in markdown
@@ -196,10 +239,33 @@ def test_the_command_prints_and_writes(tmp_path: Path) -> None:
     assert json.loads(written.read_text())[0]["name"] == "convformer-9"
 
 
+def test_the_command_shows_both_ways_of_counting_a_pose_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def create_narrow(name: str) -> nn.Module:  # whose calls are cheaper to time
+        return create_pose_network(name, widths=(16, 32, 48), head_filters=(8, 8))
+
+    monkeypatch.setattr("lithepose.deploy.profiling.create_pose_network", create_narrow)
+    written = tmp_path / "profile.json"
+    done = CliRunner().invoke(
+        main, ["profile", "hevitpose-t-mpii", "--seconds", "0.01", "-o", str(written)]
+    )
+    assert done.exit_code == 0, done.output
+    (profile,) = json.loads(written.read_text())
+    cost, counted = profile["cost"], profile["publications_count"]
+    row = f"| `hevitpose-t-mpii` | a crop of 256×256 | {cost['parameters']:,} "
+    row += f"| {short(cost['macs'])} | {short(cost['macs'])} | {short(cost['flops'])} "
+    row += f"| MMCV, {short(counted['operations'])} FLOPs, printed 1.75 G FLOPs, "
+    assert row in done.output
+    assert "*MMCV*: linear and convolution layers, one per bias" in done.output
+    assert cost["layer_macs"] < counted["operations"]
+    assert cost["layer_macs"] < cost["macs"]  # by attention
+
+
 def test_the_command_says_what_is_wrong_before_it_measures() -> None:
     done = CliRunner().invoke(main, ["profile", "htnet", "-o", "profile.csv"])
     assert done.exit_code == 2
     assert "as .md or .json, not as '.csv'" in done.output
     done = CliRunner().invoke(main, ["profile", "htnett"])
     assert done.exit_code == 2
-    assert "no lifter named 'htnett'; known: ampose, " in done.output
+    assert "no network named 'htnett'; known: ampose, " in done.output

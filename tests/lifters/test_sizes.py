@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from lithepose.cli import main
+from lithepose.detect.sizes import POSE_NETWORKS
 from lithepose.lifters import FAMILIES, LIFTERS, sizes
 
 
@@ -63,7 +64,10 @@ def test_the_command_prints_the_table_without_pytorch() -> None:
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].split()[:4] == ["lifter", "in", "out", "parameters"]
-    assert len(lines) == 2 + len(LIFTERS)
+    blank = lines.index("")
+    assert blank == 2 + len(LIFTERS)
+    assert lines[blank + 1].split()[:5] == ["pose", "network", "crop", "joints", "parameters"]
+    assert len(lines) == blank + 2 + len(POSE_NETWORKS)
     assert any(line.startswith("mixste-243 ") and "147.4 G" in line for line in lines)
 
 

@@ -1,4 +1,4 @@
-"""`lithepose models`: the lifters there are, checkpoints from elsewhere, the detector's files."""
+"""`lithepose models`: the networks there are, checkpoints from elsewhere, the detector's files."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _FOLDER = click.option(
 @click.group(invoke_without_command=True)
 @click.pass_context
 def models(context: click.Context) -> None:
-    """List the lifters; import checkpoints; fetch and check the detector's files.
+    """List the networks; import checkpoints; fetch and check the detector's files.
 
-    Without a command, the table of lifters.
+    Without a command, the tables of lifters and of pose networks.
     """
     if context.invoked_subcommand is None:
         context.invoke(table)
@@ -33,14 +33,19 @@ def models(context: click.Context) -> None:
 @click.option("--markdown", is_flag=True, help="As a Markdown table.")
 def table(markdown: bool) -> None:
     """List the lifters: frames in and out of a clip, parameters, MACs per clip and per output
-    frame, licences, source.
+    frame, licences, source. Then the pose networks: width and height of a crop in pixels, joint
+    set, parameters, MACs per crop and what publications of such networks count, licences, source.
 
-    A MAC is one multiply-add of a matrix product, attention and graph convolutions included.
+    A MAC is one multiply-add of a matrix product or convolution, attention and graph convolutions
+    included.
     """
-    from lithepose.lifters.sizes import as_markdown, as_text, table
+    from lithepose.detect import sizes as pose_networks
+    from lithepose.lifters import sizes as lifters
 
-    lines = table()
-    click.echo(as_markdown(lines) if markdown else as_text(lines))
+    lines = lifters.table()
+    click.echo(lifters.as_markdown(lines) if markdown else lifters.as_text(lines))
+    click.echo()
+    click.echo(pose_networks.as_markdown() if markdown else pose_networks.as_text())
 
 
 def _option(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> Any:

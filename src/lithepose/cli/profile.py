@@ -1,4 +1,4 @@
-"""`lithepose profile`: what a lifter costs on this machine."""
+"""`lithepose profile`: what a network costs on this machine."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ from lithepose.cli.report import failing_clearly
     help="Write there as well: .md (Markdown) or .json. May be repeated.",
 )
 def profile(names: tuple[str, ...], threads: int, seconds: float, out: tuple[Path, ...]) -> None:
-    """Count a lifter's parameters, MACs and FLOPs, and measure its latency (ms) and peak memory.
+    """Count a network's parameters, MACs and FLOPs, and measure its latency (ms) and peak memory.
 
-    NAME is a lifter of `lithepose models`. Prints Markdown. A MAC is one multiply-add of a matrix
-    product, attention and graph convolutions included; FLOPs are twice the MACs. Latency is of one
-    clip on this CPU, with random weights. Needs the extra "train".
+    NAME is a lifter or a pose network of `lithepose models`. Prints Markdown. A MAC is one
+    multiply-add of a matrix product or convolution, attention and graph convolutions included;
+    FLOPs are twice the MACs, and what the network's publications count stands beside them. Latency
+    is of one clip, or one crop, on this CPU, with random weights. Needs the extra "train".
     """
     with failing_clearly():
         try:
             from lithepose.deploy.profiling import (
                 check_format,
-                profile_lifter,
+                profile_network,
                 to_markdown,
                 write_profiles,
             )
@@ -45,7 +46,7 @@ def profile(names: tuple[str, ...], threads: int, seconds: float, out: tuple[Pat
             ) from error
         for path in out:
             check_format(path)
-        profiles = [profile_lifter(name, threads=threads, seconds=seconds) for name in names]
+        profiles = [profile_network(name, threads=threads, seconds=seconds) for name in names]
         click.echo(to_markdown(profiles), nl=False)
         for path in out:
             write_profiles(path, profiles)

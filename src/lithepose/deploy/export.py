@@ -1,4 +1,4 @@
-"""Write a lifter as an ONNX file, compared with PyTorch before it is left in its place."""
+"""Write a network as an ONNX file, compared with PyTorch before it is left in its place."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from lithepose.detect.hevitpose import fold
 from lithepose.formats.atomic import atomic_write
 from lithepose.lifters.weights import network_of
 from lithepose.runtime import OnnxModel
 
 OPSET = 20  # the first with a GELU of its own
 LARGE = 1024  # numbers in a tensor from which half precision saves enough to be worth a Cast
-TOLERANCE = 1e-4  # metres, between ONNX Runtime and PyTorch
+TOLERANCE = 1e-4  # metres, or parts of a heatmap's peak, between ONNX Runtime and PyTorch
 
 
 class ExportError(RuntimeError):
@@ -72,24 +73,83 @@ def export_onnx(
         ValueError: `metadata` gives a key that is added.
         OSError: the file cannot be written.
     """
+    texts = _texts(network_of(model), model, metadata or {})
+    model = (halve_weights(model) if half_weights else copy.deepcopy(model)).cpu().eval()
+    example = example.detach().cpu().float()
+    graph_file = _graph_file(model, example, ("joints_2d", "joints_3d"), texts, half_weights)
+    return write_checked(graph_file, path, model, example)
+
+
+def export_pose_network(
+    model: nn.Module,
+    path: str | os.PathLike[str],
+    example: Tensor,
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    half_weights: bool = False,
+) -> float:
+    """Export a pose network, folded, to an ONNX file of any batch size; complete or absent.
+
+    Args:
+        model: made by `create_pose_network`; exported as in evaluation.
+        path: the file to write.
+        example: (B, 3, H, W) float32, normalised crops of the size that the file will take: the
+            written file is compared with PyTorch on them, and on the first alone.
+        metadata: stored in the file as texts, those that are no text already as JSON; `skeleton`
+            tells a detector the joint set. The keys `network`, `config` (JSON) and `preset` (how
+            crops are prepared, see `lithepose.detect.onnx_pose`) are added.
+        half_weights: store large weights in half precision, half the size; the arithmetic is in
+            float32. The comparison is then with the folded network whose weights are rounded.
+
+    Returns:
+        The largest difference to PyTorch, to the network as it is, not folded.
+
+    Raises:
+        ExportError: ONNX Runtime and PyTorch differ by more than `TOLERANCE`.
+        TypeError: the model is no HEViTPose.
+        ValueError: `metadata` gives a key that is added.
+        OSError: the file cannot be written.
+    """
+    folded = fold(model).cpu()
+    texts = _texts("hevitpose", model, metadata or {}, preset="hevitpose")
+    if half_weights:
+        folded = halve_weights(folded)
+    example = example.detach().cpu().float()
+    graph_file = _graph_file(folded, example, ("images", "heatmaps"), texts, half_weights)
+    reference = folded if half_weights else copy.deepcopy(model).cpu().eval()
+    return write_checked(graph_file, path, reference, example)
+
+
+def _texts(
+    network: str, model: nn.Module, metadata: Mapping[str, Any], **added: str
+) -> dict[str, str]:
     texts = {
-        "network": network_of(model),
+        "network": network,
         "config": json.dumps(dataclasses.asdict(model.config)),  # type: ignore[arg-type]
+        **added,
     }
-    for key, value in (metadata or {}).items():
+    for key, value in metadata.items():
         if key in texts:
             raise ValueError(f"the metadata key {key!r} is set by the export itself")
         texts[key] = value if isinstance(value, str) else json.dumps(value)
+    return texts
 
-    model = (halve_weights(model) if half_weights else copy.deepcopy(model)).cpu().eval()
-    example = example.detach().cpu().float()
+
+def _graph_file(
+    model: nn.Module,
+    example: Tensor,
+    names: tuple[str, str],
+    texts: Mapping[str, str],
+    half_weights: bool,
+) -> onnx.ModelProto:
+    """The network as a checked ONNX model; `names` are those of its input and output."""
     # A batch of one would be taken for a constant.
     traced = example if len(example) > 1 else example.repeat(2, *(1,) * (example.dim() - 1))
     program = torch.onnx.export(
         model,
         (traced,),
-        input_names=["joints_2d"],
-        output_names=["joints_3d"],
+        input_names=names[:1],
+        output_names=names[1:],
         opset_version=OPSET,
         dynamo=True,
         dynamic_shapes=({0: torch.export.Dim("batch")},),
@@ -101,10 +161,9 @@ def export_onnx(
         store_in_half_precision(graph_file)
     del graph_file.metadata_props[:]
     strip_notes(graph_file)
-    helper.set_model_props(graph_file, texts)
+    helper.set_model_props(graph_file, dict(texts))
     onnx.checker.check_model(graph_file, full_check=True)
-
-    return write_checked(graph_file, path, model, example)
+    return graph_file
 
 
 def write_checked(

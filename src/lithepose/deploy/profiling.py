@@ -1,4 +1,4 @@
-"""What lifters cost: parameters, multiply-adds, latency and memory.
+"""What networks cost: parameters, multiply-adds, latency and memory.
 
 One convention throughout: a MAC is one multiply-add of a matrix product or a convolution, wherever
 it stands, in a layer, in a graph convolution or between queries, keys and values; FLOPs are twice
@@ -28,6 +28,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from lithepose.detect.sizes import POSE_NETWORKS, create_pose_network
 from lithepose.formats.atomic import atomic_write
 from lithepose.lifters import LIFTERS, Row, create_lifter
 from lithepose.lifters.blocks import ModulatedGraphConvolution
@@ -39,7 +40,7 @@ NORMS = (nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d)
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What one clip costs.
+    """What one clip costs, or one crop of an image network.
 
     Attributes:
         parameters: all that are trained.
@@ -118,8 +119,21 @@ KERNELS_APART = Convention(
     operations=None,  # the kernels are mixed before they are applied here
     unit="FLOPs",
 )
+# What MMPose's `get_flops` prints of image networks; it does not see attention. It counts a bias of
+# convolutions and not of linear layers, transposed convolutions at what goes in.
+MMCV = Convention(
+    name="MMCV",
+    says="linear and convolution layers, one per bias of a convolution, two per normalised number, "
+    "one per ReLU",
+    parameters=lambda cost: cost.parameters,
+    operations=lambda cost: (
+        cost.layer_macs + cost.convolution_biases + 2 * cost.normalised + cost.rectified
+    ),
+    unit="FLOPs",
+)
 CONVENTIONS = {
     "convformer": KERNELS_APART,
+    "hevitpose": MMCV,
     "hot": LAYERS_DOUBLED,
     "htnet": THOP,
     "mhformer": THOP,
@@ -129,13 +143,17 @@ CONVENTIONS = {
     "nanohtnet": THOP_DOUBLED,
 }
 
-# Name -> operations of a clip as printed in publications, in the conventions above.
+# Name -> operations of a clip as printed in publications, in the conventions above. Those of
+# HEViTPose are its authors', from which our reconstruction differs by up to 1 %.
 PUBLISHED = {
     "convformer-9": "100 M",
     "convformer-27": "360 M",
     "convformer-81": "1600 M",
     "convformer-143": "4220 M",
     "convformer-243": "10000 M",
+    "hevitpose-t-mpii": "1.75 G",
+    "hevitpose-s-mpii": "3.64 G",
+    "hevitpose-b-mpii": "5.58 G",
     "mhformer-351": "7.096 G",
     "mixste-243": "139.0 G",
     "motionagformer-xs": "1.0 G",
@@ -148,12 +166,13 @@ PUBLISHED = {
 
 
 def count_cost(model: nn.Module, clip_shape: Sequence[int]) -> Cost:
-    """Count parameters and operations of one clip; the model stays as it is.
+    """Count parameters and operations of one clip or crop; the model stays as it is.
 
     Args:
-        model: a lifter on the CPU.
-        clip_shape: (T, J, C) of its input.
+        model: a lifter on the CPU, or a pose network there or on the meta device.
+        clip_shape: (T, J, C) of a lifter's input, (3, H, W) of a pose network's.
     """
+    device = next(model.parameters()).device
     # Products that stand for bare matrices of the authors, which their tools do not see.
     bare = {part.transform for part in model.modules() if type(part) is ModulatedGraphConvolution}
     layer_macs = normalised = convolution_biases = rectified = layer_parameters = 0
@@ -182,7 +201,7 @@ def count_cost(model: nn.Module, clip_shape: Sequence[int]) -> Cost:
     counter = FlopCounterMode(display=False)
     try:
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
-            model.eval()(torch.zeros(1, *clip_shape))
+            model.eval()(torch.zeros(1, *clip_shape, device=device))
     finally:
         model.train(training)
         for hook in hooks:
@@ -222,6 +241,21 @@ def lifter_cost(name: str) -> Cost:
     # Pretended CPU tensors: autocast knows no meta device.
     with FakeTensorMode(allow_non_fake_inputs=True):
         return count_cost(model.to_empty(device="cpu"), shape)
+
+
+def _crop_shape(name: str) -> tuple[int, int, int]:
+    width, height = POSE_NETWORKS[name].config.image_size
+    return 3, height, width
+
+
+def pose_network_cost(name: str) -> Cost:
+    """Count a pose network of the table; nothing is computed.
+
+    Raises:
+        ValueError: there is no such pose network.
+    """
+    with torch.device("meta"):
+        return count_cost(create_pose_network(name), _crop_shape(name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -368,11 +402,12 @@ def machine() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """What a lifter of the table costs on this machine, batch 1, float32.
+    """What a network of the tables costs on this machine, batch 1, float32.
 
     Attributes:
-        name: a key of `LIFTERS`.
-        frames_in, frames_out: of a clip.
+        name: a key of `LIFTERS` or `POSE_NETWORKS`.
+        crop: (width, height) of a pose network's crop, pixels; None of a lifter.
+        frames_in, frames_out: of a clip; a crop is one frame.
         cost: of a clip.
         latency: of a clip.
         memory: of a clip.
@@ -382,6 +417,7 @@ class Profile:
     """
 
     name: str
+    crop: tuple[int, int] | None
     frames_in: int
     frames_out: int
     cost: Cost
@@ -391,28 +427,39 @@ class Profile:
     load: float | None
 
 
-def profile_lifter(name: str, *, threads: int = 1, seconds: float = 2.0) -> Profile:
-    """Count and measure a lifter of the table, with random weights.
+def profile_network(name: str, *, threads: int = 1, seconds: float = 2.0) -> Profile:
+    """Count and measure a network of the tables, with random weights.
 
     Args:
-        name: a key of `LIFTERS`.
+        name: a key of `LIFTERS` or `POSE_NETWORKS`.
         threads: of PyTorch.
         seconds: about how long to measure.
 
     Raises:
-        ValueError: there is no such lifter, or a number is not above 0.
+        ValueError: there is no such network, or a number is not above 0.
     """
-    row = _row(name)
-    model = create_lifter(name).eval()
-    clip = torch.randn(1, row.frames_in, 17, row.in_channels) * 0.3
+    if name in POSE_NETWORKS:
+        cost, crop, frames = pose_network_cost(name), POSE_NETWORKS[name].config.image_size, (1, 1)
+        model, shape = create_pose_network(name), _crop_shape(name)
+    elif name in LIFTERS:
+        row = LIFTERS[name]
+        cost, crop, frames = lifter_cost(name), None, (row.frames_in, row.frames_out)
+        model, shape = create_lifter(name), (row.frames_in, 17, row.in_channels)
+    else:
+        raise ValueError(
+            f"no network named {name!r}; known: {', '.join(sorted([*LIFTERS, *POSE_NETWORKS]))}"
+        )
+    model = model.eval()
+    clip = torch.randn(1, *shape) * 0.3
     latency = measure_latency(model, clip, threads=threads, seconds=seconds)
     with _threads(threads):
         memory = measure_memory(model, clip)
     return Profile(
         name=name,
-        frames_in=row.frames_in,
-        frames_out=row.frames_out,
-        cost=lifter_cost(name),
+        crop=crop,
+        frames_in=frames[0],
+        frames_out=frames[1],
+        cost=cost,
         latency=latency,
         memory=memory,
         machine=machine(),
@@ -426,7 +473,7 @@ def to_json(profiles: Sequence[Profile]) -> str:
     for profile in profiles:
         row = asdict(profile)
         row["cost"]["flops"] = profile.cost.flops
-        convention = CONVENTIONS.get(LIFTERS[profile.name].family)
+        convention = convention_of(profile.name)
         row["publications_count"] = convention and {
             "convention": convention.name,
             "says": convention.says,
@@ -439,8 +486,13 @@ def to_json(profiles: Sequence[Profile]) -> str:
     return json.dumps(rows, indent=2) + "\n"
 
 
+def convention_of(name: str) -> Convention | None:
+    """How the publications of a network of the tables count; None where they print nothing."""
+    return CONVENTIONS.get("hevitpose" if name in POSE_NETWORKS else LIFTERS[name].family)
+
+
 def _as_published(name: str, cost: Cost) -> str:
-    convention = CONVENTIONS.get(LIFTERS[name].family)
+    convention = convention_of(name)
     if convention is None:
         return "–"
     texts = [convention.name]
@@ -455,20 +507,23 @@ def _as_published(name: str, cost: Cost) -> str:
 def to_markdown(profiles: Sequence[Profile]) -> str:
     """Profiles as two Markdown tables: what is counted, and what was measured."""
     counts = [
-        "| lifter | frames in, out | parameters | MACs per clip | MACs per output frame "
+        "| network | frames in, out | parameters | MACs per clip | MACs per output frame "
         "| FLOPs per clip | as its publications count |",
         "|---|---|---|---|---|---|---|",
     ]
     times = [
-        "| lifter | threads | ms per clip: min, median | CPU ms: min, median "
+        "| network | threads | ms per clip: min, median | CPU ms: min, median "
         "| ms per output frame: min, median | weights | activations | process | load |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for profile in profiles:
         cost, latency, memory = profile.cost, profile.latency, profile.memory
         out = profile.frames_out
+        taken = f"{profile.frames_in}, {out}"
+        if profile.crop:
+            taken = f"a crop of {profile.crop[0]}×{profile.crop[1]}"
         counts.append(
-            f"| `{profile.name}` | {profile.frames_in}, {out} | {cost.parameters:,} "
+            f"| `{profile.name}` | {taken} | {cost.parameters:,} "
             f"| {short(cost.macs)} | {short(cost.macs / out)} | {short(cost.flops)} "
             f"| {_as_published(profile.name, cost)} |"
         )
@@ -482,13 +537,13 @@ def to_markdown(profiles: Sequence[Profile]) -> str:
             f"| {memory.weights / 1e6:.1f} MB | {memory.activations / 1e6:.1f} MB "
             f"| {process} | {load} |"
         )
-    conventions = [CONVENTIONS.get(LIFTERS[profile.name].family) for profile in profiles]
+    conventions = [convention_of(profile.name) for profile in profiles]
     legend = sorted({f"*{c.name}*: {c.says}" for c in conventions if c})
     machines = "; ".join(sorted({profile.machine for profile in profiles}))
     return (
         "\n".join(counts)
-        + "\n\nA MAC is one multiply-add of a matrix product, attention and graph convolutions "
-        "included; FLOPs are twice the MACs.\n"
+        + "\n\nA MAC is one multiply-add of a matrix product or convolution, attention and graph "
+        "convolutions included; FLOPs are twice the MACs. A crop counts as a clip of one frame.\n"
         + "".join(f"{line}.\n" for line in legend)
         + "\n"
         + "\n".join(times)

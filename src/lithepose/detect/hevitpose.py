@@ -12,6 +12,8 @@ the authors' configuration. Every choice stands in `lithepose.detect.sizes.HEViT
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,14 +21,18 @@ from torch.nn import functional
 from lithepose.detect.sizes import STRIDES, HEViTPoseConfig
 
 
-class ConvNorm(nn.Sequential):
+class ConvNorm(nn.Module):
     """A convolution, or a transposed one, without bias, then batch normalisation."""
 
     def __init__(self, conv: nn.Conv2d | nn.ConvTranspose2d, *, starts_at_zero: bool = False):
         norm = nn.BatchNorm2d(conv.out_channels)
         if starts_at_zero:  # the last of a residual branch, which so begins as the identity
             nn.init.zeros_(norm.weight)
-        super().__init__(conv, norm)
+        super().__init__()
+        self.conv, self.norm = conv, norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x))
 
 
 def pointwise(inputs: int, outputs: int, *, starts_at_zero: bool = False) -> ConvNorm:
@@ -67,6 +73,10 @@ class LocalMixer(nn.Sequential):
 
 def to_tokens(x: Tensor) -> Tensor:
     return x.flatten(2).transpose(1, 2)  # (B, C, H, W) -> (B, H·W, C)
+
+
+def split_heads(tokens: Tensor, heads: int) -> Tensor:
+    return tokens.unflatten(2, (heads, -1)).transpose(1, 2)  # (B, N, C) -> (B, heads, N, C/heads)
 
 
 def to_map(tokens: Tensor, like: Tensor) -> Tensor:
@@ -114,15 +124,12 @@ class GroupAttention(nn.Module):
             nn.init.trunc_normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
 
-    def _split(self, tokens: Tensor) -> Tensor:
-        return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)  # (B, heads, N, d)
-
     def forward(self, x: Tensor) -> Tensor:
         tokens = to_tokens(x)  # (B, N, c)
         reduced = to_tokens(self.reduce(x))  # (B, M, c)
-        q = self._split(self.q(self.q_norm(tokens)))
-        k = self._split(self.k(self.k_norm(reduced)))
-        v = self._split(self.v(self.v_norm(reduced)))
+        q = split_heads(self.q(self.q_norm(tokens)), self.heads)
+        k = split_heads(self.k(self.k_norm(reduced)), self.heads)
+        v = split_heads(self.v(self.v_norm(reduced)), self.heads)
         mixed = functional.scaled_dot_product_attention(q, k, v)  # (B, heads, N, d)
         mixed = mixed.transpose(1, 2).flatten(2)  # (B, N, c)
         return to_map(self.out_norm(self.project(mixed)), x)
@@ -142,7 +149,7 @@ class CascadedAttention(nn.Module):
         )
         self.activation = nn.ReLU()
         self.project = pointwise(dim, dim, starts_at_zero=True)
-        nn.init.trunc_normal_(self.project[0].weight, std=0.02)  # type: ignore[arg-type]
+        nn.init.trunc_normal_(self.project.conv.weight, std=0.02)
 
     def cascade(self, x: Tensor) -> list[Tensor]:
         """What each group gives, (B, C / groups, H, W) each."""
@@ -244,3 +251,86 @@ class HEViTPose(nn.Module):
         for stage in self.stages:
             x = stage(x)  # (B, C, H / stride, W / stride)
         return self.head(x)
+
+
+def fold(model: nn.Module) -> nn.Module:
+    """A copy of a network for inference: equal heatmaps, fewer and larger operators.
+
+    Batch normalisation goes into the convolutions, the residual of a depthwise convolution into its
+    middle weight, and what scales and shifts queries, keys and values into their linear layers, so
+    that keys and values share one normalisation. The copy cannot be trained or saved: keep the
+    network's own weights.
+
+    Args:
+        model: a trained network; it stays as it is.
+
+    Raises:
+        TypeError: the model is another network, or a folded one.
+    """
+    if not isinstance(model, HEViTPose):
+        raise TypeError(f"this folds a HEViTPose, not {type(model).__name__}")
+    if not any(isinstance(part, ConvNorm) for part in model.modules()):
+        raise TypeError("this HEViTPose is folded already: fold the network that was trained")
+    folded = copy.deepcopy(model).eval()
+    with torch.no_grad():
+        _fold_children(folded)
+    return folded.requires_grad_(False)
+
+
+def _fold_children(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, ConvNorm):
+            setattr(module, name, folded_convolution(child))
+        elif isinstance(child, DepthwiseMixer):
+            conv = folded_convolution(child.branch)
+            conv.weight[:, :, 1, 1] += 1.0
+            setattr(module, name, conv)
+        elif isinstance(child, GroupAttention):
+            setattr(module, name, FoldedGroupAttention(child))
+        else:
+            _fold_children(child)
+
+
+def folded_convolution(layer: ConvNorm) -> nn.Conv2d | nn.ConvTranspose2d:
+    """One convolution with bias in place of a convolution and its batch normalisation."""
+    conv, norm = copy.deepcopy(layer.conv), layer.norm
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    outputs = 1 if isinstance(conv, nn.ConvTranspose2d) else 0  # the axis of the output channels
+    conv.weight.mul_(scale.view([-1 if axis == outputs else 1 for axis in range(4)]))
+    conv.bias = nn.Parameter(norm.bias - norm.running_mean * scale)
+    return conv
+
+
+def folded_linear(layer: nn.Linear, norm: nn.LayerNorm, scale: float = 1.0) -> nn.Linear:
+    """A linear layer that takes over the scale and shift of the normalisation before it."""
+    folded = copy.deepcopy(layer)
+    folded.bias.copy_((layer.bias + layer.weight @ norm.bias) * scale)
+    folded.weight.copy_(layer.weight * norm.weight * scale)
+    return folded
+
+
+class FoldedGroupAttention(nn.Module):
+    """As `GroupAttention`."""
+
+    def __init__(self, group: GroupAttention):
+        super().__init__()
+        self.heads, self.reduce = group.heads, group.reduce
+        dim, eps = group.q.in_features, group.q_norm.eps
+        self.norm = nn.LayerNorm(dim, eps=eps, elementwise_affine=False)
+        head_dim = group.q.out_features // group.heads
+        self.q = folded_linear(group.q, group.q_norm, head_dim**-0.5)
+        self.k = folded_linear(group.k, group.k_norm)
+        self.v = folded_linear(group.v, group.v_norm)
+        self.project, self.out_norm = group.project, group.out_norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.norm(to_tokens(x))  # (B, N, c)
+        reduced = self.norm(to_tokens(self.reduce(x)))  # (B, M, c)
+        q = split_heads(self.q(tokens), self.heads)
+        k = split_heads(self.k(reduced), self.heads)
+        v = split_heads(self.v(reduced), self.heads)
+        mixed = torch.matmul(torch.matmul(q, k.transpose(-1, -2)).softmax(dim=-1), v)
+        mixed = mixed.transpose(1, 2).flatten(2)  # (B, N, c)
+        return to_map(self.out_norm(self.project(mixed)), x)

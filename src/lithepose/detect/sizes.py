@@ -112,6 +112,7 @@ class PoseNetwork:
     mmcv: int
 
 
+# The authors publish T, S and B.
 T = HEViTPoseConfig()
 S = HEViTPoseConfig(widths=(128, 192, 224), groups=(2, 3, 2), heads=(4, 4, 7))
 B = HEViTPoseConfig(widths=(128, 256, 384), heads=(2, 4, 6))
@@ -181,3 +182,55 @@ def create_pose_network(name: str, **overrides: Any) -> nn.Module:
             'pip install "lithepose[train]"'
         ) from error
     return getattr(module, class_name)(config)
+
+
+HEADINGS = (
+    "pose network",
+    "crop",
+    "joints",
+    "parameters",
+    "MACs",
+    "as MMCV counts",
+    "authors' code",
+    "weights",
+    "source",
+)
+# Said of every row: the authors published neither, and this is what they published.
+_LICENCE = ("none published", "none published")
+_SOURCE = "our reconstruction of HEViTPose (Wu et al., arXiv 2311.13615), docs/models/hevitpose.md"
+
+
+def rows() -> list[tuple[str, ...]]:
+    """The table's texts under `HEADINGS`: crops in pixels, MACs and operations of one crop."""
+    return [
+        (
+            name,
+            "x".join(str(length) for length in network.config.image_size),
+            network.skeleton,
+            f"{network.parameters:,}",
+            f"{network.macs / 1e9:.3f} G",
+            f"{network.mmcv / 1e9:.3f} GFLOPs",
+            *_LICENCE,
+            _SOURCE,
+        )
+        for name, network in POSE_NETWORKS.items()
+    ]
+
+
+def as_text() -> str:
+    """The table in columns, numbers to the right."""
+    lines = [HEADINGS, *rows()]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADINGS))]
+    return "\n".join(
+        "  ".join(
+            text.rjust(width) if 3 <= i <= 5 else text.ljust(width)
+            for i, (text, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def as_markdown() -> str:
+    """The table in Markdown."""
+    lines = [HEADINGS, ("---",) * len(HEADINGS), *rows()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
