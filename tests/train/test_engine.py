@@ -394,6 +394,11 @@ def test_a_batch_with_too_few_chunks_for_the_processes_says_so(
         train(tmp_path)
 
 
+def test_cuda_graphs_are_for_a_gpu(tmp_path: Path):
+    with pytest.raises(ValueError, match="cuda_graphs is for one CUDA device: train without it"):
+        train(tmp_path, cuda_graphs=True)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_missing_gpu_says_so(tmp_path: Path):
     with pytest.raises(ValueError, match="PyTorch finds no CUDA device"):
@@ -510,7 +515,7 @@ def test_a_small_set_is_learned_by_heart(tmp_path: Path, optimiser: str):
 
 def test_muon_has_the_matrices_of_the_blocks_and_adamw_the_rest():
     network = Fit().build()
-    muon, plain = engine._optimisers(network, replace(OPTIMISATION, optimiser="muon"))
+    muon, plain = engine._optimisers(network, replace(OPTIMISATION, optimiser="muon"), False)
     names = {parameter: name for name, parameter in network.named_parameters()}
     hidden = [names[p] for group in muon.param_groups for p in group["params"]]
     assert hidden == ["blocks.0.0.weight", "blocks.1.0.weight"]
@@ -522,4 +527,4 @@ def test_muon_has_the_matrices_of_the_blocks_and_adamw_the_rest():
 
 def test_muon_without_blocks_says_what_to_take():
     with pytest.raises(ValueError, match=r"Linear has no matrices inside blocks.*adamw"):
-        engine._optimisers(torch.nn.Linear(2, 2), replace(OPTIMISATION, optimiser="muon"))
+        engine._optimisers(torch.nn.Linear(2, 2), replace(OPTIMISATION, optimiser="muon"), False)

@@ -236,7 +236,7 @@ class _Batches(torch.utils.data.Dataset[dict[str, Tensor]]):
 
 
 def _optimisers(
-    network: nn.Module, settings: Optimisation, recorded: bool
+    network: nn.Module, settings: Optimisation, recorded: bool = False
 ) -> list[torch.optim.Optimizer]:
     """The optimisers of a recipe; `recorded` ones keep all they count on the device.
 
@@ -427,6 +427,8 @@ class _Run:
             self.fabric.global_rank,
             self.fabric.world_size,
         )
+        if self.settings.cuda_graphs and (self.device.type != "cuda" or self.world > 1):
+            raise ValueError("cuda_graphs is for one CUDA device: train without it")
         chunks = -(-self.optimisation.batch // self.settings.chunk)
         if chunks < self.world:
             raise ValueError(
@@ -480,6 +482,9 @@ class _Run:
         keep = min(self.optimisation.average or 0.0, (step + 1) / (step + 10))
         if self.recorded is not None:
             return self.recorded(batch, rate, keep)
+        if self.settings.cuda_graphs:
+            # Tensors from the first step on, which round otherwise than Python's numbers do.
+            rate, keep = (torch.tensor(value, device=self.device) for value in (rate, keep))
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate

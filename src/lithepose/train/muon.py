@@ -94,5 +94,6 @@ class Muon(torch.optim.Optimizer):
         # Products and not `alpha`: in a recorded step the rate is a tensor.
         parts = list((update.to(stacked.dtype) * rate).unbind())
         torch._foreach_copy_(buffers, list(momenta.unbind()))  # pyright: ignore[reportPrivateImportUsage]
-        torch._foreach_mul_(parameters, decay)  # pyright: ignore[reportPrivateImportUsage]
-        torch._foreach_sub_(parameters, parts)  # pyright: ignore[reportPrivateImportUsage]
+        weights: list[Tensor] = list(parameters)
+        torch._foreach_mul_(weights, decay)  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_sub_(weights, parts)  # pyright: ignore[reportPrivateImportUsage]

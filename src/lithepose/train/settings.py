@@ -132,9 +132,9 @@ class RunSettings:
             that is fast.
         workers: processes that draw batches ahead for each device; 0 draws them in between.
         compiled: compile the network: about a minute at the start, then faster.
-        cuda_graphs: record the kernels of a step on a GPU once and replay them as one graph: several
-            times faster where kernels are short. For one device, and a task whose loss neither
-            moves data to the device nor waits for it.
+        cuda_graphs: record the kernels of a step on a GPU once and replay them as one graph:
+            several times faster where kernels are short. For one device, and a task whose loss
+            neither moves data to the device nor waits for it.
         save_every: steps between checkpoints.
         validate_every: steps between validations; None validates at every checkpoint.
         chunk: a batch is drawn in chunks of that many examples, each from a seed of its own; a
