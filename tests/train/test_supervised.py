@@ -28,10 +28,10 @@ from lithepose.train.supervised import (  # noqa: E402
     finish,
     fit,
     lifter_of_checkpoint,
-    loss_of,
     recipe_with,
     score,
     validation_windows,
+    weighted_loss,
 )
 
 
@@ -146,7 +146,7 @@ def test_the_score_is_over_the_limbs_of_the_middle_frame_in_millimetres(
 
 
 def test_the_loss_counts_limbs_twice_the_root_not_at_all_and_steps():
-    loss = loss_of(replace(DEFAULT, limb_weight=2.0, velocity_weight=0.0))
+    loss = weighted_loss(limb_weight=2.0, velocity_weight=0.0)
     target = torch.zeros(2, 3, 17, 3)
 
     def at(joint: int, shift: float = 1.0) -> float:
@@ -158,7 +158,7 @@ def test_the_loss_counts_limbs_twice_the_root_not_at_all_and_steps():
     assert at(3) == pytest.approx(2 * at(9))
     everywhere = torch.ones(2, 3, 17, 3) / 3**0.5
     assert float(loss(everywhere, target)) == pytest.approx(1.0)  # weights have mean 1
-    stepping = loss_of(replace(DEFAULT, limb_weight=2.0, velocity_weight=0.5))
+    stepping = weighted_loss(limb_weight=2.0, velocity_weight=0.5)
     moved = target.clone()
     moved[:, 1, 3, 0] = 1.0
     assert float(stepping(moved, target)) == pytest.approx((2 / 3 + 0.5 * 2) * at(3) / 2)

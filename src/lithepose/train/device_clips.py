@@ -78,6 +78,8 @@ class DeviceClips(nn.Module):
     offset: Tensor
     mixing: Tensor
     side: Tensor
+    own_cover: Tensor
+    to_mirror: Tensor
     is_bent: Tensor
     exchange_legs: Tensor
     exchange_arms: Tensor
@@ -103,6 +105,7 @@ class DeviceClips(nn.Module):
         column = [bones.index(b) if b else len(bones) for b in BONE_OF_JOINT]
         keep("bone_of_joint", column, torch.int64)
         keep("mirror", MIRROR, torch.int64)
+        keep("to_mirror", [-1.0, 1.0, 1.0])
         keep("parents", np.maximum(PARENTS, 0), torch.int64)
         keep("arms", _UPPER_ARMS_AND_FOREARMS, torch.int64)
         keep("bent", _BENT, torch.int64)
@@ -122,6 +125,8 @@ class DeviceClips(nn.Module):
         side = np.zeros((17, 1))
         side[[4, 5, 6, 11, 12, 13]], side[[1, 2, 3, 14, 15, 16]] = 1, -1
         keep("side", side)
+        own = [np.isin(HIDEABLE, (first, second)) for first, second, _ in COVERS]
+        keep("own_cover", own, torch.bool)
         keep("is_bent", np.isin(np.arange(17), _BENT)[:, None], torch.bool)
         for name, joints in (("exchange_legs", LEGS), ("exchange_arms", ARMS)):
             order = np.arange(17)
@@ -149,7 +154,8 @@ class DeviceClips(nn.Module):
         centre = torch.randint(
             len(self.positions), (count,), generator=generator, device=device, dtype=torch.int64
         )
-        partner = torch.randperm(count, generator=generator, device=device)
+        # By sorting: a permutation drawn otherwise may wait for the processor.
+        partner = torch.rand(count, generator=generator, device=device).argsort()
         uniform = torch.rand(count, 32, generator=generator, device=device)
         normal = torch.randn(count, 96, generator=generator, device=device)
         per_frame = (count, frames, 17, 6) if self.noise else (0,)
@@ -261,7 +267,7 @@ class DeviceClips(nn.Module):
             scale = stature.expand(-1, 17)
         varied = _from_bones(root * scale[:, None, :1], vectors * scale[:, None, :, None])
 
-        mirrored = varied[..., self.mirror, :] * varied.new_tensor([-1.0, 1.0, 1.0])
+        mirrored = varied[..., self.mirror, :] * self.to_mirror
         return torch.where((mirror < settings.mirror)[:, None, None, None], mirrored, varied)
 
     def _seen_by_cameras(self, joints: Tensor, uniforms: list[Tensor], normals: _Columns) -> Tensor:
@@ -369,8 +375,7 @@ class DeviceClips(nn.Module):
         depth = point[..., 2]
         point = point[..., :2] / depth[..., None]
         covered = torch.zeros_like(depth, dtype=torch.bool)
-        for first, second, radius in COVERS:
-            own = torch.from_numpy(np.isin(HIDEABLE, (first, second))).to(camera.device)
+        for (first, second, radius), own in zip(COVERS, self.own_cover, strict=True):
             start, end = some[..., first, None, :], some[..., second, None, :]
             a = start[..., :2] / start[..., 2:]
             along = end[..., :2] / end[..., 2:] - a

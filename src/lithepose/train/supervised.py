@@ -117,17 +117,28 @@ def score(model: nn.Module, batch: Batch) -> dict[str, float]:
     }
 
 
-def loss_of(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
-    """The recipe's loss as a function of predicted and target poses."""
+def weighted_loss(
+    *, limb_weight: float, velocity_weight: float
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """A loss of predicted and target poses (B, K, 17, 3); the fields of `Recipe` say what counts.
+
+    The weights of the joints have mean 1.
+    """
     weight = torch.ones(17)
-    weight[torch.from_numpy(LIMBS)] = recipe.limb_weight
+    weight[torch.from_numpy(LIMBS)] = limb_weight
     weight[0] = 0  # the root is the origin of both
     weight *= len(weight) / weight.sum()
+    # Moved to a device once: a recorded step must not move anything.
+    moved: dict[torch.device, Tensor] = {}
 
     def loss(predicted: Tensor, target: Tensor) -> Tensor:
-        at = weight.to(predicted.device)
+        if predicted.device not in moved:
+            moved[predicted.device] = weight.to(predicted.device)
+        at = moved[predicted.device]
         error = joint_distance(predicted, target, at)
-        return error + recipe.velocity_weight * velocity_distance(predicted, target, at)
+        if predicted.shape[1] < 2:
+            return error
+        return error + velocity_weight * velocity_distance(predicted, target, at)
 
     return loss
 
@@ -204,7 +215,9 @@ class LifterTask:
             self.examples = _Drawn(train, recipe.clips, noise)
         self.exact = validation_windows(validation, recipe, None)
         self.noisy = validation_windows(validation, recipe, noise) if noise else None
-        self.error = loss_of(recipe)
+        self.error = weighted_loss(
+            limb_weight=recipe.limb_weight, velocity_weight=recipe.velocity_weight
+        )
 
     def build(self) -> nn.Module:
         model = create_lifter(self.recipe.lifter, **self.recipe.overrides)
