@@ -25,6 +25,7 @@ from lithepose.skeletons import SKELETONS, skeleton_named
 
 KEYPOINT_NAMES = ("keypoints", "kp2d", "keypoints_2d")
 _CONFIDENCE_NAMES = ("confidence", "visibility")
+_WHOLE_BODY = ("foot_kpts", "lefthand_kpts", "righthand_kpts")  # of COCO-WholeBody
 # A day at 100 frames per second: a larger frame number is a slip, and would fill the memory.
 _MAX_FRAMES = 24 * 3600 * 100
 Found = list[tuple[int, Floats]]  # people of one frame: identity, or -1, and (J, 3)
@@ -258,9 +259,6 @@ def from_coco(content: Mapping[str, Any], origin: str) -> Clip:
         image_size=None if width is None or height is None else (width, height),
         **by_identity(frames, origin),
     )
-
-
-_WHOLE_BODY = ("foot_kpts", "lefthand_kpts", "righthand_kpts")
 
 
 def from_mmpose(content: list[Any], names: Any, origin: str) -> Clip:

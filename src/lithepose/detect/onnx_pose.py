@@ -42,6 +42,7 @@ from lithepose.skeletons import PARTS_OF_LARGER, SKELETONS, skeleton_named
 
 _IMAGENET_MEAN = (123.675, 116.28, 103.53)  # red, green, blue
 _IMAGENET_STD = (58.395, 57.12, 57.375)
+MOST_OF_A_FRAME = 6  # people, where one is wanted: the clip decides later which
 _BATCH = 8  # people per call: more bring no speed on a CPU, and take memory
 
 
@@ -394,9 +395,6 @@ class OnnxOneStage:
             score=np.clip(scores[kept], 0, 1).astype(np.float32),
             skeleton=self.skeleton,
         )
-
-
-MOST_OF_A_FRAME = 6  # people, where one is wanted: the clip decides later which
 
 
 def _read_yolo(values: Floats) -> tuple[Floats, Floats, Floats]:
