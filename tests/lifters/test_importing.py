@@ -75,7 +75,8 @@ def name_tables(
                 importlib.import_module(FAMILIES[known].partition(":")[0]), "translate", spy
             )
         _, from_authors = load_family(family)
-        config, _ = from_authors(RECOVERING if recovers else {}, **options)
+        with torch.device("meta"):  # names and shapes: no numbers, which take time to draw
+            config, _ = from_authors(RECOVERING if recovers else {}, **options)
     return config, passed
 
 
