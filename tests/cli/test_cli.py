@@ -490,34 +490,6 @@ def test_a_real_interrupt_ends_a_real_process(clip: Path, tmp_path: Path):
     assert names(out) == []
 
 
-# --- train ------------------------------------------------------------------------------------
-
-
-def test_training_without_motions_says_where_they_come_from(tmp_path: Path):
-    pytest.importorskip("torch")
-    message = failed(run("train", "--motions", tmp_path, "--out", tmp_path / "run"), 2)
-    assert "docs/data/mocap_import.md" in message
-
-
-def test_training_without_pytorch_names_the_extra(tmp_path: Path):
-    program = (
-        "import sys; sys.modules['torch'] = None\n"
-        "from lithepose.cli import main\n"
-        f"main(['train', '--motions', {str(tmp_path)!r}])\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert 'pip install "lithepose[train]"' in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_training_refuses_a_folder_that_cannot_be_written(tmp_path: Path):
-    pytest.importorskip("torch")
-    taken = tmp_path / "taken"
-    taken.write_text("")
-    failed(run("train", "--motions", tmp_path, "--out", taken), 4)
-
-
 # --- progress ---------------------------------------------------------------------------------
 
 

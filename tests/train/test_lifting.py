@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import pickle
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,12 +18,16 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from safetensors.torch import save  # noqa: E402
+
 from lithepose.data.human36m import read_image_space  # noqa: E402
+from lithepose.detect.sizes import create_pose_network  # noqa: E402
 from lithepose.lifters import LIFTERS, create_lifter  # noqa: E402
 from lithepose.lifters.htnet import back_project  # noqa: E402
 from lithepose.lifters.weights import save_weights  # noqa: E402
 from lithepose.metrics.published import PROTOCOLS, evaluate  # noqa: E402
 from lithepose.skeletons import SKELETONS  # noqa: E402
+from lithepose.train import supervised  # noqa: E402
 from lithepose.train.engine import RunSettings  # noqa: E402
 from lithepose.train.lifting import (  # noqa: E402
     LOSSES,
@@ -41,12 +47,21 @@ from lithepose.train.lifting import (  # noqa: E402
     reordered,
     trial_of_source,
 )
+from lithepose.train.poseclr import save_encoder  # noqa: E402
 from lithepose.train.recipes import LOSSES as LOSS_NAMES  # noqa: E402
-from lithepose.train.recipes import RECIPES, LiftingRecipe, changed  # noqa: E402
-from lithepose.train.runs import evaluate_run, read_trained, save_trained, train_recipe  # noqa: E402
-from lithepose.train.video_losses import mixste_loss  # noqa: E402
+from lithepose.train.recipes import (  # noqa: E402
+    RECIPES as TABLE,
+)
+from lithepose.train.recipes import ImageRecipe, LiftingRecipe, changed, described  # noqa: E402
+from lithepose.train.runs import (  # noqa: E402
+    EvaluationSettings,
+    evaluate_run,
+    read_trained,
+    train_recipe,
+)
+from lithepose.train.video_losses import MIXSTE_JOINT_WEIGHTS, mixste_loss  # noqa: E402
 
-LIFTING = [recipe for recipe in RECIPES.values() if isinstance(recipe, LiftingRecipe)]
+RECIPES = {name: found for name, found in TABLE.items() if isinstance(found, LiftingRecipe)}
 SMALL: dict[str, dict[str, Any]] = {
     "ampose": {"channels": 16, "pairs": 1, "heads": 4},
     "convformer": {"channels": 8, "spatial_blocks": 1, "temporal_blocks": 1, "heads": 2},
@@ -274,7 +289,7 @@ def bare_task(recipe: LiftingRecipe) -> LiftingTask:
     return task
 
 
-@pytest.mark.parametrize("recipe", LIFTING, ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
 def test_every_recipe_trains_every_parameter_of_its_network(recipe: LiftingRecipe):
     recipe = small(recipe)
     examples = SequenceExamples([sequence(recipe)], recipe)
@@ -291,7 +306,7 @@ def test_every_recipe_trains_every_parameter_of_its_network(recipe: LiftingRecip
 
 
 def test_networks_and_windows_of_the_published_sizes_fit():
-    for recipe in {(r.network, r.frames): r for r in LIFTING}.values():
+    for recipe in {(r.network, r.frames): r for r in RECIPES.values()}.values():
         row = LIFTERS[recipe.network]
         if recipe.overrides.get("frames", row.frames_in) == row.frames_in:
             assert recipe.frames == row.frames_in
@@ -325,8 +340,10 @@ def test_the_loss_of_a_pruned_network_reads_the_targets_of_the_frames_it_kept():
     loss = bare_task(recipe).loss(
         network, {"inputs": inputs, "targets": targets}, torch.Generator()
     )
-    exact = poses.diff(dim=1).square() * torch.ones(17, 1)
-    assert 0 < float(loss.detach()) < float(exact.sum())  # only the steps of the poses are left
+    steps = poses.detach().diff(dim=1).square()
+    weight = poses.new_tensor(MIXSTE_JOINT_WEIGHTS)[:, None]
+    # Every distance is zero; what is left is half the energy of the steps.
+    assert float(loss.detach()) == pytest.approx(0.5 * float((steps * weight).mean()))
 
 
 # --- lifting whole sequences ------------------------------------------------------------------
@@ -543,12 +560,24 @@ def test_a_file_without_the_subjects_of_a_part_is_refused(data: Path, write_huma
 QUICK = RunSettings(device="cpu", workers=0, precision="32", tensorboard=False)
 
 
+def narrow(name: str, most: int) -> list[str]:
+    """Changes that make a recipe's network narrow, as texts."""
+    recipe = small(RECIPES[name], most)
+    fields = {**recipe.overrides}
+    return [
+        *(f"network.{field}={json.dumps(value)}" for field, value in fields.items()),
+        f"stride={recipe.stride}",
+        "steps=2",
+        "batch=4",
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "most", "found"),
     [
         ("nanohtnet-27-9-cpn", 27, ["Human3.6M, protocols 1 and 2", "SitD.", "2D from CPN"]),
         ("htnet-gt-refine", 1, ["Human3.6M as HTNet", "the true depth of the root"]),
-        ("hot-mixste-243-cpn", 9, ["as HoT around MixSTE"]),
+        ("hot-mixste-243-cpn", 27, ["as HoT around MixSTE"]),
         ("motionbert-lite-sh", 27, ["Human3.6M as MotionBERT", "stacked hourglass"]),
         ("motionagformer-xs-3dhp", 9, ["MPI-INF-3DHP, trained on it", "PCK@150", "Outdoor"]),
         ("convformer-9-humaneva", 9, ["HumanEva-I, P-MPJPE", "Box S1"]),
@@ -557,24 +586,23 @@ QUICK = RunSettings(device="cpu", workers=0, precision="32", tensorboard=False)
 def test_a_recipe_is_trained_and_measured_from_files(
     name: str, most: int, found: list[str], data: Path
 ):
-    recipe = small(RECIPES[name], most)
     # Detections of the made-up HumanEva files are empty.
-    changes = ["steps=2", "batch=4"] + (["keypoints=gt"] if "humaneva" in name else [])
-    recipe = changed(recipe, changes)
-    folder = data / "run"
-    progress = list(train_recipe(recipe, data, folder, QUICK))
-    assert progress[-1].step == 2
-    assert progress[-1].best or len(progress) > 1
-    assert progress[-1].scores["mpjpe"] > 0
-    (weights,) = save_trained(recipe, folder)
-    table = evaluate_run(folder, data)
-    for text in (*found, "other settings than the published"):
+    changes = narrow(name, most) + (["keypoints=gt"] if "humaneva" in name else [])
+    folder, reports = data / "run", []
+    (weights,) = train_recipe(name, data, folder, QUICK, changes=changes, report=reports.append)
+    assert weights == folder / f"{name}.safetensors"
+    assert reports[-1].step == 2
+    assert reports[-1].scores["mpjpe"] > 0
+    settings = EvaluationSettings()
+    table = evaluate_run(folder, data, settings)
+    for text in (*found, "other settings than the recipe's"):
         assert text in table
-    if recipe.refine:
+    if "refine" in name:
         with pytest.raises(ValueError, match="without the refinement"):
             read_trained(weights)
     else:
-        assert evaluate_run(weights, data).splitlines()[5:] == table.splitlines()[5:]
+        lines = evaluate_run(weights, data, settings).splitlines()
+        assert lines[3:] == table.splitlines()[3:]  # after the line with the file's name
 
 
 def test_a_network_for_human36m_is_measured_across_data_sets(data: Path):
@@ -607,6 +635,101 @@ def test_weights_without_a_recipe_need_one(data: Path):
 def test_folders_that_hold_no_run_are_refused(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="the folder that lithepose train wrote"):
         read_trained(tmp_path)
+
+
+def test_settings_of_pose_networks_are_refused_for_lifters(data: Path):
+    path = data / "lifter.safetensors"
+    save_weights(path, create_lifter("htnet", **SMALL["htnet"]))
+    with pytest.raises(ValueError, match="are of pose networks"):
+        evaluate_run(path, data, EvaluationSettings(split="val"), RECIPES["htnet-gt"])
+
+
+def test_a_run_of_the_shipped_lifter_has_no_published_table(tmp_path: Path):
+    header = {"kind": "best", "described": json.dumps({"recipe": {}, "optimisation": {}})}
+    (tmp_path / "best.safetensors").write_bytes(save({"a": torch.zeros(1)}, header))
+    with pytest.raises(ValueError, match="the shipped lifter"):
+        read_trained(tmp_path)
+
+
+def test_the_shipped_lifter_is_trained_by_its_own_recipe(
+    motion_folder: Path, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    exported: list[Any] = []
+    monkeypatch.setattr(
+        "lithepose.train.supervised.finish", lambda *parts: exported.extend(parts) or []
+    )
+    few = partial(supervised.validation_windows, count=8)
+    monkeypatch.setattr("lithepose.train.supervised.validation_windows", few)
+    changes = [f"network.{field}={json.dumps(value)}" for field, value in tiny.items()]
+    changes += ["clips.frames=9", "clips.targets=3", "steps=1", "batch=4", "warmup=1"]
+    files = train_recipe("lithepose-81-9", motion_folder, tmp_path, QUICK, changes=changes)
+    assert files == []
+    model, folder, recipe = exported
+    assert model.config.frames == recipe.clips.frames == 9
+    assert recipe.optimisation.optimiser == "muon"
+    assert (folder / "last.safetensors").is_file()
+    with pytest.raises(ValueError, match="the shipped lifter"):
+        read_trained(tmp_path)
+    with pytest.raises(ValueError, match=r"known: .*clips\.bend"):
+        train_recipe("lithepose-81-9", motion_folder, tmp_path, QUICK, changes=["clips.zoom=1"])
+
+
+def test_a_run_of_a_pose_network_is_measured_on_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    recipe = TABLE["hevitpose-t-mpii"]
+    assert isinstance(recipe, ImageRecipe)
+    said = {"recipe": described(recipe), "optimisation": asdict(recipe.optimisation)}
+    header = {"kind": "best", "described": json.dumps(said)}
+    network = create_pose_network(recipe.network)
+    (tmp_path / "best.safetensors").write_bytes(save(network.state_dict(), header))
+    seen: dict[str, Any] = {}
+
+    class Found:
+        def as_markdown(self) -> str:
+            return "| PCKh |\n"
+
+    def measured(network: Any, name: str, root: Path, **settings: Any) -> Found:
+        seen.update(settings, name=name)
+        return Found()
+
+    monkeypatch.setattr("lithepose.train.runs.evaluate_images", measured)
+    table = evaluate_run(tmp_path, tmp_path, EvaluationSettings(flip=False))
+    assert "Published: PCKh@0.5 87.2 %" in table
+    assert table.endswith("| PCKh |\n")
+    assert seen == {
+        "name": "hevitpose-t-mpii",
+        "dataset": "mpii",
+        "split": "val",
+        "boxes": None,
+        "flip": False,
+        "decoder": "quarter",
+        "device": "cpu",
+    }
+    with pytest.raises(ValueError, match="protocols are of lifters"):
+        evaluate_run(tmp_path, tmp_path, EvaluationSettings(protocols=("human36m",)))
+
+
+def test_damaged_weights_are_said_to_be_damaged(tmp_path: Path):
+    (tmp_path / "best.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="damaged or no safetensors file"):
+        read_trained(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no weights file"):
+        read_trained(tmp_path / "none.safetensors")
+
+
+def test_a_pretrained_encoder_is_taken_over_and_the_head_is_not(data: Path):
+    recipe = small(RECIPES["nanohtnet-27-9-cpn"])
+    lifter = create_lifter("nanohtnet-27-9", **recipe.overrides)
+    encoder = {f"encoder.{n}": t for n, t in lifter.state_dict().items() if n[:4] != "head"}
+    save_encoder(data / "encoder.safetensors", lifter, encoder, {})
+    task = LiftingTask(recipe, data, data / "encoder.safetensors")
+    torch.manual_seed(5)
+    built = task.build().state_dict()
+    for name, tensor in lifter.state_dict().items():
+        if name.startswith("head."):
+            continue
+        assert torch.equal(built[name], tensor)
 
 
 def test_weights_to_begin_with_are_taken_over(data: Path):

@@ -16,6 +16,7 @@ COMMANDS = {
     "profile": "lithepose.cli.profile:profile",
     "train": "lithepose.cli.train:train",
     "eval": "lithepose.cli.eval:evaluate",
+    "pretrain": "lithepose.cli.pretrain:pretrain",
     "data": "lithepose.cli.data:data",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -34,6 +35,17 @@ from lithepose.cli.report import failing_clearly
     default=None,
     help="Average with the prediction of the mirrored input.  [default: as the recipe says]",
 )
+@click.option("--split", help="Part of the pictures.  [default: the one that papers report]")
+@click.option(
+    "--boxes",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="COCO: a file of detected boxes (JSON).  [default: the annotated ones]",
+)
+@click.option(
+    "--decoder",
+    type=click.Choice(["quarter", "dark", "udp"]),
+    help="How joints are read from heatmaps.  [default: as the recipe says]",
+)
 @click.option("--device", default="cpu", show_default=True, help="PyTorch device, such as cuda.")
 @click.option(
     "--out",
@@ -41,33 +53,31 @@ from lithepose.cli.report import failing_clearly
     help="Write the tables there as well (Markdown).",
 )
 def evaluate(
-    weights: Path,
-    data: Path,
-    protocols: tuple[str, ...],
-    name: str | None,
-    flip: bool | None,
-    device: str,
-    out: Path | None,
+    weights: Path, data: Path, name: str | None, out: Path | None, **settings: Any
 ) -> None:
-    """Measure a trained network on a data set's test part, errors in millimetres.
+    """Measure a trained network on a data set's test part.
 
-    Prints the table as papers have it, and beneath it all that the numbers depend on. Needs the
-    extra "train".
+    Prints the table as papers have it, errors in millimetres and scores in percent, and beneath it
+    all that the numbers depend on. --protocol is for lifters; --split, --boxes and --decoder for
+    pose networks. Needs the extra "train".
     """
     with failing_clearly():
+        from lithepose.formats.atomic import atomic_write
+        from lithepose.train.recipes import LiftingRecipe, recipe_named
+
+        recipe = recipe_named(name) if name is not None else None
+        if recipe is not None and not isinstance(recipe, LiftingRecipe):
+            raise ValueError(f"--recipe names a recipe of a lifter, and {name} is none")
         try:
-            from lithepose.train.runs import evaluate_run
+            from lithepose.train.runs import EvaluationSettings, evaluate_run
+
+            tables = evaluate_run(weights, data, EvaluationSettings(**settings), recipe)
         except ModuleNotFoundError as error:
             if error.name != "torch":
-                raise
+                raise ValueError(str(error)) from error  # it names the extra
             raise ValueError(
                 'evaluation needs PyTorch, which is not installed: pip install "lithepose[train]"'
             ) from error
-        from lithepose.formats.atomic import atomic_write
-        from lithepose.train.recipes import recipe_named
-
-        recipe = recipe_named(name) if name is not None else None
-        tables = evaluate_run(weights, data, protocols, recipe=recipe, device=device, flip=flip)
         click.echo(tables, nl=False)
         if out is not None:
             with atomic_write(out) as temporary:

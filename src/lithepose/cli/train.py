@@ -77,7 +77,7 @@ def train(
     are in millimetres. Needs the extra "train".
     """
     with failing_clearly():
-        from lithepose.train.recipes import as_markdown, changed, recipe_named
+        from lithepose.train.recipes import as_markdown, recipe_named
 
         if listed:
             click.echo(as_markdown(), nl=False)
@@ -87,17 +87,24 @@ def train(
                 "say what to train and on which data: lithepose train RECIPE --data FOLDER; "
                 "lithepose train --list shows the recipes"
             )
-        recipe = changed(recipe_named(name), changes)
+        recipe_named(name)  # before the slow imports
         from lithepose.pipeline.files import check_writable
 
         out = out or Path("runs") / name
         check_writable(out)
+        given = {field: value for field, value in settings.items() if value is not None}
         try:
-            from lithepose.train.runs import RunSettings, save_trained, train_recipe
+            from lithepose.train.runs import RunSettings, train_recipe
 
-            given = {field: value for field, value in settings.items() if value is not None}
-            for progress in train_recipe(recipe, data, out, RunSettings(**given), start=start):
-                _print(progress)
+            files = train_recipe(
+                name,
+                data,
+                out,
+                RunSettings(**given),
+                changes=changes,
+                start=start,
+                report=_print,
+            )
         except ModuleNotFoundError as error:
             if error.name not in ("torch", "lightning_fabric"):
                 raise
@@ -105,7 +112,7 @@ def train(
                 f'training needs {error.name}, which is not installed: pip install "lithepose'
                 '[train]"'
             ) from error
-        for path in save_trained(recipe, out):
+        for path in files:
             click.echo(printable(path))
 
 

@@ -29,7 +29,7 @@ from lithepose.data.sequences import PoseSequence
 from lithepose.lifters import create_lifter
 from lithepose.lifters.hot import Hourglass
 from lithepose.lifters.htnet import PoseRefiner, back_project
-from lithepose.lifters.weights import load_into
+from lithepose.lifters.weights import load_into, load_weights
 from lithepose.metrics.published import (
     H36M17_FROM_3DHP,
     PROTOCOLS,
@@ -40,6 +40,7 @@ from lithepose.metrics.published import (
     protocol_named,
 )
 from lithepose.skeletons import SKELETONS, convert
+from lithepose.train.poseclr import take_over
 from lithepose.train.recipes import LiftingRecipe
 from lithepose.train.video_losses import mean_distance, mixste_loss, motionbert_loss
 
@@ -560,7 +561,8 @@ class LiftingTask:
     Args:
         recipe: what to train.
         root: folder of the data set's files.
-        start: a weights file of `lithepose.lifters.weights.save_weights` to begin with.
+        start: a weights file of `lithepose.lifters.weights.save_weights` to begin with, or an
+            encoder that was pre-trained by `lithepose.train.poseclr`.
 
     Raises:
         FileNotFoundError: a file of the data set, or `start`, is missing.
@@ -589,7 +591,8 @@ class LiftingTask:
     def build(self) -> nn.Module:
         network = network_of_recipe(self.recipe)
         if self.start is not None:
-            load_into(lifter_of(network), self.start)
+            encoder = load_weights(self.start).metadata.get("part") == "encoder"
+            (take_over if encoder else load_into)(lifter_of(network), self.start)
         return network
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor], generator: Any) -> Tensor:

@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 from lithepose.lifters import LIFTERS
 from lithepose.metrics.published import METRICS, protocol_named
+from lithepose.train.images import IMAGE_RECIPES, ImageRecipe, Published
 from lithepose.train.settings import Optimisation
 
 # Data set of a lifter's recipe -> the joint set that its networks work in, and its 2D sources.
@@ -157,6 +158,27 @@ class LiftingRecipe:
     def skeleton(self) -> str:
         """Joint set that the network works in."""
         return DATASETS[self.dataset][0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionRecipe:
+    """The training of the lifter that the package ships, from motion capture that may be shipped.
+
+    What decides it is `lithepose.train.supervised.DEFAULT`, which needs PyTorch.
+
+    Attributes:
+        name: key in `RECIPES`.
+        network: key in `lithepose.lifters.LIFTERS`.
+        expected: none in the published tables; the page of the model has what was measured.
+        source: where the recipe is from.
+    """
+
+    name: str
+    network: str
+    expected: tuple[Expected, ...] = ()
+    source: str
+    # A path, not a class: the table must load without PyTorch.
+    task: str = "lithepose.train.supervised:LifterTask"
 
 
 # --- the published settings -------------------------------------------------------------------
@@ -629,10 +651,22 @@ _SECTIONS: tuple[Callable[[], Iterable[LiftingRecipe]], ...] = (
     _image_space,
     _nanohtnet,
 )
-RECIPES: dict[str, Any] = {recipe.name: recipe for section in _SECTIONS for recipe in section()}
+_SHIPPED = MotionRecipe(
+    name="lithepose-81-9",
+    network="nanohtnet-81-9",
+    source="our own; docs/models/lithepose-81-9.md has what it gives",
+)
+RECIPES: dict[str, LiftingRecipe | ImageRecipe | MotionRecipe] = {
+    recipe.name: recipe
+    for recipe in (
+        _SHIPPED,
+        *(recipe for section in _SECTIONS for recipe in section()),
+        *IMAGE_RECIPES.values(),
+    )
+}
 
 
-def recipe_named(name: str) -> Any:
+def recipe_named(name: str) -> LiftingRecipe | ImageRecipe | MotionRecipe:
     """The recipe of that name.
 
     Raises:
@@ -646,23 +680,31 @@ def recipe_named(name: str) -> Any:
 # --- recipes as they are changed, written down and read back ----------------------------------
 
 # Fields that --set leaves alone: who the recipe is, and what was published of it.
-_FIXED = ("name", "network", "overrides", "task", "optimisation", "expected", "source", "notes")
+_FIXED = (
+    "name", "network", "lifter", "overrides", "task", "optimisation", "expected", "source", "notes",
+)  # fmt: skip
 
 
 def changed(recipe: Any, changes: Iterable[str]) -> Any:
     """A recipe with some of its values replaced.
 
     Args:
-        recipe: of `RECIPES`.
-        changes: texts `field=value`. The field is one of the recipe, one of its `Optimisation`, or
-            `network.<field>` for one of the network's config; the value is as JSON has it, plain
-            text as it is.
+        recipe: of `RECIPES`, or the shipped lifter's own (`lithepose.train.supervised.DEFAULT`).
+        changes: texts `field=value`. The field is one of the recipe, one of its `Optimisation`,
+            `network.<field>` for one of the network's config, or `clips.<field>` for how the
+            shipped lifter's windows are drawn; the value is as JSON has it, plain text as it is.
 
     Raises:
         ValueError: no such field, or a value that it cannot have; the message names what is known.
     """
     own = {f.name for f in dataclasses.fields(recipe)} - set(_FIXED)
     optimising = {f.name for f in dataclasses.fields(Optimisation)}
+    within = {
+        f"{name}.{f.name}": name
+        for name in own
+        if dataclasses.is_dataclass(part := getattr(recipe, name))
+        for f in dataclasses.fields(part)
+    }
     of_recipe: dict[str, Any] = {}
     of_optimisation: dict[str, Any] = {}
     of_network: dict[str, Any] = {}
@@ -676,13 +718,21 @@ def changed(recipe: Any, changes: Iterable[str]) -> Any:
             value = text
         if name.startswith("network."):
             of_network[name.removeprefix("network.")] = value
+        elif name in within:
+            part = of_recipe.get(within[name], getattr(recipe, within[name]))
+            field_name = name.partition(".")[2]
+            like = _like(getattr(part, field_name), value, name)
+            of_recipe[within[name]] = replace(part, **{field_name: like})
         elif name in own:
             of_recipe[name] = _like(getattr(recipe, name), value, name)
         elif name in optimising:
             of_optimisation[name] = _like(getattr(recipe.optimisation, name), value, name)
         else:
-            known = ", ".join([*sorted(own), *sorted(optimising), "network.<field of its config>"])
-            raise ValueError(f"{recipe.name} has no field {name!r}; known: {known}")
+            known = [*sorted(own), *sorted(within), *sorted(optimising)]
+            raise ValueError(
+                f"the recipe has no field {name!r}; known: {', '.join(known)}, network.<field of "
+                "its config>"
+            )
     # A run has one length: the new one replaces the other.
     if "steps" in of_optimisation:
         of_optimisation.setdefault("epochs", None)
@@ -722,48 +772,87 @@ def described(recipe: Any) -> dict[str, Any]:
     return json.loads(json.dumps(values))
 
 
-def recipe_of(values: Mapping[str, Any], optimisation: Mapping[str, Any]) -> LiftingRecipe:
+def recipe_of(
+    values: Mapping[str, Any], optimisation: Mapping[str, Any]
+) -> LiftingRecipe | ImageRecipe:
     """The recipe that `described` wrote down.
 
     Raises:
-        ValueError: it is of a version that had other fields, or of another kind of network.
+        ValueError: it is of a version that had other fields, or of another kind of training.
     """
+    kinds = {
+        LiftingRecipe.task: (LiftingRecipe, Expected),
+        ImageRecipe.task: (ImageRecipe, Published),
+    }
+    if values.get("task") not in kinds:
+        raise ValueError(
+            "this is no run of a recipe with a published table: the shipped lifter is measured by "
+            "benchmarks/lifting.py"
+        )
+    recipe, expected = kinds[values["task"]]
     try:
-        return LiftingRecipe(
+        return recipe(
             **{
                 **values,
-                "expected": tuple(Expected(**one) for one in values["expected"]),
+                "expected": tuple(expected(**one) for one in values["expected"]),
                 "notes": tuple(values["notes"]),
                 "optimisation": Optimisation(**optimisation),
             }
         )
     except (KeyError, TypeError) as error:
         raise ValueError(
-            f"this recipe is not one of a lifter as this version writes them ({error})"
+            f"this recipe does not have the fields that this version writes ({error})"
         ) from error
 
 
-def is_published(recipe: LiftingRecipe) -> bool:
+def is_published(recipe: LiftingRecipe | ImageRecipe) -> bool:
     """Whether a recipe is the one of the table, unchanged."""
     known = RECIPES.get(recipe.name)
     return (
         known is not None
+        and not isinstance(known, MotionRecipe)
         and known.optimisation == recipe.optimisation
         and described(known) == described(recipe)
     )
 
 
+def promises(recipe: LiftingRecipe | ImageRecipe | MotionRecipe) -> list[str]:
+    """The published results of a recipe, one text each."""
+    found = []
+    for one in recipe.expected:
+        metric = METRICS.get(one.metric)
+        label, unit = (metric.label, metric.unit) if metric else (one.metric, "%")
+        whose = "the paper's, " if one.papers else ""
+        found.append(f"{label} {one.value:g} {unit} ({whose}{one.source})")
+    return found
+
+
 def as_markdown() -> str:
     """The table of recipes."""
-    rows = ["| recipe | trains | data, 2D | windows | expected |", "|---|---|---|---|---|"]
+    rows = [
+        "| recipe | trains | data | input | optimisation | published |",
+        "|---|---|---|---|---|---|",
+    ]
     for recipe in RECIPES.values():
-        window = f"{recipe.frames}, every {recipe.stride}"
-        found = "; ".join(
-            f"{METRICS[one.metric].label} {one.value:g} {METRICS[one.metric].unit}, {one.source}"
-            + (" (the paper's)" if one.papers else "")
-            for one in recipe.expected
-        )
-        data = f"{recipe.dataset}, {recipe.keypoints}"
-        cells = (f"`{recipe.name}`", f"`{recipe.network}`", data, window, found or "-")
+        if isinstance(recipe, LiftingRecipe):
+            data = f"{recipe.dataset}, {recipe.keypoints}"
+            given = "single frames"
+            if recipe.frames > 1:
+                given = f"{recipe.frames} frames, every {recipe.stride}"
+        elif isinstance(recipe, ImageRecipe):
+            data, given = recipe.dataset, "crops of {} x {}".format(*recipe.image_size)
+        else:
+            data, given = "motion capture", "81 frames, drawn"
+        found = "; ".join(promises(recipe)) or "-"
+        how = "-" if isinstance(recipe, MotionRecipe) else _summary(recipe.optimisation)
+        cells = (f"`{recipe.name}`", f"`{recipe.network}`", data, given, how, found)
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
+
+
+def _summary(optimisation: Optimisation) -> str:
+    length = (
+        f"{optimisation.epochs} epochs" if optimisation.epochs else f"{optimisation.steps} steps"
+    )
+    rate = f"{optimisation.learning_rate:g}".replace("e-0", "e-")
+    return f"{optimisation.optimiser} {rate}, {length} of {optimisation.batch}"

@@ -1,63 +1,96 @@
-"""Runs of recipes: train by one, find the network that a run has left, and measure it.
-
-Source: none; what a run writes is told in `lithepose.train.engine`.
-"""
+"""Runs of recipes: train by one, find the network that a run has left, and measure it."""
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from lithepose.detect.sizes import create_pose_network
 from lithepose.lifters import LIFTERS
 from lithepose.lifters.weights import load_lifter, load_weights, save_weights
-from lithepose.metrics.published import METRICS, protocol_named
-from lithepose.train.engine import BEST, LAST, RECIPE, Progress, RunSettings, kept_weights, run
-from lithepose.train.lifting import evaluate_lifter, lifter_of, network_of_recipe
-from lithepose.train.recipes import LiftingRecipe, described, is_published, recipe_of
+from lithepose.metrics.published import protocol_named
+from lithepose.train import supervised
+from lithepose.train.engine import BEST, LAST, Progress, RunSettings, kept_weights, run
+from lithepose.train.eval_images import evaluate_images
+from lithepose.train.images import DATASETS as IMAGE_DATASETS
+from lithepose.train.images import ImageRecipe, ImageTask
+from lithepose.train.lifting import LiftingTask, evaluate_lifter, lifter_of, network_of_recipe
+from lithepose.train.recipes import (
+    LiftingRecipe,
+    MotionRecipe,
+    changed,
+    described,
+    is_published,
+    promises,
+    recipe_named,
+    recipe_of,
+)
 
 # A batch is drawn in so many parts at least, so that up to as many processes can share it.
 CHUNKS = 8
 
 
 def train_recipe(
-    recipe: LiftingRecipe,
+    name: str,
     root: Path,
     folder: Path,
     settings: RunSettings,
     *,
+    changes: Sequence[str] = (),
     start: Path | None = None,
-) -> Iterator[Progress]:
-    """Train by a recipe, resuming what `folder` holds; yields at every checkpoint.
+    report: Callable[[Progress], None] = lambda _: None,
+) -> list[Path]:
+    """Train by a recipe, resuming what `folder` holds.
 
     The network is validated after every epoch where `settings` do not say when.
 
     Args:
+        name: key in `lithepose.train.recipes.RECIPES`.
         root: folder of the data set's files.
+        changes: texts `field=value`, see `lithepose.train.recipes.changed`.
         start: a weights file to begin with; of no effect on a run that is resumed.
+        report: called at every checkpoint.
+
+    Returns:
+        The files of the trained network.
 
     Raises:
         FileNotFoundError: a file of the data set, or `start`, is missing.
-        ValueError: the recipe, the data and `start` do not fit each other, or `folder` holds
-            another run.
+        ValueError: there is no such recipe or field; recipe, data and `start` do not fit each
+            other; or `folder` holds another run.
         As `lithepose.train.engine.run` otherwise.
     """
-    module, _, kind = recipe.task.partition(":")
-    task = getattr(importlib.import_module(module), kind)(recipe, root, start)
+    recipe = recipe_named(name)
+    if isinstance(recipe, MotionRecipe):
+        shipped = changed(supervised.DEFAULT, changes)
+        model = supervised.fit(root, folder, shipped, settings, weights=start, report=report)
+        return supervised.finish(model, folder, shipped)
+    recipe = changed(recipe, changes)
+    task = (
+        ImageTask(recipe, root, start)
+        if isinstance(recipe, ImageRecipe)
+        else LiftingTask(recipe, root, start)
+    )
     optimisation = recipe.optimisation
     if settings.validate_every is None:
         epoch = math.ceil(len(task.examples) / optimisation.batch)
         settings = replace(settings, validate_every=epoch)
     settings = replace(settings, chunk=min(settings.chunk, max(1, optimisation.batch // CHUNKS)))
-    yield from run(task, optimisation, settings, folder, described=described(recipe))
+    for progress in run(task, optimisation, settings, folder, described=described(recipe)):
+        report(progress)
+    if isinstance(recipe, ImageRecipe):
+        return [_checkpoint_of(folder)]
+    return [save_trained(recipe, folder)]
 
 
-def save_trained(recipe: LiftingRecipe, folder: Path) -> list[Path]:
+def save_trained(recipe: LiftingRecipe, folder: Path) -> Path:
     """Write the lifter that a run has found best as a weights file with its recipe in it.
 
     Args:
@@ -68,45 +101,26 @@ def save_trained(recipe: LiftingRecipe, folder: Path) -> list[Path]:
         `<folder>/<name of the recipe>.safetensors`. With refinement it holds the lifter without
         it; the run's own `best.safetensors` has both.
     """
-    network = trained_network(recipe, folder)
+    network, _ = read_trained(folder)
     path = folder / f"{recipe.name}.safetensors"
+    dataset = protocol_named(recipe.protocol).dataset
     metadata = {
         "recipe": described(recipe),
         "optimisation": asdict(recipe.optimisation),
-        "data": f"trained on {protocol_named(recipe.protocol).dataset}, whose terms hold for these "
-        "weights too",
+        "data": f"trained on {dataset}, whose terms hold for these weights too",
     }
     save_weights(path, lifter_of(network), metadata)
-    return [path]
-
-
-def trained_network(recipe: LiftingRecipe, folder: Path) -> nn.Module:
-    """The network of a run at its best score, in evaluation mode; before any, at its last step.
-
-    Raises:
-        FileNotFoundError: the folder holds no checkpoint.
-        ValueError: the checkpoint is damaged, or of another network.
-    """
-    path = next((folder / name for name in (BEST, LAST) if (folder / name).is_file()), None)
-    if path is None:
-        raise FileNotFoundError(
-            f"no checkpoint of a training in {folder}: pass the folder that lithepose train wrote"
-        )
-    network = network_of_recipe(recipe)
-    try:
-        network.load_state_dict(kept_weights(path))
-    except RuntimeError as error:
-        raise ValueError(f"{path} does not fit the recipe beside it: {error}") from error
-    return network.eval()
+    return path
 
 
 def read_trained(
     path: Path, recipe: LiftingRecipe | None = None
-) -> tuple[nn.Module, LiftingRecipe]:
-    """A trained network and its recipe.
+) -> tuple[nn.Module, LiftingRecipe | ImageRecipe]:
+    """A trained network, in evaluation mode, and its recipe.
 
     Args:
-        path: folder of a run, or a weights file of `lithepose.lifters.weights.save_weights`.
+        path: folder of a run, one of its checkpoints, or a weights file of
+            `lithepose.lifters.weights.save_weights`.
         recipe: the recipe of weights that do not say theirs, such as converted ones of authors.
 
     Raises:
@@ -114,76 +128,138 @@ def read_trained(
         ValueError: it is damaged, has no recipe and none is given, or does not fit the given one.
     """
     if path.is_dir():
-        written = path / RECIPE
-        if not written.is_file():
-            raise FileNotFoundError(
-                f"no {RECIPE} in {path}: pass the folder that lithepose train wrote"
-            )
-        said = json.loads(written.read_text(encoding="utf-8"))
-        recipe = recipe_of(said["recipe"], said["optimisation"])
-        return trained_network(recipe, path), recipe
+        path = _checkpoint_of(path)
+    said = _described(path)
+    if said is not None:
+        found = recipe_of(said["recipe"], said["optimisation"])
+        network = (
+            create_pose_network(found.network, **found.overrides)
+            if isinstance(found, ImageRecipe)
+            else network_of_recipe(found)
+        )
+        try:
+            network.load_state_dict(kept_weights(path))
+        except RuntimeError as error:
+            raise ValueError(f"{path} does not fit the recipe in it: {error}") from error
+        return network.eval(), found
     weights = load_weights(path)
     if recipe is None:
-        if "recipe" not in weights.metadata or "optimisation" not in weights.metadata:
+        if not {"recipe", "optimisation"} <= weights.metadata.keys():
             raise ValueError(
                 f"{path} does not say by which recipe it was trained: name one of "
                 "lithepose train --list with --recipe"
             )
-        recipe = recipe_of(weights.metadata["recipe"], weights.metadata["optimisation"])
-        if recipe.refine:
-            raise ValueError(
-                f"{path} holds a lifter without the refinement that {recipe.name} trains: pass the "
-                "folder of the run"
-            )
-    network = load_lifter(path)
-    expected = LIFTERS[recipe.network].family
-    if weights.network != expected:
-        raise ValueError(f"{path} is a {weights.network!r}, {recipe.name} trains a {expected!r}")
-    return network, recipe
+        written = recipe_of(weights.metadata["recipe"], weights.metadata["optimisation"])
+        assert isinstance(written, LiftingRecipe)
+        recipe = written
+    if recipe.refine:
+        raise ValueError(
+            f"{path} holds a lifter without the refinement that {recipe.name} trains: pass the "
+            "folder of the run"
+        )
+    family = LIFTERS[recipe.network].family
+    if weights.network != family:
+        raise ValueError(f"{path} is a {weights.network!r}, {recipe.name} trains a {family!r}")
+    return load_lifter(path), recipe
+
+
+def _checkpoint_of(folder: Path) -> Path:
+    """The checkpoint of a run with the best score; before any, the last one."""
+    for name in (BEST, LAST):
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(
+        f"no checkpoint of a training in {folder}: pass the folder that lithepose train wrote"
+    )
+
+
+def _described(path: Path) -> dict[str, Any] | None:
+    """What a checkpoint says of its run; None of a weights file.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file, or it is damaged.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights file at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is damaged or no safetensors file ({error}): get or save it again"
+        ) from error
+    return json.loads(header["described"]) if "described" in header else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """How a network is measured.
+
+    Attributes:
+        protocols: of a lifter, keys in `PROTOCOLS`; the recipe's own if there are none.
+        flip: average with the prediction of the mirrored input; None: as the recipe says.
+        split: of a pose network, the part of the data set; None: the one that papers report.
+        boxes: of a pose network on COCO, a file of detected boxes in place of the annotated ones.
+        decoder: of a pose network's heatmaps; None: as the recipe says.
+        device: a PyTorch device.
+    """
+
+    protocols: tuple[str, ...] = ()
+    flip: bool | None = None
+    split: str | None = None
+    boxes: Path | None = None
+    decoder: Literal["quarter", "dark", "udp"] | None = None
+    device: str = "cpu"
 
 
 def evaluate_run(
-    path: Path,
-    root: Path,
-    protocols: Sequence[str] = (),
-    *,
-    recipe: LiftingRecipe | None = None,
-    device: str = "cpu",
-    flip: bool | None = None,
+    path: Path, root: Path, settings: EvaluationSettings, recipe: LiftingRecipe | None = None
 ) -> str:
     """Measure a trained network by the protocols of the published tables.
 
     Args:
         path: folder of a run, or a weights file.
         root: folder of the data set's files.
-        protocols: keys in `PROTOCOLS`; the recipe's own by default.
         recipe: as of `read_trained`.
-        device: a PyTorch device.
-        flip: average with the prediction of the mirrored input; None: as the recipe says.
 
     Returns:
         Markdown: a table for each protocol with its rules, and what the recipe promises.
 
     Raises:
-        As `read_trained` and `lithepose.train.lifting.evaluate_lifter`.
+        ValueError: as `read_trained`, or a setting is of another kind of network.
+        As `lithepose.train.lifting.evaluate_lifter` and `lithepose.train.eval_images` otherwise.
     """
     network, found = read_trained(path, recipe)
-    if flip is not None:
-        found = replace(found, flip_test=flip)
-    network = network.to(device)
-    parts = [f"# {found.name}\n", _origin(path, found)]
-    for name in protocols or (found.protocol,):
-        parts.append(evaluate_lifter(network, found, root, name).as_markdown())
+    flip = found.flip_test if settings.flip is None else settings.flip
+    parts = [_origin(path, found)]
+    if isinstance(found, ImageRecipe):
+        if settings.protocols:
+            raise ValueError(f"{found.name} is a pose network: protocols are of lifters")
+        results = evaluate_images(
+            network,
+            found.network,
+            root,
+            dataset=found.dataset,
+            split=settings.split or IMAGE_DATASETS[found.dataset][2],
+            boxes=settings.boxes,
+            flip=flip,
+            decoder=settings.decoder or found.decoder,
+            device=settings.device,
+        )
+        return "\n".join([*parts, results.as_markdown()])
+    if settings.split or settings.boxes or settings.decoder:
+        raise ValueError(f"{found.name} is a lifter: split, boxes and decoder are of pose networks")
+    network = network.to(settings.device)
+    tested = replace(found, flip_test=flip)
+    for name in settings.protocols or (found.protocol,):
+        parts.append(evaluate_lifter(network, tested, root, name).as_markdown())
     return "\n".join(parts)
 
 
-def _origin(path: Path, recipe: LiftingRecipe) -> str:
-    lines = [f"Weights: `{path.name}`. Recipe: {recipe.source}."]
-    if not is_published(replace(recipe, flip_test=True)):
-        lines.append("Trained with other settings than the published recipe's.")
+def _origin(path: Path, recipe: LiftingRecipe | ImageRecipe) -> str:
+    lines = [f"# {recipe.name}", "", f"Weights: `{path.name}`. Recipe: {recipe.source}."]
+    if not is_published(recipe):
+        lines.append("Trained with other settings than the recipe's of that name.")
     lines += [f"Note: {note}." for note in recipe.notes]
-    for one in recipe.expected:
-        metric = METRICS[one.metric]
-        whose = "the paper's" if one.papers else "published"
-        lines.append(f"Expected, {whose}: {metric.label} {one.value} {metric.unit} ({one.source}).")
+    lines += [f"Published: {promise}." for promise in promises(recipe)]
     return "\n".join(lines) + "\n"
