@@ -26,6 +26,7 @@ from lithepose.detect.hevitpose import (  # noqa: E402  # it imports torch
     ConvNorm,
     GroupAttention,
     HEViTBlock,
+    HEViTPose,
     PatchEmbedding,
     Subsample,
     fold,
@@ -52,7 +53,7 @@ def small(**overrides: Any) -> nn.Module:
 
 
 def as_if_trained(model: nn.Module) -> nn.Module:
-    """No weight, bias or statistic has its neutral starting value; the heatmaps are of size 1."""
+    """No weight, bias or statistic has its neutral starting value; heatmaps are about 1 high."""
     torch.manual_seed(3)
     for part in model.modules():
         if isinstance(part, nn.BatchNorm2d):
@@ -67,6 +68,9 @@ def as_if_trained(model: nn.Module) -> nn.Module:
             nn.init.kaiming_normal_(part.weight, a=1)
             if part.bias is not None:
                 nn.init.normal_(part.bias, std=0.3)
+    if isinstance(model, HEViTPose):
+        with torch.no_grad():
+            model.head[-1].weight.mul_(0.01)
     return model.eval()
 
 
