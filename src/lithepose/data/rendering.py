@@ -217,17 +217,18 @@ def _render(
     cover = F.avg_pool2d(cover, OVERSAMPLING)  # (B, 4, H, W)
 
     picture = _backdrop(studio, batch, people, light, dice, size)
-    picture = cover[:, :3] + (1 - cover[:, 3:]) * picture
+    picture = torch.addcmul(cover[:, :3], 1 - cover[:, 3:], picture)
     front, front_cover = _things_in_front(studio, dice, size)
-    picture = front + (1 - front_cover) * picture
+    picture = torch.lerp(picture, front, front_cover)
     picture = _camera_effects(picture, dice)
 
     plane = _project(batch["joints"])
     joints = _affine(batch["to_pixels"], plane)
-    grid = _pixel_grid(size, studio.device)
-    at_pixels = _affine(batch["to_plane"][:, None], grid.view(1, -1, 2))
-    inside = _affine(batch["to_frame"][:, None], at_pixels).abs().amax(-1) < 1
-    picture = picture * inside.view(count, 1, height, width)
+    to_plane = F.pad(batch["to_plane"], (0, 0, 0, 1))
+    to_plane[:, 2, 2] = 1
+    aside, down = (batch["to_frame"] @ to_plane).unbind(1)
+    inside = (_over_pixels(aside, size).abs() < 1) & (_over_pixels(down, size).abs() < 1)
+    picture = picture * inside[:, None]
 
     visible = _visibility(
         studio, batch, people, seen, keys, front_cover, joints, plane, size, skeleton
@@ -252,6 +253,14 @@ def _pixel_grid(size: tuple[int, int], device: torch.device) -> Tensor:
     x = torch.arange(size[0], device=device) + 0.5
     y = torch.arange(size[1], device=device) + 0.5
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
+
+
+def _over_pixels(forms: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, H, W) values of linear forms (B, 3) of (x, y, 1) at the centres of the pixels."""
+    x = torch.arange(size[0], device=forms.device) + 0.5
+    y = torch.arange(size[1], device=forms.device) + 0.5
+    a, b, c = forms[..., None].unbind(1)
+    return (a * x)[:, None] + (b * y + c)[..., None]
 
 
 # --- people --------------------------------------------------------------------------------------
@@ -349,12 +358,14 @@ def _depth_buffer(seen: _Seen, count: int, size: tuple[int, int]) -> Tensor:
     quad = torch.repeat_interleave(
         torch.arange(len(samples), device=device), samples, output_size=total
     )
-    number = torch.arange(total, device=device) - (ends - samples)[quad]
-    across = seen.extent[:, 0][quad]
+    number = torch.arange(total, device=device, dtype=torch.int32)
+    number -= (ends - samples).int()[quad]
+    across = seen.extent[:, 0].int()[quad]
     y = number // across
     x = number - y * across
     lines = edges[quad]  # (S, 5, 3)
-    value = lines[..., 0] * x[:, None] + lines[..., 1] * y[:, None] + lines[..., 2]
+    value = torch.addcmul(lines[..., 2], lines[..., 0], x[:, None].float())
+    value = torch.addcmul(value, lines[..., 1], y[:, None].float())
     # A hair's breadth outside counts: rounding must not leave cracks between neighbours.
     first = value[:, :3].amin(1)
     second = torch.minimum(-value[:, 2], value[:, 3:].amin(1))
@@ -657,14 +668,11 @@ def _backdrop(
 ) -> Tensor:
     """(B, 3, H, W) floor and wall in perspective, or a flat backdrop, with the people's shadows."""
     width, height = size
-    count = dice.count
 
     def wide(values: Tensor) -> Tensor:
         return values[:, None, None]
 
     grid = _pixel_grid(size, studio.device)
-    plane = _affine(batch["to_plane"][:, None], grid.view(1, -1, 2)).view(count, height, width, 2)
-    rays = F.pad(plane, (0, 1), value=1.0)
     up = batch["up"]
     axis_z = torch.tensor([0.0, 0.0, 1.0], device=studio.device)
     forward = F.normalize(axis_z - up * up[:, 2:], dim=-1)
@@ -673,10 +681,10 @@ def _backdrop(
     forward, right = (torch.cos(turn) * forward + torch.sin(turn) * right,
                       torch.cos(turn) * right - torch.sin(turn) * forward)  # fmt: skip
 
-    def along(axis: Tensor) -> Tensor:
-        return (rays * axis[:, None, None]).sum(-1)
-
-    climb, ahead, aside = along(up), along(forward), along(right)
+    to_plane = F.pad(batch["to_plane"], (0, 0, 0, 1))
+    to_plane[:, 2, 2] = 1
+    rays = torch.stack([up, forward, right], 1) @ to_plane  # along these axes, by pixel
+    climb, ahead, aside = (_over_pixels(form, size) for form in rays.unbind(1))
     to_floor = torch.where(climb < -1e-4, wide(batch["camera_height"]) / -climb, 1e4)
     distance = torch.exp(dice.uniform(0.5, 3.0)) + batch["joints"][..., 2].mean(1)
     to_wall = torch.where(ahead > 1e-4, wide(distance) / ahead.clamp(min=1e-4), 1e4)
@@ -713,7 +721,7 @@ def _backdrop(
         F.avg_pool2d(picture, 8), size=(height, width), mode="bilinear", align_corners=False
     )
     soft = torch.where(dice.chance(0.3), dice.uniform(0.3, 1), 0.0)[:, None, None, None]
-    return picture + soft * (coarse - picture)
+    return torch.lerp(picture, coarse, soft)
 
 
 def _floor_shadow(
@@ -742,7 +750,7 @@ def _floor_shadow(
 
 
 def _things_in_front(studio: Studio, dice: _Dice, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """(B, 3, H, W) colour times cover, and (B, 1, H, W) cover, of boxes, bars, ovals, leaves."""
+    """(B, 3, H, W) colour and (B, 1, H, W) cover of boxes, bars, ovals, leaves."""
     width, height = size
     count = dice.count
     grid = _pixel_grid(size, studio.device) / torch.tensor(size, device=studio.device)
@@ -777,7 +785,7 @@ def _things_in_front(studio: Studio, dice: _Dice, size: tuple[int, int]) -> tupl
         leafy = ((leaves - 0.2) * 6).clamp(0, 1) * (1.5 - torch.hypot(u, v) * 3).clamp(0, 1)
         new = torch.where(kind == 4, leafy, new) * wide(dice.chance(probability).float())
         cover = torch.maximum(cover, new)
-    return fill * cover[:, None], cover[:, None]
+    return fill, cover[:, None]
 
 
 # --- the camera ----------------------------------------------------------------------------------
@@ -820,16 +828,17 @@ def _camera_effects(picture: Tensor, dice: _Dice) -> Tensor:
 
     exposure = torch.exp(0.2 * dice.normal())
     balance = torch.exp(0.05 * dice.normal(3))
-    picture = picture * (wide(exposure) * balance[:, :, None, None])
     contrast = torch.exp(0.16 * dice.normal())
-    picture = 0.45 + wide(contrast) * (picture - 0.45)
+    gain = (contrast * exposure)[:, None] * balance
+    picture = torch.addcmul(wide(0.45 * (1 - contrast)), gain[:, :, None, None], picture)
     grey = picture.mean(1, keepdim=True)
     saturation = torch.where(dice.chance(0.06), 0.0, torch.exp(0.2 * dice.normal()))
-    picture = grey + wide(saturation) * (picture - grey)
+    picture = torch.lerp(grey, picture, wide(saturation))
     picture = picture.clamp(0, 1) ** wide(torch.exp(0.15 * dice.normal()))
     noise = wide(torch.where(dice.chance(0.2), dice.uniform(0.02, 0.06), dice.uniform(0, 0.02)))
-    picture = picture + noise * dice.normal(1, height, width)
-    picture = picture + 0.6 * noise * dice.normal(3, height, width)
+    grain = dice.normal(3, height, width)
+    # Sensors and what reads them out make noise that is half alike in the three colours.
+    picture = torch.addcmul(picture, noise, 0.6 * grain + 0.7 * grain.roll(1, 1))
     return _compress(picture.clamp(0, 1), dice)
 
 

@@ -547,7 +547,7 @@ class SyntheticCrops:
         part_high = np.where(half[:, None], part_high, high)
         part_centre, part_side = _square(part_low, part_high, aspect)
         centre = np.where(half[:, None], part_centre, centre)
-        side = np.where(half, np.maximum(1.5 * part_side, 0.3 * side), side)
+        side = np.where(half, np.maximum(1.5 * part_side, 0.45 * side), side)
 
         limit = settings.scale_limit
         side = side * np.clip(1 + settings.scale * random.normal(size=count), 1 - limit, 1 + limit)
