@@ -47,19 +47,32 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
+def small_settings(name: str) -> dict[str, Any]:
+    """What makes a row of the table small."""
+    row = LIFTERS[name]
+    if row.family != "hot":
+        return SMALL.get(row.family, {})
+    host_settings = row.settings["host_settings"] | SMALL[row.settings["host"]]
+    ((_, kept),) = row.settings["prune"]
+    return {"host_settings": host_settings, "prune": ((1, kept),), "heads": 4}
+
+
+# Rows that differ in their sizes alone are the same network when small: one of them is enough.
+DISTINCT = list(
+    {
+        (row.family, repr(sorted({**row.settings, **small_settings(name)}.items()))): name
+        for name, row in reversed(LIFTERS.items())
+    }.values()
+)[::-1]
+
+
 @pytest.fixture
 def small(set_weights: Callable[[Any], None]) -> Callable[[str], Any]:
     """Builds a size of the table with its frames and its kind, otherwise small; with weights as
     after training, for zeros and tiny ones at the start hide what depends on them."""
 
     def build(name: str) -> Any:
-        row = LIFTERS[name]
-        overrides = SMALL.get(row.family, {})
-        if row.family == "hot":
-            host_settings = row.settings["host_settings"] | SMALL[row.settings["host"]]
-            ((_, kept),) = row.settings["prune"]
-            overrides = {"host_settings": host_settings, "prune": ((1, kept),), "heads": 4}
-        model = seeded(name, **overrides)
+        model = seeded(name, **small_settings(name))
         set_weights(model)
         return model
 
@@ -76,10 +89,12 @@ def test_output_has_the_shape_in_the_table(name: str, small: Callable[[str], Any
     assert bool(poses.isfinite().all())
 
 
-@pytest.mark.parametrize("name", LIFTERS)
+@pytest.mark.parametrize("name", DISTINCT)
 def test_every_parameter_gets_a_gradient(name: str, small: Callable[[str], Any]) -> None:
     model = small(name)
-    model(clips(name, 3)).square().sum().backward()
+    # One long clip is enough, one short clip may leave a unit at zero.
+    batch = 1 if LIFTERS[name].frames_in > 27 else 3
+    model(clips(name, batch)).square().sum().backward()
     without = [
         name
         for name, parameter in model.named_parameters()
@@ -88,16 +103,16 @@ def test_every_parameter_gets_a_gradient(name: str, small: Callable[[str], Any])
     assert without == []
 
 
-@pytest.mark.parametrize("name", LIFTERS)
+@pytest.mark.parametrize("name", DISTINCT)
 def test_a_clip_gives_the_same_alone_and_in_a_batch(name: str, small: Callable[[str], Any]) -> None:
-    model, batch = small(name), clips(name, 3)
+    model, batch = small(name), clips(name, 2)
     with torch.inference_mode():
         together = model(batch)
         allowed = 2e-5 * together.abs().max().item()
         torch.testing.assert_close(model(batch[1:2]), together[1:2], atol=allowed, rtol=0)
 
 
-@pytest.mark.parametrize("name", LIFTERS)
+@pytest.mark.parametrize("name", DISTINCT)
 def test_saved_and_loaded_it_gives_the_same(
     name: str, small: Callable[[str], Any], tmp_path: Path
 ) -> None:
@@ -111,33 +126,35 @@ def test_saved_and_loaded_it_gives_the_same(
         torch.testing.assert_close(loaded(batch), model(batch), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("name", LIFTERS)
+@pytest.mark.parametrize("name", DISTINCT)
 def test_the_flip_average_of_a_mirrored_clip_is_the_mirrored_flip_average(
     name: str, small: Callable[[str], Any]
 ) -> None:
-    model, batch = small(name), clips(name, 2).numpy()
-
-    def flip_average(values: Any) -> Any:
-        straight, mirrored = np.split(lift(np.concatenate([values, mirror_inputs(values)])), 2)
-        return (straight + mirror_poses(mirrored)) / 2
+    model, batch = small(name), clips(name, 1).numpy()
 
     def lift(values: Any) -> Any:
         with torch.inference_mode():
             return model(torch.from_numpy(values)).numpy()
 
-    average = flip_average(batch)
+    def flip_average(values: Any) -> tuple[Any, Any, Any]:
+        straight, mirrored = np.split(lift(np.concatenate([values, mirror_inputs(values)])), 2)
+        return (straight + mirror_poses(mirrored)) / 2, straight, mirrored
+
+    average, straight, mirrored = flip_average(batch)
     assert np.abs(average).max() > 1e-3
-    np.testing.assert_allclose(flip_average(mirror_inputs(batch)), mirror_poses(average), atol=1e-5)
+    again, _, _ = flip_average(mirror_inputs(batch))
+    np.testing.assert_allclose(again, mirror_poses(average), atol=1e-5)
     # It is not symmetric by itself, else the test would say nothing.
-    assert np.abs(lift(mirror_inputs(batch)) - mirror_poses(lift(batch))).max() > 1e-4
+    assert np.abs(mirrored - mirror_poses(straight)).max() > 1e-4
 
 
-@pytest.mark.parametrize("name", LIFTERS)
+@pytest.mark.parametrize("name", DISTINCT)
 def test_a_training_step_under_bfloat16_autocast_stays_near_float32(
     name: str, small: Callable[[str], Any]
 ) -> None:
-    model, batch = small(name), clips(name, 2)
-    expected = model(batch)
+    model, batch = small(name), clips(name, 1)
+    with torch.no_grad():
+        expected = model(batch)
     with torch.autocast("cpu", torch.bfloat16):
         poses = model(batch)
     assert poses.dtype == expected.dtype == torch.float32
