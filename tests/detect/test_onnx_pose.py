@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lithepose.detect.boxes import BOX_PRESETS
 from lithepose.detect.onnx_pose import PRESETS, OnnxOneStage, OnnxPose, decode_simcc
 
 SIZE = (320, 240)
@@ -140,6 +141,36 @@ def test_the_family_is_told_by_the_name_of_the_file(tmp_path: Path, pose_file: A
     facts = OnnxPose(pose_file(tmp_path / "rtmpose-m.onnx", "simcc")).facts
     assert (facts["preset"], facts["kind"], facts["file"]) == ("rtmpose", "simcc", "rtmpose-m.onnx")
     assert len(facts["sha256"]) == 64
+
+
+def test_the_file_itself_may_say_its_family_and_joints(tmp_path: Path, pose_file: Any):
+    import onnx
+
+    path = pose_file(tmp_path / "mine.onnx", joints=16)
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {"preset": "vitpose", "skeleton": "mpii16"})
+    onnx.save(model, path)
+    network = OnnxPose(path)
+    assert (network.facts["preset"], network.skeleton) == ("vitpose", "mpii16")
+    assert OnnxPose(path, preset="hrnet").facts["preset"] == "hrnet"
+
+
+def test_the_guide_lists_the_presets_as_they_are():
+    page = Path(__file__).parents[2] / "docs" / "guides" / "detectors.md"
+    rows = [line.strip("|").split("|") for line in page.read_text(encoding="utf-8").splitlines()]
+    listed = {row[0].strip().split("`")[1]: row for row in rows if row[1:] and "`" in row[0]}
+    for name, preset in PRESETS.items():
+        _, colours, mean, std, reading = (cell.strip() for cell in listed[name])
+        assert colours.lower() == preset.colours
+        assert tuple(float(value) for value in mean.split(",")) == preset.mean
+        assert tuple(float(value) for value in std.split(",")) == preset.std
+        if reading.startswith("heatmaps"):
+            assert reading.lower().endswith(preset.decoder)
+    for name, boxes in BOX_PRESETS.items():
+        _, colours, mean, std, _ = (cell.strip() for cell in listed[name])
+        assert (colours == "BGR") == boxes.bgr
+        assert tuple(float(value) for value in mean.split(",")) == boxes.mean
+        assert tuple(float(value) for value in std.split(",")) == boxes.std
 
 
 def test_a_file_of_any_size_needs_one(tmp_path: Path, pose_file: Any):

@@ -321,7 +321,8 @@ class BlazePoseBoxes:
 
         self._finder = BlazePose(models=models, threads=threads)
         self._people, self._interval = people, search_interval
-        self.facts = {"file": "pose_detection", "sha256": MODELS["pose_detection"].sha256}
+        model = MODELS["pose_detection"]
+        self.facts = {"name": "blazepose", "file": model.file, "sha256": model.sha256}
 
     def reset(self) -> None:
         """Nothing is carried from frame to frame."""
