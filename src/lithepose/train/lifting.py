@@ -322,12 +322,14 @@ class Windows:
         has the frame before it, or with `random` by chance the one after.
         """
         span = self.span[chosen, None]
-        even = np.arange(self.frames) * (span / self.frames)
-        steps = np.floor(even).astype(np.int64)
-        if random is not None and (span < self.frames).any():
-            # Sorted, so that time never runs backwards.
-            up = random.integers(2, size=steps.shape) * (even > steps)
-            steps = np.sort(np.minimum(steps + up, span - 1), axis=1)
+        steps = np.arange(self.frames)[None]
+        if (span < self.frames).any():
+            even = steps * (span / self.frames)
+            steps = np.floor(even).astype(np.int64)
+            if random is not None:
+                # Sorted, so that time never runs backwards.
+                up = random.integers(2, size=steps.shape) * (even > steps)
+                steps = np.sort(np.minimum(steps + up, span - 1), axis=1)
         frames = self.start[chosen, None] + steps
         return np.clip(frames, 0, lengths[self.sequence[chosen], None] - 1)
 
@@ -416,8 +418,10 @@ class SequenceExamples:
         self.windows = cut_windows(
             self.lengths.tolist(), recipe.frames, recipe.stride, recipe.windows
         )
-        self.inputs = np.concatenate([sequence.inputs for sequence in sequences])  # (N, J, C)
-        self.targets = np.concatenate([sequence.targets for sequence in sequences])
+        # (2N, J, C), the second half mirrored: exchanging joints in every window takes longer than
+        # all else.
+        self.inputs = _both_ways([sequence.inputs for sequence in sequences], self.skeleton)
+        self.targets = _both_ways([sequence.targets for sequence in sequences], self.skeleton)
         self.lens: tuple[Floats, Floats, Floats] | None = None
         if recipe.refine:
             self.lens = _lenses(sequences)
@@ -437,15 +441,14 @@ class SequenceExamples:
         chance = random if self.rounded_by_chance else None
         frames = self.windows.index(window, self.lengths, chance)
         sequence = self.windows.sequence[window]
-        frames = frames + self.offset[sequence, None]
+        frames += self.offset[sequence, None]
         turned = indices >= len(self.windows)
         if self.flip == "random":
             turned = random.random(len(indices)) < 0.5
         first = (self.frames - self.targets_of_window) // 2
-        middle = frames[:, first : first + self.targets_of_window]
-        batch = {"inputs": self.inputs[frames], "targets": self.targets[middle]}
-        for values in batch.values():
-            values[turned] = mirrored(values[turned], self.skeleton)
+        middle = slice(first, first + self.targets_of_window)
+        way = frames + (len(self.inputs) // 2) * turned[:, None]
+        batch = {"inputs": self.inputs[way], "targets": self.targets[way[:, middle]]}
         if self.lens is not None:
             focal, centre, root_depth = self.lens
             centre = np.repeat(centre[sequence, None], self.frames, 1)
@@ -454,6 +457,11 @@ class SequenceExamples:
             batch["centre"] = centre
             batch["root_depth"] = root_depth[frames]
         return batch
+
+
+def _both_ways(parts: Sequence[Floats], skeleton: str) -> Floats:
+    """Sequences (T, J, C) one after another, and all of them once more mirrored: (2N, J, C)."""
+    return np.concatenate([*parts, *(mirrored(part, skeleton) for part in parts)])
 
 
 def _lenses(sequences: Sequence[NetworkSequence]) -> tuple[Floats, Floats, Floats]:

@@ -106,6 +106,7 @@ def save_trained(recipe: LiftingRecipe, folder: Path) -> Path:
     dataset = protocol_named(recipe.protocol).dataset
     metadata = {
         "recipe": described(recipe),
+        "source": recipe.source,
         "optimisation": asdict(recipe.optimisation),
         "data": f"trained on {dataset}, whose terms hold for these weights too",
     }
