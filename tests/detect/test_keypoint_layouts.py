@@ -261,6 +261,7 @@ Write = Callable[[Path, np.ndarray], Path]
 LAYOUTS: list[tuple[Write, str]] = [
     (openpose, "body25"),
     (openpose, "openpose18"),
+    (openpose, "coco17"),
     (alphapose, "coco17"),
     (alphapose, "halpe26"),
     (coco_results, "coco17"),
@@ -491,6 +492,8 @@ def ruled(points: int = 33) -> list[dict[str, float]]:
         ([ruled(21)], "21 landmarks, but a body of MediaPipe has 33: faces and hands"),
         ([[*ruled(32), {"x": 0.5}]], "a landmark has no x and y"),
         ([ruled(), "none"], "a frame holds str, not landmarks"),
+        ([ruled(), [[[[[[ruled()]]]]]]], "a frame holds list, not landmarks"),
+        (json.loads("[" * 90 + "]" * 90), "is not an AlphaPose result"),
         ({"annotations": [], "images": []}, "needs lists of images and annotations"),
         ({"annotations": [], "images": [{"file_name": "a"}]}, "needs an id"),
         (

@@ -74,6 +74,40 @@ def test_a_network_that_wants_blue_first_gets_it(
     assert np.abs(wrong[0, 0] - PLACES[2]).max() < 0.5
 
 
+def test_a_file_that_promises_batches_and_takes_none_is_called_for_each(
+    tmp_path: Path, pose_file: Any, dots: Any
+):
+    import onnx
+    from onnx import helper, numpy_helper
+
+    path = pose_file(tmp_path / "a.onnx")
+    model = onnx.load(path)
+    model.graph.initializer.append(
+        numpy_helper.from_array(np.array([1, 3, 128, 96], np.int64), "one")
+    )
+    model.graph.node.insert(0, helper.make_node("Reshape", ["input", "one"], ["picture"]))
+    model.graph.node[1].input[0] = "picture"
+    onnx.save(model, path)
+    keypoints, _ = OnnxPose(path).place(dots(SIZE, PLACES, SPREAD), np.repeat(BOX, 3, axis=0))
+    assert np.abs(keypoints - of_joints(17)).max() < 0.06
+
+
+def test_half_precision_is_fed_in_half_precision(tmp_path: Path, pose_file: Any, dots: Any):
+    import onnx
+    from onnx import TensorProto, helper
+
+    path = pose_file(tmp_path / "a.onnx")
+    model = onnx.load(path)
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT16
+    model.graph.node.insert(
+        0, helper.make_node("Cast", ["input"], ["picture"], to=TensorProto.FLOAT)
+    )
+    model.graph.node[1].input[0] = "picture"
+    onnx.save(model, path)
+    keypoints, _ = OnnxPose(path).place(dots(SIZE, PLACES, SPREAD), BOX)
+    assert np.abs(keypoints[0] - of_joints(17)).max() < 0.1
+
+
 def test_a_joint_without_a_score_is_missing(tmp_path: Path, pose_file: Any):
     # Black everywhere is a score of 0, or of a rounding error above it.
     path = pose_file(tmp_path / "a.onnx", mean=(0, 0, 0), std=(255, 255, 255))
@@ -243,6 +277,17 @@ def test_rtmo_sees_the_whole_frame_in_blue_green_red(tmp_path: Path, answer_file
     assert len(OnnxOneStage(tmp_path / "rtmo.onnx", people=1).detect(FRAME, 0.0)) == 1
     assert len(detector.detect(FRAME[..., ::-1].copy(), 0.0)) == 0
     assert detector.facts["preset"] == "rtmo"
+
+
+def test_points_that_are_nan_are_missing(tmp_path: Path, answer_file: Any):
+    points = np.stack([POINTS] * 2)
+    points[0, 3], points[0, 4, 2] = np.nan, np.nan
+    dets = np.array([[8, 4, 50, 30, 0.9], [0, 0, 1, 1, np.nan]])
+    answers = {"dets": dets[None], "keypoints": points[None]}
+    found = OnnxOneStage(answer_file(tmp_path / "rtmo.onnx", answers)).detect(FRAME, 0.0)
+    assert len(found) == 1
+    assert np.flatnonzero(found.confidence[0] == 0).tolist() == [3, 4]
+    assert np.isnan(found.keypoints[0, 3:5]).all()
 
 
 def test_what_the_frame_leaves_of_the_picture_is_grey(tmp_path: Path, answer_file: Any):

@@ -20,6 +20,7 @@ unpickled.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,6 +55,8 @@ from lithepose.detect.landmark_files import (
 )
 from lithepose.poses import Detections, Floats, Track2D
 from lithepose.skeletons import PARTS_OF_LARGER, SKELETONS, skeleton_named
+
+logger = logging.getLogger(__name__)
 
 # Joint counts that only one set in use has. 17 is COCO, Human3.6M or MPI-INF-3DHP; 15 has rivals
 # outside this package: neither is guessed.
@@ -110,6 +113,7 @@ def read_keypoints(
             size, rate or joint set that neither the file nor the caller gives.
     """
     clip = _read(path, skeleton)
+    logger.info("%s is read as %s", clip.origin, clip.layout)
     if clip.unnamed is not None:
         shapes = {people.shape[1] for people in clip.unnamed if len(people)}
         frames = len(clip.unnamed)

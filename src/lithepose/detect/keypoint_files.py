@@ -41,7 +41,7 @@ class Clip:
     """
 
     origin: str
-    layout: str
+    layout: str  # its name, for whoever asks what a file was taken for
     normalised: bool = False
     people: dict[int, Floats] = field(default_factory=dict)
     unnamed: list[Floats] | None = None
@@ -169,7 +169,12 @@ def read_openpose(files: Sequence[Path], origin: str) -> Clip:
                 (identity_of(person, ("person_id",), str(file)), triples(flat, str(file)))
             )
         frames.append(people)
-    return Clip(origin=origin, layout="OpenPose", **by_identity(frames, origin))
+    return Clip(
+        origin=origin,
+        layout="OpenPose",
+        skeleton=_usual_skeleton(frames),
+        **by_identity(frames, origin),
+    )
 
 
 def from_results(content: list[Any], origin: str) -> Clip:

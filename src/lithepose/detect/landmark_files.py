@@ -187,15 +187,15 @@ _FRAME_COLUMNS = ("frame", "frame_id", "frame_number", "frame_num", "frame_idx",
 
 def is_mediapipe(content: Any) -> bool:
     """Whether JSON is what MediaPipe found in a frame, or a list of that for several frames."""
-    if isinstance(content, dict):
-        frames = content.get("frames")
-        return any(name in content for name in _PEOPLE_NAMES) or (
-            isinstance(frames, list) and is_mediapipe(frames)
-        )
-    if not isinstance(content, list):
-        return False
-    first = next((frame for frame in content if frame), None)
-    return _is_landmark(first) or is_mediapipe(first)
+    if isinstance(content, dict) and isinstance(content.get("frames"), list):
+        content = content["frames"]
+    for _ in range(4):  # a clip, its frame, the people in it, the landmarks of one
+        if isinstance(content, dict):
+            return _is_landmark(content) or any(name in content for name in _PEOPLE_NAMES)
+        if not isinstance(content, list):
+            return False
+        content = next((part for part in content if part), None)
+    return False
 
 
 def _is_landmark(value: Any) -> bool:
@@ -229,17 +229,17 @@ def from_mediapipe(content: Any, origin: str) -> Clip:
     )
 
 
-def _people(frame: Any, origin: str) -> list[Floats]:
-    """(33, 3) of each person of a frame."""
+def _people(frame: Any, origin: str, levels: int = 4) -> list[Floats]:
+    """(33, 3) of each person of a frame, whose landmarks may be so many levels deep."""
     if frame is None or frame == []:
         return []
     if isinstance(frame, dict):
         value = next((frame[name] for name in _PEOPLE_NAMES if name in frame), None)
-        return _people(value, origin)
-    if not isinstance(frame, list):
+        return _people(value, origin, levels - 1)
+    if not isinstance(frame, list) or levels == 0:
         raise ValueError(f"{origin}: a frame holds {type(frame).__name__}, not landmarks")
     if not _is_landmark(frame[0]):
-        return [person for part in frame for person in _people(part, origin)]
+        return [person for part in frame for person in _people(part, origin, levels - 1)]
     if len(frame) != len(_LANDMARKS):
         raise ValueError(
             f"{origin}: a person has {len(frame)} landmarks, but a body of MediaPipe has "

@@ -60,7 +60,7 @@ class PictureNetwork:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors only: warnings are about the file's making
+        options.log_severity_level = 4  # what fails is said in our own errors
         try:
             self._session = onnxruntime.InferenceSession(
                 str(self.path), options, providers=["CPUExecutionProvider"]
@@ -89,6 +89,15 @@ class PictureNetwork:
         self._outputs = [output.name for output in self._session.get_outputs()]
         black = np.zeros((1, 3, self.input_size[1], self.input_size[0]), np.float32)
         self.shapes = {name: values.shape for name, values in self(black).items()}
+        self.batched = self.batched and self._takes_two(black)
+
+    def _takes_two(self, black: Floats) -> bool:
+        """Whether a file that promises any number of pictures keeps it: not all exports do."""
+        try:
+            answers = self(np.concatenate([black, black]))
+        except ValueError:
+            return False
+        return all(len(values) == 2 for values in answers.values())
 
     def _size(
         self,

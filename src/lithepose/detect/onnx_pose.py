@@ -385,10 +385,11 @@ class OnnxOneStage:
         points = points[kept]
         if self._part is not None:
             points = points[:, self._part]
-        confidence = np.clip(points[..., 2], 0, 1)
         # RTMO counts from the centre of the first pixel, YOLO and keypoints here from its corner.
         corner = 0.5 if self._kind == "rtmo" else 0.0
         places = (points[..., :2] + corner - shift) / factor
+        confidence = np.clip(np.nan_to_num(points[..., 2]), 0, 1)
+        confidence[~np.isfinite(places).all(axis=-1)] = 0
         return Detections(
             keypoints=np.where(confidence[..., None] > 0, places, np.nan).astype(np.float32),
             confidence=confidence.astype(np.float32),
