@@ -358,7 +358,8 @@ _MOTIONAGFORMER_3DHP = replace(
 )
 
 
-def _mm(value: float, source: str, *, metric: str = "mpjpe", papers: bool = True) -> Expected:
+def _result(value: float, source: str, *, metric: str = "mpjpe", papers: bool = True) -> Expected:
+    """A published result, of MPJPE in millimetres unless another metric is named."""
     return Expected(metric=metric, value=value, source=source, papers=papers)
 
 
@@ -371,13 +372,13 @@ def _htnet() -> Iterable[LiftingRecipe]:
             _HTNET,
             name=f"htnet-{suffix}",
             keypoints=keypoints,
-            expected=(_mm(plain, _HTNET_README, papers=False),),
+            expected=(_result(plain, _HTNET_README, papers=False),),
         )
         yield replace(
             _HTNET_REFINED,
             name=f"htnet-{suffix}-refine",
             keypoints=keypoints,
-            expected=(_mm(refined, _HTNET_README, papers=False),),
+            expected=(_result(refined, _HTNET_README, papers=False),),
         )
 
 
@@ -390,20 +391,20 @@ def _nanohtnet() -> Iterable[LiftingRecipe]:
             _NANOHTNET,
             name=f"{network}-cpn",
             network=network,
-            expected=(_mm(found, figure, papers=False),) if found else (),
+            expected=(_result(found, figure, papers=False),) if found else (),
             notes=("whether the figure's networks were pre-trained is not told",) if found else (),
         )
 
 
 def _mixste() -> Iterable[LiftingRecipe]:
     figure, table = "a figure of the authors' code of HoT", "tables of later papers"
-    yield replace(_MIXSTE, name="mixste-243-cpn", expected=(_mm(40.9, figure, papers=False),))
+    yield replace(_MIXSTE, name="mixste-243-cpn", expected=(_result(40.9, figure, papers=False),))
     yield replace(
         _MIXSTE,
         name="hot-mixste-243-cpn",
         network="hot-mixste-243",
         overrides=_RANDOM_TIES,
-        expected=(_mm(41.0, figure, papers=False),),
+        expected=(_result(41.0, figure, papers=False),),
     )
     yield replace(
         _MIXSTE,
@@ -412,7 +413,7 @@ def _mixste() -> Iterable[LiftingRecipe]:
         overrides=_RANDOM_TIES,
         test_windows="centre",
         protocol="human36m",
-        expected=(_mm(39.9, figure, papers=False),),
+        expected=(_result(39.9, figure, papers=False),),
     )
     for frames, keypoints, suffix, p1, p2 in (
         (243, "cpn_ft_h36m_dbb", "cpn", 40.9, 32.6),
@@ -420,9 +421,9 @@ def _mixste() -> Iterable[LiftingRecipe]:
         (243, "gt", "gt", 21.6, None),
         (81, "gt", "gt", 25.9, None),
     ):
-        results = [_mm(p1, table, papers=False)]
+        results = [_result(p1, table, papers=False)]
         if p2 is not None:
-            results.append(_mm(p2, table, metric="p_mpjpe", papers=False))
+            results.append(_result(p2, table, metric="p_mpjpe", papers=False))
         yield replace(
             _MIXSTE_AUTHORS,
             name=f"mixste-{frames}-{suffix}-squared",
@@ -443,9 +444,9 @@ def _mixste() -> Iterable[LiftingRecipe]:
         protocol="mpi-inf-3dhp",
         optimisation=replace(_MIXSTE_AUTHORS.optimisation, batch=1024 // 27),
         expected=(
-            _mm(54.9, table, papers=False),
-            _mm(94.4, table, metric="pck", papers=False),
-            _mm(66.5, table, metric="auc", papers=False),
+            _result(54.9, table, papers=False),
+            _result(94.4, table, metric="pck", papers=False),
+            _result(66.5, table, metric="auc", papers=False),
         ),
         notes=("how the authors trained on this data set is not published: as on Human3.6M",),
     )
@@ -462,8 +463,8 @@ def _mhformer() -> Iterable[LiftingRecipe]:
             351,
             128,
             (
-                _mm(43.0, "README of the authors' code", papers=False),
-                _mm(34.4, "README of the authors' code", metric="p_mpjpe", papers=False),
+                _result(43.0, "README of the authors' code", papers=False),
+                _result(34.4, "README of the authors' code", metric="p_mpjpe", papers=False),
             ),
         ),
     ):
@@ -481,7 +482,7 @@ def _mhformer() -> Iterable[LiftingRecipe]:
         name="mhformer-351-gt",
         keypoints="gt",
         optimisation=authors,
-        expected=(_mm(30.5, table, papers=False),),
+        expected=(_result(30.5, table, papers=False),),
     )
     yield replace(
         _MHFORMER,
@@ -501,9 +502,9 @@ def _mhformer() -> Iterable[LiftingRecipe]:
         protocol="mpi-inf-3dhp",
         optimisation=replace(authors, batch=256),
         expected=(
-            _mm(58.0, table, papers=False),
-            _mm(93.8, table, metric="pck", papers=False),
-            _mm(63.3, table, metric="auc", papers=False),
+            _result(58.0, table, papers=False),
+            _result(93.8, table, metric="pck", papers=False),
+            _result(63.3, table, metric="auc", papers=False),
         ),
         notes=("how the authors trained on this data set is not published: as on Human3.6M",),
     )
@@ -523,7 +524,7 @@ def _convformer() -> Iterable[LiftingRecipe]:
             _CONVFORMER,
             name=f"convformer-{frames}-cpn",
             network=f"convformer-{frames}",
-            expected=tuple(_mm(v, paper, metric=m) for m, v in found.items() if v),
+            expected=tuple(_result(v, paper, metric=m) for m, v in found.items() if v),
         )
     for frames, p1, velocity in ((143, 29.9, 1.2), (243, 29.8, None)):
         found = {"mpjpe": p1, "mpjve": velocity}
@@ -532,7 +533,7 @@ def _convformer() -> Iterable[LiftingRecipe]:
             name=f"convformer-{frames}-gt",
             network=f"convformer-{frames}",
             keypoints="gt",
-            expected=tuple(_mm(v, paper, metric=m) for m, v in found.items() if v),
+            expected=tuple(_result(v, paper, metric=m) for m, v in found.items() if v),
         )
     yield replace(
         _CONVFORMER,
@@ -542,9 +543,9 @@ def _convformer() -> Iterable[LiftingRecipe]:
         keypoints="annotated",
         protocol="mpi-inf-3dhp",
         expected=(
-            _mm(96.4, paper, metric="pck"),
-            _mm(69.8, paper, metric="auc"),
-            _mm(53.6, paper),
+            _result(96.4, paper, metric="pck"),
+            _result(69.8, paper, metric="auc"),
+            _result(53.6, paper),
         ),
         notes=(*_CONVFORMER.notes, "2D and schedule on this data set are inferred"),
     )
@@ -560,7 +561,9 @@ def _convformer() -> Iterable[LiftingRecipe]:
             protocol="humaneva-i",
             # Inferred: VideoPose3D's recipe of HumanEva-I.
             optimisation=replace(_CONVFORMER.optimisation, gamma=0.996, epochs=1000, batch=128),
-            expected=(_mm(mean, f"{paper}, mean of nine cells", metric="p_mpjpe"),) if mean else (),
+            expected=(_result(mean, f"{paper}, mean of nine cells", metric="p_mpjpe"),)
+            if mean
+            else (),
             notes=(*_CONVFORMER.notes, "2D and schedule on this data set are inferred"),
         )
 
@@ -571,8 +574,8 @@ def _image_space() -> Iterable[LiftingRecipe]:
         _MOTIONBERT,
         name="motionbert-sh",
         expected=(
-            _mm(39.2, "README of the authors' code", papers=False),
-            _mm(32.9, table, metric="p_mpjpe", papers=False),
+            _result(39.2, "README of the authors' code", papers=False),
+            _result(32.9, table, metric="p_mpjpe", papers=False),
         ),
     )
     yield replace(_MOTIONBERT, name="motionbert-gt", keypoints="orthographic")
@@ -581,7 +584,7 @@ def _image_space() -> Iterable[LiftingRecipe]:
         name="motionbert-lite-sh",
         network="motionbert-lite",
         # The rate is that of the wide network: theirs for this size is of fine-tuning.
-        expected=(_mm(39.8, "a figure of the authors' code of HoT", papers=False),),
+        expected=(_result(39.8, "a figure of the authors' code of HoT", papers=False),),
     )
     yield replace(
         _MOTIONBERT,
@@ -589,7 +592,7 @@ def _image_space() -> Iterable[LiftingRecipe]:
         network="hot-motionbert-243",
         overrides=_RANDOM_TIES,
         source="the host's recipe; Li et al., HoT (arXiv 2311.12028), publish no training of it",
-        expected=(_mm(39.8, "a figure of the authors' code of HoT", papers=False),),
+        expected=(_result(39.8, "a figure of the authors' code of HoT", papers=False),),
         notes=("whether that figure's 2D is this one is not told",),
     )
     for size, frames, found in (
@@ -604,7 +607,7 @@ def _image_space() -> Iterable[LiftingRecipe]:
             network=f"motionagformer-{size}",
             stride=frames // 3,
             expected=tuple(
-                _mm(v, "the paper's abstract" if own else table, metric=metric, papers=own)
+                _result(v, "the paper's abstract" if own else table, metric=metric, papers=own)
                 for metric, (v, own) in found.items()
             ),
         )
@@ -615,7 +618,7 @@ def _image_space() -> Iterable[LiftingRecipe]:
             network=f"motionagformer-{size}",
             keypoints="orthographic",
             stride=frames // 3,
-            expected=(_mm(p1, table, papers=False),) if p1 else (),
+            expected=(_result(p1, table, papers=False),) if p1 else (),
         )
     yield replace(
         _MOTIONAGFORMER,
@@ -636,7 +639,9 @@ def _image_space() -> Iterable[LiftingRecipe]:
             name=f"motionagformer-{size}-3dhp",
             network=f"motionagformer-{size}",
             overrides={"frames": frames},
-            expected=tuple(_mm(v, table, metric=m, papers=False) for m, v in found.items() if v),
+            expected=tuple(
+                _result(v, table, metric=m, papers=False) for m, v in found.items() if v
+            ),
         )
 
 
