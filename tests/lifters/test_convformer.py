@@ -266,7 +266,8 @@ def test_its_onnx_file_agrees_with_it(folded: bool, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     from lithepose.deploy.export import export_onnx
 
-    model = convformer.fold(small()) if folded else small()
+    model = small(spatial_blocks=1, temporal_blocks=1)  # the exporter takes seconds for each block
+    model = convformer.fold(model) if folded else model
     assert export_onnx(model, tmp_path / "small.onnx", clips(2)) < 1e-5
 
 
