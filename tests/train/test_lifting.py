@@ -21,6 +21,7 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import save  # noqa: E402
 
 from lithepose.data.human36m import read_image_space  # noqa: E402
+from lithepose.data.sequences import PoseSequence  # noqa: E402
 from lithepose.detect.sizes import create_pose_network  # noqa: E402
 from lithepose.lifters import LIFTERS, create_lifter  # noqa: E402
 from lithepose.lifters.htnet import back_project  # noqa: E402
@@ -43,6 +44,7 @@ from lithepose.train.lifting import (  # noqa: E402
     lift_sequences,
     mirrored,
     network_of_recipe,
+    network_sequence,
     read_sequences,
     reordered,
     trial_of_source,
@@ -478,6 +480,64 @@ def test_targets_times_their_unit_are_the_truth_in_every_data_set(data: Path):
             assert np.abs(part.inputs[..., :2]).max() < 3
             root = SKELETONS[part.skeleton].root
             assert not part.truth[:, root].any()
+
+
+def seen_by_coco(keypoints: np.ndarray) -> PoseSequence:
+    """A sequence of HumanEva-I with a detector's joints."""
+    count = len(keypoints)
+    return PoseSequence(
+        subject="Validate/S1",
+        action="Box",
+        trial="Box 1 chunk0",
+        view="C1",
+        keypoints=keypoints,
+        keypoints_skeleton="coco17",
+        joints_camera=np.zeros((count, 15, 3), np.float32),
+        root_camera=np.ones((count, 3), np.float32),
+        skeleton="humaneva15",
+        counted=np.ones(count, bool),
+        image_size=(640, 480),
+        fps=60.0,
+        camera=None,
+    )
+
+
+def test_joints_that_a_detector_lacks_are_built_from_those_it_has():
+    coco, humaneva = SKELETONS["coco17"], SKELETONS["humaneva15"]
+    keypoints = np.random.default_rng(0).uniform(0, 480, (4, 17, 2)).astype(np.float32)
+    part = network_sequence(seen_by_coco(keypoints), "humaneva15", 3)
+    screen = (2 * keypoints - (640, 480)) / 640
+    hips = screen[:, [coco.index("left_hip"), coco.index("right_hip")]]
+    np.testing.assert_allclose(
+        part.inputs[:, humaneva.index("pelvis"), :2], hips.mean(1), atol=1e-5
+    )
+    wrist = "left_wrist"
+    np.testing.assert_allclose(
+        part.inputs[:, humaneva.index(wrist), :2], screen[:, coco.index(wrist)], atol=1e-5
+    )
+    assert (part.inputs[..., 2] == 1).all()
+    assert part.lens is None
+
+
+def test_missing_2d_joints_are_refused():
+    keypoints = np.ones((4, 17, 2), np.float32)
+    keypoints[2, 12] = np.nan
+    with pytest.raises(ValueError, match=r"Box 1 chunk0 C1: the 2D joints .* do not give all"):
+        network_sequence(seen_by_coco(keypoints), "humaneva15", 2)
+
+
+def test_joints_of_both_data_sets_are_put_into_each_others_order_and_back():
+    joints = np.arange(17.0)[:, None]
+    there = reordered(joints, "mpi_inf_3dhp17", "h36m17")
+    assert there[:, 0].tolist() == [14, 8, 9, 10, 11, 12, 13, 15, 1, 16, 0, 5, 6, 7, 2, 3, 4]
+    np.testing.assert_array_equal(reordered(there, "h36m17", "mpi_inf_3dhp17"), joints)
+
+
+def test_a_part_that_lacks_subjects_is_read_with_a_warning(
+    data: Path, caplog: pytest.LogCaptureFixture
+):
+    assert {part.subject for part in read_sequences(RECIPES["htnet-gt"], data, "train")} == {"S1"}
+    assert "lacks S5, S6, S7, S8: results are not comparable" in caplog.text
 
 
 def test_motionberts_clips_are_those_of_the_reader(data: Path):
