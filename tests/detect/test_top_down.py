@@ -184,6 +184,17 @@ def test_options_that_cannot_be_right_are_refused(
         create_detector(tmp_path / "none.onnx")
 
 
+def test_only_networks_of_whole_frames_have_a_usual_size(
+    tmp_path: Path, box_file: Path, pose_file: Any, dots: Any
+):
+    path = pose_file(tmp_path / "pose.onnx", fixed=False)
+    with pytest.raises(ValueError, match="any size: say which"):
+        open_onnx_detector(path, boxes=box_file)
+    detector = open_onnx_detector(path, boxes=box_file, input_size=(96, 128))
+    found = detector.detect(dots(SIZE, PLACES, SPREAD), 0.0)
+    np.testing.assert_allclose(found.keypoints, [of_joints()], atol=0.1)
+
+
 # From a video to a result
 
 
@@ -243,6 +254,8 @@ def test_the_command_takes_a_network_and_boxes_and_notes_both(
         (("--detector", "POSE", "--boxes", "BOXES", "--skeleton", "halpe26"), "17 joints, but"),
         (("--detector", "POSE", "--boxes", "BOXES", "--box-interval", "3"), "leave box_interval"),
         (("--detector", "none.onnx"), "no ONNX model"),
+        (("--detector", "POSE", "--boxes", "BOXES", "--input-size", "64x64"), "not 64x64"),
+        (("--input-size", "64x64"), "input_size: these belong to a pose network"),
         (("--detector", "openpose"), "no detector named 'openpose'"),
     ],
 )

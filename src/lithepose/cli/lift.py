@@ -135,6 +135,11 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
     help="Frames from one look for boxes to the next.  [default: 1]",
 )
 @click.option(
+    "--input-size",
+    callback=_size,
+    help="WIDTHxHEIGHT in pixels, for a pose network that takes any.",
+)
+@click.option(
     "--skeleton", help="Joint set of a keypoint file or pose network that does not name its own."
 )
 @click.option("--size", callback=_size, help="WIDTHxHEIGHT in pixels, for a keypoint file.")

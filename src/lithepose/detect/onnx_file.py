@@ -31,6 +31,7 @@ class PictureNetwork:
         sha256: its checksum in hexadecimal.
         metadata: the texts stored in it, by name.
         input_size: (width, height) of the pictures it gets.
+        sized: whether the file or the caller said so, else it is the default.
         batched: whether it takes several pictures at once.
         shapes: of each output for one black picture, by name, in the order of the file.
 
@@ -79,6 +80,7 @@ class PictureNetwork:
             )
         self._input, self._type = inputs[0].name, _TYPES[inputs[0].type]
         batch, channels, height, width = inputs[0].shape
+        self.sized = input_size is not None or all(isinstance(n, int) for n in (height, width))
         if channels != 3 and isinstance(channels, int):
             raise ValueError(
                 f"{self.path} takes pictures of shape {inputs[0].shape}, not (B, 3, H, W): export "
@@ -90,6 +92,13 @@ class PictureNetwork:
         black = np.zeros((1, 3, self.input_size[1], self.input_size[0]), np.float32)
         self.shapes = {name: values.shape for name, values in self(black).items()}
         self.batched = self.batched and self._takes_two(black)
+
+    def unsized(self) -> ValueError:
+        """The error for a file of any size, where that of its training matters."""
+        return ValueError(
+            f"{self.path.name} takes pictures of any size: say which it was trained for with "
+            "input_size=(width, height), or --input-size"
+        )
 
     def _takes_two(self, black: Floats) -> bool:
         """Whether a file that promises any number of pictures keeps it: not all exports do."""
@@ -109,10 +118,7 @@ class PictureNetwork:
         size = wanted or default
         if size is None:
             if None in fixed:
-                raise ValueError(
-                    f"{self.path.name} takes pictures of any size: say which it was trained for "
-                    "with input_size=(width, height)"
-                )
+                raise self.unsized()
             size = (fixed[0] or 0, fixed[1] or 0)
         # A default gives way to what the file says, the caller's word does not.
         if wanted is None:

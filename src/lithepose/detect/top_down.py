@@ -208,24 +208,19 @@ def open_onnx_detector(
             given to a network that needs none.
         lithepose.assets.ModelsError: boxes are to come from BlazePose, whose files are absent.
     """
-    network = PictureNetwork(
-        path, input_size=input_size, default_size=_default_size(path), threads=threads
-    )
+    # Networks of whole frames may take any size, and are trained at this one.
+    network = PictureNetwork(path, input_size=input_size, default_size=(640, 640), threads=threads)
     kind, _ = kind_of(network)
     told: dict[str, Any] = {"skeleton": skeleton, "preset": preset}
     if kind in ("rtmo", "yolo"):
         if boxes is not None or box_interval != 1:
             raise ValueError(f"{network.path.name} finds people by itself: leave the boxes out")
         return OnnxOneStage(network, people=people, **told)
+    if not network.sized:
+        raise network.unsized()
     most = MOST_OF_A_FRAME if people == "one" else people
     pose = OnnxPose(network, **told)
     source = create_boxes(
         boxes, models=models, threads=threads, people=1 if people == "one" else most
     )
     return TopDown(pose, source, people=people, box_interval=box_interval)
-
-
-def _default_size(path: str | os.PathLike[str]) -> tuple[int, int] | None:
-    """RTMO and YOLO may take any size and are trained at this one; pose networks have their own."""
-    name = Path(path).name.lower()
-    return (640, 640) if "rtmo" in name or "yolo" in name else None

@@ -289,6 +289,7 @@ def lift(
     boxes: str | os.PathLike[str] | None = None,
     preset: str | None = None,
     box_interval: int | None = None,
+    input_size: tuple[int, int] | None = None,
     models: str | os.PathLike[str] | None = None,
     threads: int | None = None,
     report: Report | None = None,
@@ -314,6 +315,7 @@ def lift(
             boxes; BlazePose's own detector without it.
         preset: how the network's input is made, a name in `lithepose.detect.onnx_pose.PRESETS`.
         box_interval: frames from one look for boxes to the next; 1 without it.
+        input_size: (width, height) of the network's pictures, for a file that takes any.
         models: folder of BlazePose's model files; by default they are fetched once.
         threads: of the detector; by default two, or one on a single-core machine.
         report: is told of the progress.
@@ -331,7 +333,12 @@ def lift(
     tell = report or _silent
     watch = _Stopwatch()
     problem, camera, noted = None, None, None
-    extras = {"boxes": boxes, "preset": preset, "box_interval": box_interval}
+    extras = {
+        "boxes": boxes,
+        "preset": preset,
+        "box_interval": box_interval,
+        "input_size": input_size,
+    }
     extras = {name: value for name, value in extras.items() if value is not None}
     if is_keypoints(source):
         if start is not None or end is not None:
