@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +251,14 @@ def test_what_does_not_fit_is_refused():
     ):
         with pytest.raises(ValueError, match=f"{name} = "):
             PoseCLRSettings(**{name: value})
+
+
+def test_the_guide_has_the_settings_as_they_are():
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "pretraining.md"
+    text = guide.read_text(encoding="utf-8")
+    for field in fields(PoseCLRSettings):
+        value = "all, or 2 virtual ones" if field.default is None else field.default
+        assert f"| `{field.name}` | {value} |" in text
 
 
 # --- encoders ---------------------------------------------------------------------------------
