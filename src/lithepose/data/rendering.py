@@ -280,11 +280,14 @@ class _People:
 def _pose(studio: Studio, batch: Mapping[str, Tensor]) -> _People:
     picture, place = (batch["figure"] >= 0).nonzero(as_tuple=True)
     figure = batch["figure"][picture, place]
-    bones = batch["bones"][picture, place].float().flatten(2)  # (N, B, 12)
+    bones = batch["bones"][picture, place].float()  # (N, B, 3, 4)
+    # From where the hips are: products in TF32 have three digits, too few for camera distances.
+    hips = bones[:, :1, :, 3]
+    bones = torch.cat([bones[..., :3], (bones[..., 3] - hips)[..., None]], -1).flatten(2)
     blend = (studio.weights[figure].float() / 255) @ bones
     blend = blend.unflatten(2, (3, 4))  # (N, V, 3, 4)
     vertices, normals = studio.vertices[figure].float(), studio.normals[figure].float()
-    points = (blend[..., :3] * vertices[:, :, None]).sum(-1) + blend[..., 3]
+    points = (blend[..., :3] * vertices[:, :, None]).sum(-1) + blend[..., 3] + hips
     normals = F.normalize((blend[..., :3] * normals[:, :, None]).sum(-1), dim=-1)
     return _People(picture, place, figure, points, normals)
 
