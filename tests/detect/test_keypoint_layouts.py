@@ -479,6 +479,26 @@ def test_whole_bodies_of_coco_are_read(shared: Any, tmp_path: Path):
     np.testing.assert_allclose(track.keypoints[0, 17:23][seen], feet[seen, :2], rtol=1e-6)
 
 
+def test_the_names_in_a_file_tell_its_joints(tmp_path: Path, truth: dict[str, np.ndarray]):
+    path = mmpose(tmp_path, of(truth, "h36m17"))
+    content = json.loads(path.read_text())
+
+    def read_with(names: Any, **options: Any) -> str:
+        content["meta_info"] = {"keypoint_id2name": {str(i): name for i, name in enumerate(names)}}
+        dump(path, content)
+        return read_keypoints(path, image_size=SIZE, fps=FPS, **options)[0].skeleton
+
+    assert read_with(SKELETONS["h36m17"].joints) == "h36m17"
+    assert (
+        read_with(name.replace("_", " ").title() for name in SKELETONS["coco17"].joints) == "coco17"
+    )
+    # Names that no set has, as MMPose's own of Human3.6M, are no reason to take them for COCO's.
+    theirs = ["root", "right_hip", "right_knee", "right_foot", *"abcdefghijklm"]
+    with pytest.raises(ValueError, match="which 17 joints it has: pass skeleton="):
+        read_with(theirs)
+    assert read_with(theirs, skeleton="h36m17") == "h36m17"
+
+
 # What is wrong
 
 

@@ -122,6 +122,10 @@ def test_in_rough_boxes_somebody_new_is_placed_twice(
     assert len(detector.detect(frame, 0.03)) == 1
     assert len(placed) == 3
     np.testing.assert_allclose(placed[2], [expected], atol=0.3)
+    # Of whom a part is not seen, the square is looked at anew: the box may have cut it off.
+    detector.detect(dots(SIZE, PLACES, SPREAD) * np.array([1, 1, 0], np.uint8), 0.07)
+    detector.detect(frame, 0.1)
+    np.testing.assert_array_equal(placed[4], [square])
 
 
 def test_somebody_whom_the_source_misses_is_kept_and_who_left_is_not(pose: OnnxPose, dots: Any):

@@ -311,6 +311,8 @@ def _usual_skeleton(frames: Sequence[Found], names: Any = None) -> str | None:
         for skeleton in SKELETONS.values():
             if skeleton.joints == plain:
                 return skeleton.name
+        if len(plain) == 17:
+            return None  # three sets have so many, and by its names it is not COCO's
     usual = {17: "coco17", 26: "halpe26", 27: "wholebody27"}
     return usual.get(next(iter(joints))) if len(joints) == 1 else None
 

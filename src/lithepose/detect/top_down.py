@@ -22,6 +22,7 @@ from lithepose.poses import Detections, Floats
 
 _SEEN = 0.3  # confidence of a joint that tells where a person is
 _LEAST_SEEN = 4  # joints without which nobody can be followed
+_WHOLE = 0.75  # of the joints: of whom fewer are seen, a part may lie outside the box by joints
 _MIN_SCORE = 0.1  # mean confidence times the score of the box, below which there is nobody
 _SAME_BOX = 0.3  # overlap of a box with a followed person's, above which they are one
 _SAME_MIDDLE = 0.2  # of a rough box's height, between its middle and that of somebody followed
@@ -78,6 +79,7 @@ class TopDown:
         self._source.reset()
         self._index = 0
         self._followed = np.empty((0, 4))
+        self._whole = np.empty(0, dtype=bool)  # of whom nearly all joints were seen
 
     def detect(self, frame: NDArray[np.uint8], time_s: float) -> Detections:
         """Find the people in the next frame of a clip.
@@ -101,7 +103,9 @@ class TopDown:
             kept = _without_doubles(kept, keypoints, boxes.boxes, score)
         keypoints, confidence = keypoints[kept], confidence[kept]
         followed = _boxes_around(keypoints, confidence, frame.shape[:2])
-        self._followed = followed[np.isfinite(followed).all(axis=1)]
+        there = np.isfinite(followed).all(axis=1)
+        self._followed = followed[there]
+        self._whole = (confidence >= _SEEN).mean(axis=1)[there] >= _WHOLE
         return Detections(
             keypoints=keypoints.astype(np.float32),
             confidence=confidence.astype(np.float32),
@@ -121,10 +125,12 @@ class TopDown:
         boxes, score = found.boxes, found.score
         rough = np.full(len(boxes), source.rough)
         if not source.complete and len(followed):
+            # A box by the joints of a whole person is better than a rough one; any other box of the
+            # source is better than that, so that who was half outside the last one comes back in.
+            better = self._whole if source.rough else np.zeros(len(followed), dtype=bool)
             alike = (_hold if source.rough else _overlap)(boxes, followed)
-            # A box by joints is better than a rough one, a box from a good source better than that.
-            new = ~alike.any(axis=0) if source.rough else np.ones(len(boxes), dtype=bool)
-            kept = np.ones(len(followed), dtype=bool) if source.rough else ~alike.any(axis=1)
+            new = ~alike[better].any(axis=0)
+            kept = better | ~alike.any(axis=1)
             boxes = np.concatenate([boxes[new], followed[kept]])
             score = np.concatenate([score[new], np.ones(int(kept.sum()))])
             rough = np.concatenate([rough[new], np.zeros(int(kept.sum()), dtype=bool)])
