@@ -258,8 +258,9 @@ def fold(model: nn.Module) -> nn.Module:
 
     Batch normalisation goes into the convolutions, the residual of a depthwise convolution into its
     middle weight, and what scales and shifts queries, keys and values into their linear layers, so
-    that keys and values share one normalisation. The copy cannot be trained or saved: keep the
-    network's own weights.
+    that keys and values share one normalisation. The head's transposed convolutions become plain
+    ones, which run faster on a CPU. The copy cannot be trained or saved: keep the network's own
+    weights.
 
     Args:
         model: a trained network; it stays as it is.
@@ -287,6 +288,8 @@ def _fold_children(module: nn.Module) -> None:
             setattr(module, name, conv)
         elif isinstance(child, GroupAttention):
             setattr(module, name, FoldedGroupAttention(child))
+        elif isinstance(child, HeatmapHead):
+            setattr(module, name, FoldedHead(child))
         else:
             _fold_children(child)
 
@@ -301,6 +304,68 @@ def folded_convolution(layer: ConvNorm) -> nn.Conv2d | nn.ConvTranspose2d:
     conv.weight.mul_(scale.view([-1 if axis == outputs else 1 for axis in range(4)]))
     conv.bias = nn.Parameter(norm.bias - norm.running_mean * scale)
     return conv
+
+
+def kernels_by_place(conv: nn.ConvTranspose2d) -> Tensor:
+    """The kernels of four 2x2 convolutions, padded by 1, that together are a transposed one.
+
+    A transposed convolution of kernel 4, stride 2 and padding 1 makes four pixels of each, one per
+    place (row, column) in a square of two by two; each reads two by two pixels. With maps of N + 1
+    pixels, whose squares begin half a square early, the four read the same pixels:
+
+        row 0 of the square: w[2] x[i - 1] + w[0] x[i], row 1: w[3] x[i - 1] + w[1] x[i]
+
+    Returns:
+        (2, 2, outputs, inputs, 2, 2): row and column of the square, then a kernel.
+    """
+    weight = conv.weight.transpose(0, 1)  # (outputs, inputs, 4, 4)
+    pairs = torch.tensor([[2, 0], [3, 1]])
+    rows = weight[:, :, pairs]  # (outputs, inputs, row, 2, 4)
+    both = rows[..., pairs]  # (outputs, inputs, row, 2, column, 2)
+    return both.permute(2, 4, 0, 1, 3, 5)
+
+
+def of_squares(kernels: Tensor, bias: Tensor) -> nn.Conv2d:
+    """The convolution whose channels are all outputs at all places; the kernels' first three axes
+    are those two, the place having two."""
+    weight = kernels.flatten(0, 2).contiguous()
+    conv = nn.Conv2d(weight.shape[1], weight.shape[0], 2, padding=1)
+    conv.weight, conv.bias = nn.Parameter(weight), nn.Parameter(bias)
+    return conv
+
+
+class FoldedHead(nn.Module):
+    """As `HeatmapHead`: squares of two by two pixels stay in the channels as long as possible.
+
+    The last convolution runs before the finest map is put together, so that there are only as many
+    channels to put together as joints.
+    """
+
+    def __init__(self, head: HeatmapHead):
+        super().__init__()
+        first, second = (folded_convolution(part) for part in head if isinstance(part, ConvNorm))
+        last = head[-1]
+        assert isinstance(first, nn.ConvTranspose2d)
+        assert isinstance(second, nn.ConvTranspose2d)
+        assert isinstance(last, nn.Conv2d)
+        assert first.bias is not None
+        assert second.bias is not None
+        assert last.bias is not None
+        # Channels: output, then place, as pixel_shuffle takes them.
+        kernels = kernels_by_place(first).permute(2, 0, 1, 3, 4, 5)
+        self.first = of_squares(kernels, first.bias.repeat_interleave(4))
+        # Channels: place, then output, so that each place is a group of the last convolution.
+        self.second = of_squares(kernels_by_place(second), second.bias.repeat(4))
+        self.last = nn.Conv2d(4 * last.in_channels, 4 * last.out_channels, 1, groups=4)
+        self.last.weight = nn.Parameter(last.weight.repeat(4, 1, 1, 1))
+        self.last.bias = nn.Parameter(last.bias.repeat(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.first(x))  # (B, 4 C, H + 1, W + 1)
+        x = functional.pixel_shuffle(x, 2)[:, :, 1:-1, 1:-1]  # (B, C, 2 H, 2 W)
+        x = self.last(functional.relu(self.second(x)))  # (B, 4 joints, 2 H + 1, 2 W + 1)
+        x = x.unflatten(1, (2, 2, -1)).permute(0, 3, 4, 1, 5, 2)  # (B, joints, H', row, W', column)
+        return x.flatten(4, 5).flatten(2, 3)[:, :, 1:-1, 1:-1]  # (B, joints, 4 H, 4 W)
 
 
 def folded_linear(layer: nn.Linear, norm: nn.LayerNorm, scale: float = 1.0) -> nn.Linear:
