@@ -132,6 +132,32 @@ def test_an_interrupted_run_that_is_resumed_ends_with_exactly_the_same_weights(
         assert same_tensors(tmp_path / "whole" / name, tmp_path / "part" / name)
 
 
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+@needs_cuda
+@pytest.mark.parametrize("changes", [{}, {"cuda_graphs": True}, {"precision": "bf16"}])
+def test_a_run_on_a_gpu_resumes_exactly_too(tmp_path: Path, changes: dict[str, Any]):
+    changes = {"device": "cuda", "deterministic": True, "steps": 30, "optimiser": "muon"} | changes
+    train(tmp_path / "whole", **changes)
+    train(tmp_path / "part", **(changes | {"steps": 12}))  # steps are recorded from the fourth on
+    train(tmp_path / "part", **changes)
+    for name in ("last.safetensors", "best.safetensors"):
+        assert same_tensors(tmp_path / "whole" / name, tmp_path / "part" / name)
+
+
+@needs_cuda
+@pytest.mark.parametrize("optimiser", ["adam", "muon"])
+def test_a_recorded_step_trains_as_any_other_does(tmp_path: Path, optimiser: str):
+    options = {"device": "cuda", "steps": 30, "save_every": 1, "optimiser": optimiser}
+    options |= {"schedule": "cosine", "warmup": 5}
+    plain, recorded = (
+        [p.loss for p in train(tmp_path / str(graphs), cuda_graphs=graphs, **options)]
+        for graphs in (False, True)
+    )
+    np.testing.assert_allclose(recorded, plain, rtol=1e-3)
+
+
 def test_a_finished_run_is_left_as_it_is_and_can_be_made_longer(tmp_path: Path):
     train(tmp_path)
     before = kept_weights(tmp_path / "last.safetensors")
@@ -457,6 +483,14 @@ def test_files_are_complete_or_absent(tmp_path: Path):
         "log.csv",
         "recipe.json",
     ]
+
+
+def test_what_a_killed_run_was_writing_is_cleared_away(tmp_path: Path):
+    for name in (".last-0123abcd.safetensors", ".log-00000000.csv", ".last-mine.safetensors"):
+        (tmp_path / name).touch()
+    train(tmp_path)
+    left = [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+    assert left == [".last-mine.safetensors"]
 
 
 def test_without_an_average_the_weights_themselves_are_kept(tmp_path: Path):

@@ -92,7 +92,8 @@ class Fit:
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         held = Points(noise=0.0).draw(np.arange(30, 50), np.random.default_rng(0))
-        answer = network(torch.from_numpy(held["x"])).numpy()
+        x = torch.from_numpy(held["x"]).to(next(network.parameters()).device)
+        answer = network(x).cpu().numpy()
         return {"error": float(np.abs(answer - held["y"]).mean())}
 
 

@@ -656,6 +656,11 @@ class _Run:
 
     def _describe(self) -> None:
         """Write what is trained here, for people and for whoever loads the weights."""
+        for name in (LAST, BEST, LOG, RECIPE):
+            # What a run that was killed while it wrote has left.
+            stem, suffix = Path(name).stem, Path(name).suffix
+            for rest in self.folder.glob(f".{stem}-{'[0-9a-f]' * 8}{suffix}"):
+                rest.unlink()
         said = self.recipe | {"settings": asdict(self.settings), "commit": self.commit}
         with atomic_write(self.folder / RECIPE) as temporary:
             temporary.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
@@ -704,6 +709,8 @@ def _fabric(settings: RunSettings) -> Fabric:
         raise ModuleNotFoundError(
             'training needs Lightning Fabric: pip install "lithepose[train]"', name=error.name
         ) from error
+    # Its notes on precision and processes would stand between the lines of a report.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     device = settings.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
