@@ -33,8 +33,10 @@ def recipe_of(size: int, steps: int, whole: bool) -> ImageRecipe:
         IMAGE_RECIPES["hevitpose-t-coco"],
         name="overfit",
         overrides={"image_size": (size, size)} | ({} if whole else SMALL),
-        encoding="dark",
-        decoder="dark",
+        # In the standard geometry a mirrored crop of the test is a pixel off those of the training,
+        # which a network notices that knows its pictures by heart; in this one they are the same.
+        encoding="udp",
+        decoder="udp",
         turn=0.0,
         scale=0.0,
         shift=0.0,
@@ -64,7 +66,7 @@ def main() -> None:
     parser.add_argument("samples", type=Path)
     parser.add_argument("--whole", action="store_true", help="HEViTPose-T, not a smaller one")
     parser.add_argument("--size", type=int, default=128, help="side of the crops, pixels")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
@@ -77,11 +79,11 @@ def main() -> None:
         settings = RunSettings(
             device=options.device, workers=0, save_every=50, chunk=12, tensorboard=False
         )
-        out, begin = Path(folder) / "run", time.perf_counter()
+        out, begin = Path(folder) / "run", time.process_time()
         for progress in run(task, recipe.optimisation, settings, out, described={}):
             print(
                 f"step {progress.step}: loss {progress.loss:.2e}, AP {progress.scores['ap']:.1f}, "
-                f"{time.perf_counter() - begin:.0f} s",
+                f"{time.process_time() - begin:.0f} s of the processor",
                 flush=True,
             )
         network = task.build()

@@ -13,13 +13,20 @@ import numpy as np
 import pytest
 
 from lithepose.data import inventory
+from lithepose.data.coco import BOXES_FILE
 from lithepose.data.inventory import DATA_SETS, as_record, as_text, take_inventory
 
 Write = Callable[..., Path]
 
 PERSON = {"image_id": 1, "category_id": 1, "keypoints": [10, 10, 2] * 17, "num_keypoints": 17}
 COCO = {"images": [{"id": 1}], "annotations": [PERSON, {**PERSON, "keypoints": [0, 0, 0] * 17}]}
-MPII = [{"image": "1.jpg", "joints": [[1.0, 2.0]] * 16, "joints_vis": [1] * 16}]
+MPII = [
+    {
+        "image": "1.jpg", "center": [9.0, 9.0], "scale": 1.0, "joints": [[1.0, 2.0]] * 16,
+        "joints_vis": [1] * 16,
+    }
+]  # fmt: skip
+BOXES = [{"image_id": 1, "category_id": c, "bbox": [1, 2, 3, 4], "score": 0.5} for c in (1, 1, 3)]
 
 
 @pytest.fixture
@@ -36,8 +43,22 @@ def everything(
     (root / "h36m_sh_conf_cam_source_final.pkl").write_bytes(pickle.dumps(image_space_content))
     (root / "person_keypoints_val2017.json").write_text(json.dumps(COCO))
     (root / "mpii_val.json").write_text(json.dumps(MPII))
-    (root / "mpii_gt_val.mat").write_bytes(b"MATLAB 5.0 MAT-file" + bytes(200))
+    (root / BOXES_FILE).write_text(json.dumps(BOXES))
+    write_heads(root / "mpii_gt_val.mat")
+    for folder, name in (("val2017", "000000000139.jpg"), ("images", "015601864.jpg")):
+        (root / folder).mkdir()
+        (root / folder / name).write_bytes(b"")
     return root
+
+
+def write_heads(path: Path) -> None:
+    savemat = pytest.importorskip("scipy.io").savemat
+    content = {
+        "jnt_missing": np.zeros((16, 1)),
+        "pos_gt_src": np.ones((16, 2, 1)),
+        "headboxes_src": np.array([[[1.0], [2.0]], [[3.0], [4.0]]]),
+    }
+    savemat(path, content)
 
 
 def facts(root: Path, name: str) -> dict[str, Any]:
@@ -50,7 +71,7 @@ def test_everything_is_found_with_its_facts(everything: Path):
     told: list[str] = []
     taken = take_inventory(everything, report=told.append)
     assert not taken.broken
-    assert len(taken.found) == len(told) == 12
+    assert len(taken.found) == len(told) == 15
     assert facts(everything, "data_3d_h36m.npz") == {
         "subjects": ["S1", "S9", "S11"], "trials": 5, "frames": 200,
     }  # fmt: skip
@@ -67,6 +88,9 @@ def test_everything_is_found_with_its_facts(everything: Path):
     coco = facts(everything, "person_keypoints_val2017.json")
     assert coco == {"pictures": 1, "people": 2, "people with joints": 1}
     assert facts(everything, "mpii_val.json") == {"pictures": 1, "people": 1}
+    assert facts(everything, "mpii_gt_val.mat") == {"people": 1}
+    assert facts(everything, BOXES_FILE) == {"pictures": 1, "boxes of people": 2}
+    assert facts(everything, "val2017") == facts(everything, "images") == {"pictures": 1}
 
 
 def test_oddities_are_noted(everything: Path):
@@ -75,6 +99,7 @@ def test_oddities_are_noted(everything: Path):
     assert "TS1 has 7 valid frames, not the published 603" in notes["data_test_3dhp.npz"]
     assert "lacks TS2" in notes["data_test_3dhp.npz"]
     assert "another number of frames than published in S1 Seq1" in notes["data_train_3dhp.npz"]
+    assert "the whole set has 5000" in notes["val2017"]
     (everything / "data_3d_h36m.npz").unlink()
     notes = {f.path.name: " ".join(f.notes) for f in take_inventory(everything).found}
     assert "no usable 3D file lies beside it" in notes["data_2d_h36m_gt.npz"]
@@ -130,6 +155,18 @@ def test_files_of_something_else_are_left_alone(tmp_path: Path):
     assert take_inventory(tmp_path).found == ()
 
 
+def test_folders_of_other_pictures_are_left_alone(tmp_path: Path):
+    for folder, name in (("images", "me.jpg"), ("val2017", "notes.txt"), ("train2017", "1.jpg")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_bytes(b"")
+    assert take_inventory(tmp_path).found == ()
+    (tmp_path / "images" / "val2017").mkdir()
+    (tmp_path / "images" / "val2017" / "000000000139.jpg").write_bytes(b"")
+    (found,) = take_inventory(tmp_path).found
+    assert (found.data_set, found.part) == ("coco", "val pictures")
+    assert "found   images/val2017: the pictures to test on" in as_text(take_inventory(tmp_path))
+
+
 def test_broken_files_are_named_with_the_reason(everything: Path):
     def cut(name: str, keep: float) -> None:
         path = everything / name
@@ -146,15 +183,17 @@ def test_broken_files_are_named_with_the_reason(everything: Path):
     (everything / "h36m_sh_conf_cam_source_final.pkl").write_bytes(pickle.dumps(Evil()))
     (everything / "mpii_val.json").write_text(json.dumps([{"image": "a", "joints": [[1, 2]]}]))
     (everything / "mpii_gt_val.mat").write_bytes(b"<html>")
+    (everything / BOXES_FILE).write_text("[{}]")
     (everything / "cmu17_val.npz").write_bytes(b"version https://large-file-pointer")
     taken = take_inventory(everything)
     problems = {found.path.name: found.problem for found in taken.broken}
-    assert len(problems) == 7
+    assert len(problems) == 8
     assert "is damaged or cut off" in problems["data_3d_h36m.npz"]
     assert "is damaged or cut off" in problems["person_keypoints_val2017.json"]
     assert "is damaged or cut off" in problems["data_2d_humaneva15_gt.npz"]
     assert "holds builtins.eval" in problems["h36m_sh_conf_cam_source_final.pkl"]
     assert "16 joints" in problems["mpii_val.json"]
+    assert "should be a list of image_id" in problems[BOXES_FILE]
     assert "is no MATLAB file" in problems["mpii_gt_val.mat"]
     assert "no npz file" in problems["cmu17_val.npz"]
     text = as_text(taken)
@@ -178,12 +217,12 @@ def test_2d_that_does_not_belong_to_the_3d_beside_it_is_broken(
 
 def test_large_json_is_judged_by_its_ends(everything: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(inventory, "LARGEST_JSON", 100)
-    (found,) = [f for f in take_inventory(everything).found if f.data_set == "coco"]
+    path = everything / "person_keypoints_val2017.json"
+    (found,) = [f for f in take_inventory(everything).found if f.path == path]
     assert found.facts == {}
     assert "so not counted" in found.notes[0]
-    path = everything / "person_keypoints_val2017.json"
     path.write_bytes(path.read_bytes()[:-20])
-    (found,) = [f for f in take_inventory(everything).found if f.data_set == "coco"]
+    (found,) = [f for f in take_inventory(everything).found if f.path == path]
     assert found.problem == "is cut off, or no JSON: get it again"
 
 

@@ -9,20 +9,25 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from lithepose.data import human36m, humaneva, mpi_inf_3dhp
+from lithepose.data import coco, human36m, humaneva, mpi_inf_3dhp, mpii
 from lithepose.data.mocap import read_motions
 from lithepose.data.pickles import npz_names, read_npz
 from lithepose.data.videopose3d import Keypoints, Positions
 
 Facts = dict[str, Any]
+
+# Folder of pictures -> how the pictures in it are named, by which it is told from other folders of
+# its name, and how many there are where that is known.
+PICTURES = {
+    "train2017": (re.compile(r"\d{12}\.jpg"), 118_287),
+    "val2017": (re.compile(r"\d{12}\.jpg"), 5_000),
+    "images": (re.compile(r"\d{9}\.jpg"), None),
+}
 
 # Parsing takes ten times a JSON file's size in memory; of larger ones only the ends are looked at.
 LARGEST_JSON = 100_000_000
@@ -30,10 +35,10 @@ LARGEST_JSON = 100_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A file of a data set.
+    """A file of a data set, or a folder of its pictures.
 
     Attributes:
-        file: its usual name.
+        file: its usual name; a folder's ends with a slash.
         names: regular expression of the names under which it goes.
         purpose: what it holds and what it is for.
         origin: where it comes from.
@@ -177,6 +182,10 @@ DATA_SETS = {
                  "training 2D detectors", "cocodataset.org"),
                 ("val", "person_keypoints_val2017.json", "the same: for testing them",
                  "cocodataset.org"),
+                ("train pictures", "train2017/", "the pictures to train on", "cocodataset.org"),
+                ("val pictures", "val2017/", "the pictures to test on", "cocodataset.org"),
+                ("val boxes", coco.BOXES_FILE, "people that a detector finds in val2017: for the "
+                 "usual results", "the authors of HRNet (Simple Baselines)"),
                 ("whole-body train", "coco_wholebody_train_v1.0.json", "133 joints, feet and hands "
                  "among them: for training", "the repository of COCO-WholeBody"),
                 ("whole-body val", "coco_wholebody_val_v1.0.json", "the same: for testing",
@@ -186,6 +195,7 @@ DATA_SETS = {
         terms="annotations CC BY 4.0, COCO-WholeBody's for research only; each picture belongs to "
         "its photographer",
         weights="commonly done for COCO alone; COCO-WholeBody: ask its authors",
+        guide=coco.GUIDE,
     ),
     "mpii": DataSet(
         title="MPII Human Pose",
@@ -198,12 +208,16 @@ DATA_SETS = {
                  "human-pose.mpi-inf.mpg.de, converted as for HRNet"),
                 ("train and val", "mpii_trainval.json", "both in one",
                  "human-pose.mpi-inf.mpg.de, converted as for HRNet"),
-                ("heads", "mpii_gt_val.mat", "head boxes of the val persons: for PCKh",
+                ("test", "mpii_test.json", "places of people without joints: for results that the "
+                 "data set's authors measure", "human-pose.mpi-inf.mpg.de, converted as for HRNet"),
+                ("heads", mpii.HEADS_FILE, "head boxes of the val persons: for PCKh",
                  "human-pose.mpi-inf.mpg.de, converted as for HRNet"),
+                ("pictures", "images/", "the pictures of all parts", "human-pose.mpi-inf.mpg.de"),
             )
         },
         terms="research; ask the authors for other uses",
         weights="ask the authors; the pictures are from videos of others",
+        guide=mpii.GUIDE,
     ),
 }  # fmt: skip
 
@@ -300,15 +314,18 @@ def _files(root: Path, depth: int, unread: list[Path]) -> Iterator[Path]:
         here = Path(folder)
         deep = len(here.relative_to(root).parts) >= depth
         folders[:] = [] if deep else sorted(name for name in folders if not name.startswith("."))
+        if here.name in PICTURES and any(map(PICTURES[here.name][0].fullmatch, files)):
+            yield here
         for name in sorted(files):
             if name.endswith((".npz", ".pkl", ".json", ".mat")):
                 yield here / name
 
 
 def _by_name(path: Path) -> tuple[str, str] | None:
+    usual = f"{path.name}/" if path.is_dir() else path.name
     for name, data_set in DATA_SETS.items():
         for key, part in data_set.parts.items():
-            if re.fullmatch(part.names, path.name):
+            if re.fullmatch(part.names, usual):
                 return name, key
     return None
 
@@ -342,7 +359,7 @@ def _examine(
     path: Path, data_set: str, part: str, beside: dict[tuple[str, Path], Positions]
 ) -> Found:
     notes = []
-    if not re.fullmatch(DATA_SETS[data_set].parts[part].names, path.name):
+    if _by_name(path) is None:
         notes.append(f"its usual name is {DATA_SETS[data_set].parts[part].file}")
     try:
         if data_set in ("human36m", "humaneva") and part != "image space":
@@ -485,27 +502,50 @@ def _coco_facts(path: Path, notes: list[str]) -> Facts:
     return {"pictures": len(images), "people": len(people), "people with joints": with_joints}
 
 
-def _mpii_facts(path: Path, notes: list[str]) -> Facts:
+def _box_facts(path: Path, notes: list[str]) -> Facts:
     content = _json_content(path, notes)
     if content is None:
         return {}
     try:
-        pictures = {person["image"] for person in content}
-        shapes = Counter(np.shape(person["joints"]) for person in content)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError("should be a list of people with image and joints") from error
-    if set(shapes) != {(16, 2)}:
-        raise ValueError("should give each person 16 joints with x and y")
-    return {"pictures": len(pictures), "people": len(content)}
+        people = [box for box in content if box["category_id"] == coco.PERSON]
+        pictures = {
+            box["image_id"] for box in people if len(box["bbox"]) == 4 and box["score"] >= 0
+        }
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            "should be a list of image_id, category_id, bbox and score: it is another file"
+        ) from error
+    return {"pictures": len(pictures), "boxes of people": len(people)}
 
 
-def _matlab_facts(path: Path, notes: list[str]) -> Facts:
+def _mpii_facts(path: Path, notes: list[str]) -> Facts:
+    if path.stat().st_size > LARGEST_JSON:
+        _json_content(path, notes)
+        return {}
+    people = mpii.read_people(path, path.parent)
+    return {"pictures": len(set(people.files)), "people": len(people)}
+
+
+def _head_facts(path: Path, notes: list[str]) -> Facts:
     with path.open("rb") as file:
         begins = file.read(10)
     if not begins.startswith(b"MATLAB 5.0"):
         raise ValueError("is no MATLAB file: get it again")
-    notes.append("its contents are not looked at")
-    return {}
+    try:
+        heads = mpii.read_heads(path)
+    except ImportError:
+        notes.append("its contents are not looked at, which needs SciPy (lithepose[eval])")
+        return {}
+    return {"people": len(heads.sizes)}
+
+
+def _picture_facts(path: Path, notes: list[str]) -> Facts:
+    names, expected = PICTURES[path.name]
+    with os.scandir(path) as entries:
+        count = sum(names.fullmatch(entry.name) is not None for entry in entries)
+    if expected is not None and count != expected:
+        notes.append(f"the whole set has {expected}")
+    return {"pictures": count}
 
 
 _READERS: dict[tuple[str, str], Callable[[Path, list[str]], Facts]] = {
@@ -515,7 +555,11 @@ _READERS: dict[tuple[str, str], Callable[[Path, list[str]], Facts]] = {
     **{("cmu", part): _motion_facts for part in DATA_SETS["cmu"].parts},
     **{("coco", part): _coco_facts for part in DATA_SETS["coco"].parts},
     **{("mpii", part): _mpii_facts for part in DATA_SETS["mpii"].parts},
-    ("mpii", "heads"): _matlab_facts,
+    ("mpii", "heads"): _head_facts,
+    ("coco", "val boxes"): _box_facts,
+    ("coco", "train pictures"): _picture_facts,
+    ("coco", "val pictures"): _picture_facts,
+    ("mpii", "pictures"): _picture_facts,
 }
 
 
