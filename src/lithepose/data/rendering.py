@@ -237,9 +237,8 @@ def _render(
 
 
 def _affine(matrices: Tensor, points: Tensor) -> Tensor:
-    """Points (B, N, 2) through (B, 2, 3), or (B, 1, 2, 3) where N is long."""
-    if matrices.ndim == 3:
-        matrices = matrices[:, None]
+    """Points (B, N, 2) through (B, 2, 3)."""
+    matrices = matrices[:, None]
     x, y = points[..., :1], points[..., 1:]
     return matrices[..., 0] * x + matrices[..., 1] * y + matrices[..., 2]
 
@@ -915,10 +914,10 @@ def _visibility(
     row = which * (OVERSAMPLING * height) + sample[..., 1]
     key = keys[row * (OVERSAMPLING * width) + sample[..., 0]]
     nothing = key >= _NOTHING  # on the rim, like the vertex of the head: nothing is in front
-    number = torch.where(nothing, 0, key & (2**_NUMBER_BITS - 1)).clamp(max=len(seen.person) - 1)
+    number = torch.where(nothing, len(seen.person), key & (2**_NUMBER_BITS - 1))
     front = (key >> _NUMBER_BITS) * _DEPTH_UNIT
-    person = seen.person[number]
-    bone = studio.bones[people.figure[person], seen.quad[number]].long()
+    person = F.pad(seen.person, (0, 1))[number]
+    bone = studio.bones[people.figure[person], F.pad(seen.quad, (0, 1))[number]].long()
     own = torch.from_numpy(_own_bones(skeleton)).to(device)
     own = own[torch.arange(amount, device=device)[None], bone] & (people.place[person] == 0)
     depth = batch["joints"][..., 2]
