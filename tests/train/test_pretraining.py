@@ -136,7 +136,7 @@ def test_training_brings_views_of_one_instant_together(tiny: dict[str, Any], mot
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
     random, generator = np.random.default_rng(0), torch.Generator()
     losses = []
-    for _ in range(50):
+    for _ in range(40):
         drawn = task.examples.draw(random.permutation(len(task.examples))[:16], random)
         loss = task.loss(network, {k: torch.from_numpy(v) for k, v in drawn.items()}, generator)
         loss.backward()

@@ -132,7 +132,7 @@ def freeze_into_buffers(module: nn.Module) -> None:
     """Make buffers of a module's parameters: saved and moved as before, but not trained."""
     for part in module.modules():
         for name, parameter in list(part.named_parameters(recurse=False)):
-            del part._parameters[name]
+            delattr(part, name)
             part.register_buffer(name, parameter.detach())
 
 
