@@ -23,8 +23,8 @@ from safetensors.torch import save  # noqa: E402
 from lithepose.data.human36m import read_image_space  # noqa: E402
 from lithepose.data.sequences import PoseSequence  # noqa: E402
 from lithepose.detect.sizes import create_pose_network  # noqa: E402
-from lithepose.lifters import LIFTERS, create_lifter  # noqa: E402
-from lithepose.lifters.htnet import back_project  # noqa: E402
+from lithepose.lifters import LIFTERS, convert_state_dict, create_lifter  # noqa: E402
+from lithepose.lifters.htnet import back_project, refiner_from_authors  # noqa: E402
 from lithepose.lifters.weights import save_weights  # noqa: E402
 from lithepose.metrics.published import PROTOCOLS, evaluate  # noqa: E402
 from lithepose.skeletons import SKELETONS  # noqa: E402
@@ -431,6 +431,68 @@ def test_a_pruned_network_gives_the_centre_of_each_window():
         expected = network.lifter(window)[0, 0].numpy()
     np.testing.assert_allclose(lifted.predicted[5, 1:], expected[1:], atol=1e-5)
     assert len(list(lift_sequences(network, recipe, [part]))) == 1
+
+
+# --- recordings of the authors' code ----------------------------------------------------------
+
+
+def recorded(path: Path, network: str) -> tuple[dict[str, np.ndarray], Any, dict[str, Any]]:
+    """A recording's arrays, its state dict as tensors, and our config with our tensors."""
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    arguments = json.loads(str(arrays["meta"]))["arguments"]
+    state = {
+        name.removeprefix("state/"): torch.from_numpy(values)
+        for name, values in arrays.items()
+        if name.startswith("state/")
+    }
+    lifter = {name: tensor for name, tensor in state.items() if "post_refine" not in name}
+    config, tensors = convert_state_dict(network, lifter, **arguments)
+    return arrays, state, {"config": config, "tensors": tensors}
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [
+        ("htnet-l2c48-flip", "htnet-gt"),
+        ("nanohtnet-f27-k9-flip", "nanohtnet-27-9-cpn"),
+    ],
+)
+def test_flip_averages_are_those_of_the_authors(
+    name: str, recipe: str, shared: Callable[[str], Path]
+):
+    network = recipe.split("-")[0]
+    arrays, _, ours = recorded(shared(f"golden/{name}.npz"), network)
+    trained = replace(RECIPES[recipe], overrides=ours["config"])
+    lifter = create_lifter(network, **ours["config"]).eval()
+    lifter.load_state_dict(ours["tensors"])
+    kept = replace(PROTOCOLS["human36m"], predicted_root="keep")
+    for clip, expected in zip(arrays["input"], arrays["output"], strict=True):
+        np.testing.assert_array_equal(mirrored(clip[0], "h36m17"), clip[1])
+        count = len(clip[0])
+        centre = np.arange(count) == count // 2
+        part = sequence(trained, count, inputs=clip[0], counted=centre)
+        (lifted,) = lift_sequences(lifter, trained, [part], protocol=kept)
+        middle = expected[len(expected) // 2] if expected.ndim == 3 else expected
+        np.testing.assert_allclose(lifted.predicted[count // 2], middle, atol=1e-4)
+
+
+def test_refined_poses_are_those_of_the_authors(shared: Callable[[str], Path]):
+    arrays, state, ours = recorded(shared("golden/htnet-l2c48-refine.npz"), "htnet")
+    trained = replace(RECIPES["htnet-gt-refine"], overrides=ours["config"], flip_test=False)
+    network = network_of_recipe(trained).eval()
+    assert isinstance(network, RefinedLifter)
+    network.lifter.load_state_dict(ours["tensors"])
+    gate = {name: tensor for name, tensor in state.items() if "post_refine" in name}
+    network.refiner.load_state_dict(refiner_from_authors(gate))
+    kept = replace(PROTOCOLS["human36m"], predicted_root="keep")
+    for clip, truth, camera, expected in zip(
+        *(arrays[n] for n in ("input", "input_gt_3D", "input_camera", "output")), strict=True
+    ):
+        lens = Lens(focal=camera[:2], centre=camera[2:4], root_depth=truth[:, 0, 2])
+        part = sequence(trained, 1, inputs=clip, lens=lens)
+        (lifted,) = lift_sequences(network, trained, [part], protocol=kept)
+        np.testing.assert_allclose(lifted.predicted, expected, atol=1e-4)
 
 
 # --- files in the public formats --------------------------------------------------------------
