@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
-from lithepose.data.coco import SIGMAS, read_annotations, read_coco
+from lithepose.data.coco import BOXES_FILE, SIGMAS, read_annotations, read_coco
 
 Shared = Callable[[str], Path]
 
@@ -132,6 +134,21 @@ def test_people_with_other_joints_or_unknown_pictures_are_refused(write):
         read_coco(write(person(keypoints=[1, 2, 3])))
     with pytest.raises(ValueError, match="picture 9"):
         read_coco(write(person(image_id=9)))
+
+
+def test_the_program_of_the_page_runs(write, tmp_path: Path, monkeypatch):
+    root = write(person())
+    (tmp_path / "elsewhere" / "data").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    Path("data/coco").symlink_to(root)
+    cv2.imwrite("data/coco/val2017/3.jpg", np.zeros((80, 100, 3), np.uint8))
+    box = {"image_id": 3, "category_id": 1, "bbox": [1, 2, 30, 40], "score": 0.7}
+    Path("data/coco", BOXES_FILE).write_text(json.dumps([box]))
+    page = Path(__file__).parents[2] / "docs" / "data" / "coco.md"
+    (program,) = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), flags=re.S)
+    found: dict[str, Any] = {}
+    exec(program, found)
+    assert (len(found["people"]), len(found["found"])) == (1, 1)
 
 
 def test_the_sample_of_val2017_is_read(shared: Shared):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,26 @@ def test_head_boxes_are_read_in_the_layout_of_the_original(tmp_path: Path):
         read_heads(path)
     with pytest.raises(FileNotFoundError, match=r"docs/data/mpii\.md"):
         read_heads(tmp_path / "nothing.mat")
+
+
+def test_the_program_of_the_page_runs(write, tmp_path: Path, monkeypatch):
+    savemat = pytest.importorskip("scipy.io").savemat
+    root = write(person())
+    content = {
+        "jnt_missing": np.zeros((16, 1)),
+        "pos_gt_src": np.ones((16, 2, 1)),
+        "headboxes_src": np.array([[[1.0], [2.0]], [[4.0], [6.0]]]),
+    }
+    savemat(root / "annot" / "mpii_gt_val.mat", content)
+    (tmp_path / "elsewhere" / "data").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    Path("data/mpii").symlink_to(root)
+    page = Path(__file__).parents[2] / "docs" / "data" / "mpii.md"
+    (program,) = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), flags=re.S)
+    found: dict[str, Any] = {}
+    exec(program, found)
+    np.testing.assert_allclose(found["heads"].sizes, [3])
+    assert len(found["people"]) == 1
 
 
 def test_the_sample_is_read(shared: Shared):

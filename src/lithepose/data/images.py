@@ -140,7 +140,7 @@ def _as_rgb(stored: NDArray[Any], path: Path) -> NDArray[np.uint8]:
         alpha = stored[..., 3:].astype(np.float32) / 255
         blended = alpha * stored[..., :3] + (1 - alpha) * BACKGROUND
         stored = np.rint(blended).astype(np.uint8)
-    return np.ascontiguousarray(stored[..., 2::-1])
+    return np.asarray(cv2.cvtColor(stored, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _look_at(content: bytes) -> tuple[tuple[int, int] | None, bool]:
