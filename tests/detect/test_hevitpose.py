@@ -368,3 +368,22 @@ def test_the_table_is_also_markdown() -> None:
     assert lines[2].startswith(
         "| hevitpose-t-mpii | 256x256 | mpii16 | 3,211,600 | 1.776 G | 1.744 GFLOPs |"
     )
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "models" / "hevitpose.md"
+
+
+def test_the_page_says_the_table() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    for (name, crop, joints, *counts, _, _, _), row in zip(
+        sizes.rows(), POSE_NETWORKS.values(), strict=True
+    ):
+        assert row.skeleton == joints
+        cells = (f"`{name}`", crop, str(row.config.joints), *counts)
+        assert f"| {' | '.join(cells)} |" in page
+
+
+def test_the_code_of_the_page_prints_what_the_page_says(capsys: pytest.CaptureFixture[str]) -> None:
+    code = PAGE.read_text(encoding="utf-8").split("```python\n")[1].partition("```")[0]
+    exec(code, {})
+    assert capsys.readouterr().out.strip() == code.rpartition("# ")[2].strip()
