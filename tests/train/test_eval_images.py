@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from lithepose.train.eval_images import (
     score_mpii,
     write_predictions,
 )
+from lithepose.train.images import IMAGE_RECIPES, ImageTask
 
 CPU = torch.device("cpu")
 SIZE = (256, 192)
@@ -182,6 +184,7 @@ def test_mpii_is_scored_by_the_heads(mpii: Path, tmp_path: Path):
     results = score_mpii(network, people, heads, settings, CPU)
     assert results.mean == 100
     assert "annotated centres and scales" in results.as_markdown()
+    assert "the strict PCKh@0.1: mean 100.0 %" in results.as_markdown()
     write_predictions(tmp_path / "results.json", results)
     written = json.loads((tmp_path / "results.json").read_text())
     assert [w["image"] for w in written] == ["0.png", "1.png", "2.png"]
@@ -225,6 +228,36 @@ def test_the_public_function_reads_scores_and_states_what_must_be_stated(mpii: P
     text = results.as_markdown("told")
     for rule in ("hevitpose-t-mpii: 0.00 M parameters", "split val", "flip test, mirrored"):
         assert rule in text
+
+
+def test_a_training_on_mpii_is_scored_by_pckh(mpii: Path):
+    savemat = pytest.importorskip("scipy.io").savemat
+    people = read_mpii(mpii)
+    boxes = np.zeros((2, 2, 3))
+    boxes[1] = 50.0
+    content = {
+        "jnt_missing": np.zeros((16, 3)),
+        "pos_gt_src": np.moveaxis(people.joints + 1, 0, -1),
+        "headboxes_src": boxes,
+    }
+    savemat(mpii / "annot" / "mpii_gt_val.mat", content)
+    (mpii / "annot" / "mpii_train.json").write_bytes(
+        (mpii / "annot" / "mpii_val.json").read_bytes()
+    )
+    recipe = replace(IMAGE_RECIPES["hevitpose-t-mpii"], overrides={"image_size": SIZE})
+    recipe = replace(recipe, encoding="dark", decoder="dark", flip_test=False)
+    task = ImageTask(recipe, mpii)
+    assert len(task.examples) == 3
+    network = Told(people, "dark", flip=False)
+    scores = task.validate(network)
+    assert scores[task.score] == scores["pckh_head"] == 100
+    batch = {k: torch.from_numpy(v) for k, v in task.examples.draw(
+        np.arange(3), np.random.default_rng(0)).items()}  # fmt: skip
+    zero = nn.Sequential(nn.Conv2d(3, 16, 4, stride=4))
+    nn.init.zeros_(zero[0].weight)
+    nn.init.zeros_(zero[0].bias)
+    expected = (batch["heatmaps"] ** 2 * batch["weights"][..., None, None]).mean()
+    torch.testing.assert_close(task.loss(zero, batch, torch.Generator()), expected)
 
 
 @pytest.mark.parametrize(

@@ -175,9 +175,8 @@ def score_mpii(
     heads: Heads,
     settings: EvalSettings,
     device: torch.device,
-    threshold: float = 0.5,
 ) -> PckhResults:
-    """PCKh of people whose heads are known; see `evaluate_images`.
+    """PCKh@0.5 of people whose heads are known; see `evaluate_images`.
 
     Raises:
         ValueError: there are heads of another number of people.
@@ -188,12 +187,15 @@ def score_mpii(
             "mpii_gt_val.mat are not of one set"
         )
     keypoints = predict(network, people, settings, device)
-    found = pckh(keypoints[..., :2], heads.joints, heads.counted, heads.sizes, threshold)
+    points = keypoints[..., :2]
+    found = pckh(points, heads.joints, heads.counted, heads.sizes)
+    strict = pckh(points, heads.joints, heads.counted, heads.sizes, threshold=0.1)
     predictions = tuple(
-        {"image": file, "keypoints": [round(float(v), 3) for v in points.ravel()]}
-        for file, points in zip(people.files, keypoints, strict=True)
+        {"image": file, "keypoints": [round(float(v), 3) for v in joints.ravel()]}
+        for file, joints in zip(people.files, keypoints, strict=True)
     )
     rules = ("annotated centres and scales", *_rules(settings))
+    rules = (*rules, f"the strict PCKh@0.1: mean {strict.mean:.1f} %")
     return replace(found, rules=rules, predictions=predictions)
 
 

@@ -25,6 +25,8 @@ from lithepose.data.coco import read_coco
 from lithepose.data.images import People
 from lithepose.data.mpii import find_heads, read_heads, read_mpii
 from lithepose.detect.heatmaps import (
+    MEAN_RGB,
+    STD_RGB,
     Decoder,
     Encoding,
     crop,
@@ -372,11 +374,11 @@ def normalised(images: Tensor) -> Tensor:
     """Crops (B, H, W, 3) RGB bytes as the network's input (B, 3, H, W), on their device."""
     import torch
 
-    from lithepose.detect.heatmaps import MEAN_RGB, STD_RGB
-
-    mean = torch.tensor(MEAN_RGB, device=images.device)
-    std = torch.tensor(STD_RGB, device=images.device)
-    return ((images.float() / 255 - mean) / std).permute(0, 3, 1, 2)
+    # Numbers and not a tensor of them, which would have to be copied to the device, and waited for.
+    channels = enumerate(zip(MEAN_RGB, STD_RGB, strict=True))
+    return torch.stack(
+        [(images[..., c] - 255 * mean) / (255 * std) for c, (mean, std) in channels], dim=1
+    )
 
 
 def heatmap_loss(predicted: Tensor, target: Tensor, weights: Tensor) -> Tensor:
