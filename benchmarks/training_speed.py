@@ -177,7 +177,7 @@ def main() -> None:
         for way, found in rates.items():
             label = "plain, float32" if way == "plain" else f"engine, {way}"
             best = max(found)
-            print(f"| {name} | {batch} | {label} | {best:.0f} | {best / base:.2f} |", flush=True)
+            print(f"| {name} | {batch} | {label} | {best:.4g} | {best / base:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import pickle
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -543,8 +544,8 @@ def test_without_tensorboard_one_line_says_so(
 @pytest.mark.parametrize("optimiser", ["adam", "adamw", "muon"])
 def test_a_small_set_is_learned_by_heart(tmp_path: Path, optimiser: str):
     task = Fit(examples=Points(size=8, noise=0.0), dropout=0.0, norm=False)
-    progress = train(tmp_path, task, optimiser=optimiser, steps=120, save_every=20)
-    assert progress[-1].loss < 0.05 * progress[0].loss
+    progress = train(tmp_path, task, optimiser=optimiser, steps=60, save_every=15)
+    assert progress[-1].loss < 0.2 * progress[0].loss
 
 
 def test_muon_has_the_matrices_of_the_blocks_and_adamw_the_rest():
@@ -562,3 +563,17 @@ def test_muon_has_the_matrices_of_the_blocks_and_adamw_the_rest():
 def test_muon_without_blocks_says_what_to_take():
     with pytest.raises(ValueError, match=r"Linear has no matrices inside blocks.*adamw"):
         engine._optimisers(torch.nn.Linear(2, 2), replace(OPTIMISATION, optimiser="muon"), False)
+
+
+def test_the_code_of_the_guide_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "training.md"
+    (code,) = re.findall(r"```python\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, Any] = {}
+    exec(code, scope)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["40", "80"]
+    assert float(lines[-1].split()[1]) < float(lines[0].split()[1])
+    assert scope["weights"].keys() == {"weight", "bias"}

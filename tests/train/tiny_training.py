@@ -135,7 +135,7 @@ def finished(pid: int) -> bool:
 
 def killed(folder: Path) -> dict[str, Any]:
     """Kill a training at two random moments; it must end like one that was left alone."""
-    options: dict[str, Any] = {"steps": 120, "save_every": 5}
+    options: dict[str, Any] = {"steps": 80, "save_every": 5}
     train(folder / "whole", **options)
     chance = random.Random(os.getpid())
     last = folder / "part" / "last.safetensors"

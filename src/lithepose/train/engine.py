@@ -137,7 +137,7 @@ def run(
     task: Task,
     optimisation: Optimisation,
     settings: RunSettings,
-    folder: Path,
+    folder: str | os.PathLike[str],
     *,
     described: Mapping[str, Any],
 ) -> Iterator[Progress]:
@@ -170,15 +170,15 @@ def run(
     return _Run(task, optimisation, settings, folder, recipe).follow()
 
 
-def kept_weights(checkpoint: Path) -> dict[str, Tensor]:
+def kept_weights(checkpoint: str | os.PathLike[str]) -> dict[str, Tensor]:
     """The weights a checkpoint stands for, by the network's names.
 
     Args:
         checkpoint: a `last.safetensors`, of which it is the averaged weights if the run averages,
             or a `best.safetensors`.
     """
-    header = _header(checkpoint)
-    tensors = _tensors(checkpoint)
+    checkpoint = Path(checkpoint)
+    header, tensors = _header(checkpoint), _tensors(checkpoint)
     if header["kind"] == "best":
         return tensors
     first = "averaged." if any(name.startswith("averaged.") for name in tensors) else "model."
