@@ -101,10 +101,12 @@ class Pruner(nn.Module):
         return f"kept={self.kept}, keep_centre={self.keep_centre}"
 
 
-def even_noise(count: int) -> Tensor:
+def even_noise(count: int, device: torch.device | str = "cpu") -> Tensor:
     """Numbers from 0 to 1 that break ties without chance: fractional parts of multiples of the
     golden ratio. Neighbours differ by at least 0.38. (count,), float32."""
-    return torch.tensor([(GOLDEN_RATIO * (i + 1)) % 1.0 for i in range(count)])
+    # Made on the device: a step that is recorded as a CUDA graph must not move anything to it.
+    multiples = GOLDEN_RATIO * torch.arange(1, count + 1, device=device, dtype=torch.float64)
+    return (multiples - multiples.floor()).float()
 
 
 def squared_distances(features: Tensor) -> Tensor:
@@ -174,7 +176,7 @@ class DensityPruner(Pruner):
         if noise is None and self.random_ties and self.training:
             noise = torch.rand(tokens.shape[:2], device=tokens.device)
         elif noise is None:
-            noise = even_noise(frames).to(tokens.device)
+            noise = even_noise(frames, tokens.device)
         with torch.autocast(tokens.device.type, enabled=False):
             pooled = tokens.float()
             if pooled.dim() > 3:
