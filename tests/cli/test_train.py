@@ -59,21 +59,21 @@ def test_training_without_data_says_where_they_come_from(recipe: str, guide: str
     assert guide in message
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["train", "htnet-cpn", "--data", "data"], ["eval", "run", "--data", "."]],
-)
-def test_without_pytorch_both_name_the_extra(arguments: list[str], tmp_path: Path):
+def test_without_pytorch_both_name_the_extra(tmp_path: Path):
     program = (
         "import sys; sys.modules['torch'] = None\n"
         "from lithepose.cli import main\n"
-        f"main({arguments!r})\n"
+        "for arguments in (['train', 'htnet-cpn', '--data', '.'], ['eval', '.', '--data', '.']):\n"
+        "    try:\n"
+        "        main(arguments)\n"
+        "    except SystemExit as end:\n"
+        "        assert end.code == 2\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path
     )
-    assert done.returncode == 2, done.stderr
-    assert 'pip install "lithepose[train]"' in done.stderr
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count('pip install "lithepose[train]"') == 2
     assert "Traceback" not in done.stderr
 
 
