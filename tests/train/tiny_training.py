@@ -196,7 +196,9 @@ def pair(folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    import lightning_fabric  # noqa: F401  (once, for all forks)
+    # Once, for all forks; optimisers import the second.
+    import lightning_fabric  # noqa: F401
+    import torch._dynamo
 
     torch.set_num_threads(1)
     where = Path(sys.argv[1])
