@@ -17,6 +17,8 @@ COMMANDS = {
     "train": "lithepose.cli.train:train",
     "eval": "lithepose.cli.eval:evaluate",
     "pretrain": "lithepose.cli.pretrain:pretrain",
+    "bench": "lithepose.cli.bench:bench",
+    "bench": "lithepose.cli.bench:bench",
     "data": "lithepose.cli.data:data",
 }
 
