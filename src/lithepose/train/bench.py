@@ -1,18 +1,22 @@
 """LitheBench: lifters trained alike on motion capture that anyone can get, and what came of it.
 
-`ENTRIES` are the networks, `BUDGET` is what each of them gets, `QUESTIONS` are the papers' claims
-that the comparison answers. `train_entry` trains one network with one seed and measures it on the
-test subjects; every finished run leaves one small JSON file, so that a broken-off benchmark goes on
-where it was. `lithepose.train.bench_report` makes the page of results from those files.
+`SIZES` say how large the networks are and what each of them gets, `entries` names them, `QUESTIONS`
+are the papers' claims that the comparison answers. `train_entry` trains one network with one seed
+and measures it on the test subjects; every finished run leaves one small JSON file, so that a
+broken-off benchmark goes on where it was. `lithepose.train.bench_report` makes the page of results
+from those files.
 
 The definition in words, with what it leaves out: docs/benchmark.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,14 +25,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lithepose.data.clips import ClipSettings
-from lithepose.data.mocap import Motions
+from lithepose.data.mocap import Motions, read_motions
+from lithepose.deploy.profiling import machine
+from lithepose.formats.atomic import atomic_write
 from lithepose.lifters import create_lifter
 from lithepose.lifters.windows import CHANNELS, LIFT_FPS, LIMBS, STANDARD_HEIGHT_M
 from lithepose.metrics.pose3d import mpjpe, mpjve, p_mpjpe
 from lithepose.metrics.protocols import View, views
 from lithepose.train.device_clips import DeviceClips, look_at_person, mirrored
+from lithepose.train.engine import kept_weights, run
 from lithepose.train.noise import DetectorNoise, seen_by_detector
-from lithepose.train.settings import Optimisation
+from lithepose.train.poseclr import PoseCLRSettings, encoder_state
+from lithepose.train.pretraining import motion_task
+from lithepose.train.settings import Optimisation, RunSettings
 from lithepose.train.supervised import Endless, weighted_loss
 
 VERSION = 1  # of the definition: results of different versions are not compared
@@ -47,7 +56,8 @@ class Entry:
         frames: F, frames of a window.
         targets: K, frames in its middle that are scored and trained.
         only_centre: the network answers for more frames than its paper scores: take the centre.
-        pretrained: its encoder is pre-trained by PoseCLR on the same motions first.
+        pretrained: its encoder is pre-trained by PoseCLR first, for as many steps as the budget's.
+        share: of the budget's steps that it is trained for.
     """
 
     lifter: str
@@ -56,6 +66,7 @@ class Entry:
     targets: int
     only_centre: bool = False
     pretrained: bool = False
+    share: int = 1
 
     def build(self) -> nn.Module:
         """The network, untrained."""
@@ -70,7 +81,89 @@ class Entry:
         return poses
 
 
-_NO_DROPOUT = {
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How large the networks are and what each of them gets.
+
+    Attributes:
+        frames: of the windows of all but the single-frame networks, a multiple of 9.
+        long_frames: of the longer NanoHTNet's.
+        budget: one optimiser and one rate for all: the papers' own recipes differ in both, and
+            tuning each would compare the tuning.
+        nanohtnet, htnet, convformer: fields of their configs.
+        htnet_wide: channels with which HTNet without its part level is about as large as with it.
+        ampose: channels of the alternation, and of encoders alone and graphs alone, which have
+            about as many parameters with them.
+        hosts: fields of the configs of HoT's hosts.
+        pruned_before: block before which HoT keeps a third of the frames, at the published share of
+            the depth.
+    """
+
+    frames: int
+    long_frames: int
+    budget: Optimisation
+    nanohtnet: Mapping[str, Any]
+    htnet: Mapping[str, Any]
+    htnet_wide: int
+    ampose: tuple[int, int, int]
+    convformer: Mapping[str, Any]
+    hosts: Mapping[str, Mapping[str, Any]]
+    pruned_before: Mapping[str, int]
+
+
+_BUDGET = Optimisation(
+    optimiser="adamw",
+    learning_rate=1e-3,
+    betas=(0.9, 0.98),
+    weight_decay=0.02,
+    schedule="trapezoid",
+    decay=0.5,
+    steps=1500,
+    batch=256,
+    warmup=100,
+    clip=1.0,
+    average=0.995,
+)
+# "small" fits a processor: about an hour and a half of one core for three seeds of everything.
+# "standard" is for a GPU; its single-frame networks, NanoHTNet, ConvFormer and MotionAGFormer have
+# published widths.
+SIZES: dict[str, Size] = {
+    "small": Size(
+        frames=9,
+        long_frames=27,
+        budget=replace(_BUDGET, steps=500, batch=32, warmup=50, average=0.98),
+        nanohtnet={"channels": 96, "hidden": 128, "layers": 2},
+        htnet={"channels": 96, "hidden": 192},
+        htnet_wide=120,
+        ampose=(96, 88, 104),
+        convformer={"channels": 16},
+        hosts={
+            "mixste": {"channels": 32, "hidden": 64, "layers": 5},
+            "motionbert": {"channels": 32, "hidden": 64, "representation": 64},
+            "motionagformer": {"channels": 32, "layers": 4, "representation": 64},
+            "mhformer": {"channels": 128, "hidden": 256},
+        },
+        pruned_before={"mixste": 2, "motionbert": 1, "motionagformer": 2, "mhformer": 1},
+    ),
+    "standard": Size(
+        frames=27,
+        long_frames=81,
+        budget=_BUDGET,
+        nanohtnet={},
+        htnet={},
+        htnet_wide=312,
+        ampose=(128, 120, 136),
+        convformer={},
+        hosts={
+            "mixste": {"channels": 128, "hidden": 256},
+            "motionbert": {"channels": 128, "hidden": 256, "representation": 128},
+            "motionagformer": {"channels": 64, "layers": 12},
+            "mhformer": {"channels": 256, "hidden": 512},
+        },
+        pruned_before={"mixste": 3, "motionbert": 1, "motionagformer": 5, "mhformer": 1},
+    ),
+}
+_NO_DROPOUT: dict[str, dict[str, Any]] = {
     "nanohtnet": {
         "drop_path": (0.0, 0.0),
         "spatial_dropout": 0.0,
@@ -85,93 +178,71 @@ _NO_DROPOUT = {
     "motionbert": {},
     "motionagformer": {},
 }
-# The hosts of HoT, small and of 27 frames, so that the same budget trains every network.
-_HOSTS: dict[str, dict[str, Any]] = {
-    "mixste": {"channels": 128, "hidden": 256},
-    "motionbert": {"channels": 128, "hidden": 256, "representation": 128},
-    "motionagformer": {"layers": 12, "channels": 64},
-    "mhformer": {"channels": 128, "hidden": 256},
-}
-_FRAMES = 27
-# Block before which HoT keeps a third of the frames: the published places (3 of 8, 1 of 5, 7 of 16,
-# 1 of 3), for 12 layers of MotionAGFormer at the same share of its depth.
-_PRUNED_BEFORE = {"mixste": 3, "motionbert": 1, "motionagformer": 5, "mhformer": 1}
 
 
-def _host(family: str) -> dict[str, Any]:
-    return {
-        "frames": _FRAMES,
-        "in_channels": CHANNELS,
-        **_HOSTS[family],
-        **_NO_DROPOUT[family],
-    }
-
-
-def _whole(family: str) -> Entry:
-    centre = family == "mhformer"
+def _of_frames(frames: int, targets: int, lifter: str, settings: Mapping[str, Any]) -> Entry:
     return Entry(
-        lifter=family,
-        settings=_host(family),
-        frames=_FRAMES,
-        targets=1 if centre else _FRAMES,
-        only_centre=centre,
+        lifter=lifter,
+        settings={"in_channels": CHANNELS, **_NO_DROPOUT[lifter], **settings},
+        frames=frames,
+        targets=targets,
     )
 
 
-def _pruned(family: str) -> Entry:
+def _host(size: Size, family: str) -> Entry:
+    entry = _of_frames(
+        size.frames, size.frames, family, {"frames": size.frames, **size.hosts[family]}
+    )
+    if family == "mhformer":  # gives all frames, and is scored at the centre
+        entry = replace(entry, targets=1, only_centre=True)
+    return entry
+
+
+def _pruned(size: Size, family: str) -> Entry:
     centre = family == "mhformer"  # HoT recovers no frames there: only the centre is asked for
     settings: dict[str, Any] = {
         "host": family,
-        "host_settings": _host(family),
-        "prune": ((_PRUNED_BEFORE[family], _FRAMES // 3),),
+        "host_settings": _host(size, family).settings,
+        "prune": ((size.pruned_before[family], size.frames // 3),),
         "recoverer": "none" if centre else "attention",
     }
     if family == "motionagformer":
         settings["bias"] = False
-    return Entry(lifter="hot", settings=settings, frames=_FRAMES, targets=1 if centre else _FRAMES)
+    targets = 1 if centre else size.frames
+    return Entry(lifter="hot", settings=settings, frames=size.frames, targets=targets)
 
 
-def _single(family: str, **settings: Any) -> Entry:
-    return Entry(
-        lifter=family,
-        settings={"in_channels": CHANNELS, **_NO_DROPOUT[family], **settings},
-        frames=1,
-        targets=1,
-    )
+def entries(size: Size) -> dict[str, Entry]:
+    """The benchmark's networks by name."""
 
+    def nanohtnet(frames: int) -> Entry:
+        settings = {"frames": frames, "kept_frames": 9, **size.nanohtnet}
+        return _of_frames(frames, 9, "nanohtnet", settings)
 
-def _nanohtnet(frames: int, *, pretrained: bool = False) -> Entry:
-    settings = {"frames": frames, "kept_frames": 9, "in_channels": CHANNELS}
-    return Entry(
-        lifter="nanohtnet",
-        settings={**settings, **_NO_DROPOUT["nanohtnet"]},
-        frames=frames,
-        targets=9,
-        pretrained=pretrained,
-    )
+    def htnet(**settings: Any) -> Entry:
+        return _of_frames(1, 1, "htnet", {**size.htnet, **settings})
 
+    def ampose(number: int, **settings: Any) -> Entry:
+        return _of_frames(1, 1, "ampose", {"channels": size.ampose[number], **settings})
 
-ENTRIES: dict[str, Entry] = {
-    "nanohtnet-27": _nanohtnet(27),
-    "nanohtnet-27+poseclr": _nanohtnet(27, pretrained=True),
-    "nanohtnet-81": _nanohtnet(81),
-    "htnet": _single("htnet"),
-    "htnet-without-ipc": _single("htnet", part_constraint=False),
-    # Without the part level's parameters, but as many in all.
-    "htnet-without-ipc-wide": _single("htnet", channels=312, part_constraint=False),
-    "ampose": _single("ampose", channels=128),
-    # As many parameters as the alternation, within 3 %.
-    "ampose-encoders": _single("ampose", channels=120, order="encoder-only"),
-    "ampose-graphs": _single("ampose", channels=136, order="graph-only"),
-    "convformer-27": Entry(
-        lifter="convformer",
-        settings={"frames": 27, "in_channels": CHANNELS, **_NO_DROPOUT["convformer"]},
-        frames=27,
-        targets=1,
-    ),
-    **{f"{family}-27": _whole(family) for family in _HOSTS},
-    **{f"hot-{family}-27": _pruned(family) for family in _HOSTS},
-}
+    return {
+        "nanohtnet": nanohtnet(size.frames),
+        "nanohtnet+poseclr": replace(nanohtnet(size.frames), pretrained=True),
+        # What pre-training costs, spent on training instead.
+        "nanohtnet-twice": replace(nanohtnet(size.frames), share=2),
+        "nanohtnet-long": nanohtnet(size.long_frames),
+        "htnet": htnet(),
+        "htnet-without-ipc": htnet(part_constraint=False),
+        "htnet-without-ipc-wide": htnet(part_constraint=False, channels=size.htnet_wide),
+        "ampose": ampose(0),
+        "ampose-encoders": ampose(1, order="encoder-only"),
+        "ampose-graphs": ampose(2, order="graph-only"),
+        "convformer": _of_frames(
+            size.frames, 1, "convformer", {"frames": size.frames, **size.convformer}
+        ),
+        **{family: _host(size, family) for family in size.hosts},
+        **{f"hot-{family}": _pruned(size, family) for family in size.hosts},
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,26 +267,26 @@ QUESTIONS = (
     Question(
         claim="HoT keeps MotionBERT's accuracy with about 50 % fewer FLOPs",
         source="Li et al., HoT (arXiv 2311.12028)",
-        first="motionbert-27",
-        second="hot-motionbert-27",
+        first="motionbert",
+        second="hot-motionbert",
     ),
     Question(
         claim="HoT keeps MixSTE's accuracy with about 40 % fewer FLOPs",
         source="Li et al., HoT (arXiv 2311.12028)",
-        first="mixste-27",
-        second="hot-mixste-27",
+        first="mixste",
+        second="hot-mixste",
     ),
     Question(
         claim="HoT keeps MotionAGFormer's accuracy",
         source="Li et al., HoT, extended (arXiv 2311.12028)",
-        first="motionagformer-27",
-        second="hot-motionagformer-27",
+        first="motionagformer",
+        second="hot-motionagformer",
     ),
     Question(
         claim="HoT keeps MHFormer's accuracy",
         source="Li et al., HoT (arXiv 2311.12028)",
-        first="mhformer-27",
-        second="hot-mhformer-27",
+        first="mhformer",
+        second="hot-mhformer",
     ),
     Question(
         claim="the intra-part constraint lowers the error of end joints (18.7 % in the paper)",
@@ -227,14 +298,27 @@ QUESTIONS = (
     Question(
         claim="PoseCLR pre-training helps NanoHTNet",
         source="Cai et al., NanoHTNet (arXiv 2501.15763)",
-        first="nanohtnet-27",
-        second="nanohtnet-27+poseclr",
+        first="nanohtnet",
+        second="nanohtnet+poseclr",
+    ),
+    Question(
+        claim="PoseCLR pre-training helps more than training NanoHTNet for as long",
+        source="ours, beside the claim before",
+        first="nanohtnet-twice",
+        second="nanohtnet+poseclr",
+    ),
+    Question(
+        claim="the same with as many parameters in all",
+        source="ours, beside the claim of HTNet",
+        first="htnet-without-ipc-wide",
+        second="htnet",
+        score="end_joints",
     ),
     Question(
         claim="ConvFormer matches networks of more parameters",
         source="Diaz-Arias and Shin, ConvFormer (arXiv 2304.02147)",
-        first="mixste-27",
-        second="convformer-27",
+        first="mhformer",
+        second="convformer",
     ),
     Question(
         claim="alternating blocks beat encoders alone at equal size",
@@ -251,32 +335,19 @@ QUESTIONS = (
 )
 
 
-# What every network gets. One optimiser and one rate for all: the papers' own recipes differ in
-# both, and tuning each would compare the tuning.
-BUDGET = Optimisation(
-    optimiser="adamw",
-    learning_rate=1e-3,
-    betas=(0.9, 0.98),
-    weight_decay=0.02,
-    schedule="trapezoid",
-    decay=0.5,
-    steps=1500,
-    batch=256,
-    warmup=100,
-    clip=1.0,
-    average=0.995,
-)
-
-
 def clip_settings(entry: Entry) -> ClipSettings:
     """How training windows of an entry are drawn."""
     return ClipSettings(frames=entry.frames, targets=entry.targets)
 
 
 class BenchTask:
-    """An entry's training as a task of `lithepose.train.engine`; windows come from the device."""
+    """An entry's training as a task of `lithepose.train.engine`.
 
-    score = "detector_mpjpe"
+    Windows are drawn where the network is trained; nothing is validated, because nothing is chosen:
+    the weights after the last step are measured.
+    """
+
+    score = "none"
     higher_is_better = False
 
     def __init__(
@@ -284,15 +355,13 @@ class BenchTask:
         entry: Entry,
         train: Motions,
         *,
-        validation: Motions | None = None,
         encoder: Mapping[str, Tensor] | None = None,
         compiled: bool = False,
     ):
         self.entry, self.encoder = entry, encoder
-        self.validation = validation
         self.examples = Endless(len(train.positions))
         self.clips = DeviceClips(train, clip_settings(entry), DetectorNoise.measured())
-        self._make = torch.compile(self.clips.make) if compiled else self.clips.make
+        self.make = torch.compile(self.clips.make) if compiled else self.clips.make
         self.error = weighted_loss(limb_weight=2.0, velocity_weight=0.5)
 
     def build(self) -> nn.Module:
@@ -305,22 +374,14 @@ class BenchTask:
         self, network: nn.Module, batch: dict[str, Tensor], generator: torch.Generator
     ) -> Tensor:
         device = generator.device
-        if self.clips.positions.device != device:
-            self.clips.to(device)
+        self.clips.to(device)
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            values, target = self._make(*self.clips.numbers(len(batch["index"]), generator))
-        predicted = self.entry.answer(network, values).float()
-        return self.error(predicted, target)
-
-    @cached_property
-    def _validation(self) -> TestViews | None:
-        return None if self.validation is None else TestViews(self.validation)
+            values, target = self.make(*self.clips.numbers(len(batch["index"]), generator))
+        return self.error(self.entry.answer(network, values).float(), target)
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        if self._validation is None:
-            return {self.score: float("nan")}
-        scores = measure(network, self.entry, self._validation)
-        return {f"{track}_{k}": v for track in TRACKS for k, v in scores[track].items()}
+        del network
+        return {self.score: float("nan")}
 
 
 class TestViews:
@@ -428,3 +489,154 @@ def _lift(
         poses[frames[start : start + _EVALUATION_BATCH]] = pose.cpu().numpy()
     poses = poses[:-1]
     return poses - (poses[:, 1:2] + poses[:, 4:5]) / 2
+
+
+def result_file(folder: Path, size: str, name: str, seed: int) -> Path:
+    """Where a run's result lies."""
+    return folder / size / f"{name}-seed{seed}.json"
+
+
+def train_entry(
+    name: str,
+    size: str,
+    seed: int,
+    data: Path,
+    folder: Path,
+    settings: RunSettings,
+    *,
+    test: TestViews | None = None,
+    report: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Train one network with one seed and measure it, unless that is done already.
+
+    Args:
+        name: key of `entries`.
+        size: key of `SIZES`.
+        data: folder with `cmu17_train.npz`, `cmu17_val.npz`, `cmu17_test.npz`.
+        folder: of the results; checkpoints lie below it, and a broken-off run goes on from there.
+        test: the views to measure on, if they are at hand.
+        report: is told what happens.
+
+    Returns:
+        The result: `scores` (track -> score -> mm), `parameters`, `seconds`, and what was done.
+
+    Raises:
+        ValueError: no such network or size, or the finished result is of another definition.
+    """
+    if size not in SIZES:
+        raise ValueError(f"no size named {size!r}; known: {', '.join(SIZES)}")
+    known = entries(SIZES[size])
+    if name not in known:
+        raise ValueError(f"no network named {name!r}; known: {', '.join(known)}")
+    path = result_file(folder, size, name, seed)
+    entry = known[name]
+    budget = SIZES[size].budget
+    optimisation = replace(budget, steps=(budget.steps or 0) * entry.share, seed=seed)
+    definition = {
+        "version": VERSION,
+        "entry": json.loads(json.dumps(asdict(entry))),
+        "optimisation": json.loads(json.dumps(asdict(optimisation))),
+    }
+    if path.is_file():
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if result["definition"] != definition:
+            raise ValueError(
+                f"{path} is of another definition of {name}: take it away, or use another folder"
+            )
+        return result
+    run_folder = folder / size / "runs" / f"{name}-seed{seed}"
+    train = read_motions(data / "cmu17_train.npz")
+    settings = replace(
+        settings, chunk=optimisation.batch, workers=0, validate_every=10**9, tensorboard=False
+    )
+    begin = time.perf_counter()
+    encoder = None
+    if entry.pretrained:
+        encoder = _pretrained(entry, optimisation, train, data, run_folder / "encoder", settings)
+        report(f"{name}, seed {seed}: pre-trained in {time.perf_counter() - begin:.0f} s")
+    task = BenchTask(entry, train, encoder=encoder, compiled=settings.compiled)
+    loss = float("nan")
+    for progress in run(task, optimisation, settings, run_folder, described=definition["entry"]):
+        loss = progress.loss
+        report(
+            f"{name}, seed {seed}: step {progress.step} of {progress.steps}, loss {loss:.4f}, "
+            f"{progress.examples_per_s:.0f} windows/s"
+        )
+    seconds = time.perf_counter() - begin
+    network = entry.build()
+    network.load_state_dict(kept_weights(run_folder / "last.safetensors"))
+    network.to("cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu")
+    scores = measure(network, entry, test or TestViews(read_motions(data / "cmu17_test.npz")))
+    result = {
+        "definition": definition,
+        "name": name,
+        "size": size,
+        "seed": seed,
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "windows": (optimisation.steps or 0) * optimisation.batch,
+        "loss": loss,
+        "seconds": round(seconds, 1),
+        "device": torch.cuda.get_device_name() if next(network.parameters()).is_cuda else machine(),
+        "scores": scores,
+    }
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    shutil.rmtree(run_folder)
+    return result
+
+
+def _pretrained(
+    entry: Entry,
+    optimisation: Optimisation,
+    train: Motions,
+    data: Path,
+    folder: Path,
+    settings: RunSettings,
+) -> dict[str, Tensor]:
+    """The encoder's weights after PoseCLR on the training motions, for as many steps."""
+    task = motion_task(
+        entry.lifter,
+        entry.settings,
+        # A bank that short runs fill, and an encoder that follows in as few steps.
+        PoseCLRSettings(bank=4096, momentum=0.99),
+        train,
+        read_motions(data / "cmu17_val.npz"),
+        noise=DetectorNoise.measured(),
+        on_device=settings.device != "cpu" and torch.cuda.is_available(),
+    )
+    plain = replace(settings, cuda_graphs=False)  # the bank is a queue: every step differs
+    for _ in run(task, optimisation, plain, folder, described={"poseclr": asdict(entry)}):
+        pass
+    return encoder_state(kept_weights(folder / "last.safetensors"))
+
+
+def train_all(
+    names: Sequence[str],
+    size: str,
+    seeds: Sequence[int],
+    data: Path,
+    folder: Path,
+    settings: RunSettings,
+    *,
+    report: Callable[[str], None] = lambda _: None,
+) -> None:
+    """`train_entry` for every name (all without any) and seed, one seed after the other.
+
+    Raises:
+        ValueError: no such network or size.
+    """
+    known = entries(SIZES[size])
+    for name in names:
+        if name not in known:
+            raise ValueError(f"no network named {name!r}; known: {', '.join(known)}")
+    test: TestViews | None = None
+    for seed in seeds:
+        for name in names or known:
+            if test is None and not result_file(folder, size, name, seed).is_file():
+                report("seeing the test motions through the rule's cameras")
+                test = TestViews(read_motions(data / "cmu17_test.npz"))
+            result = train_entry(name, size, seed, data, folder, settings, test=test, report=report)
+            scores = ", ".join(
+                f"{track} 2D {result['scores'][track]['mpjpe']:.1f} mm MPJPE" for track in TRACKS
+            )
+            report(f"{name}, seed {seed}: {scores}")
