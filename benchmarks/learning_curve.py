@@ -25,13 +25,13 @@ def main() -> None:
     parser.add_argument("picture", type=Path)
     arguments = parser.parse_args()
     with arguments.log.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows = [row for row in csv.DictReader(file) if row["mpjpe"]]  # where it was validated
     windows = [float(row["examples"]) / 1e6 for row in rows]
     figure, axes = plt.subplots(figsize=(7, 4), dpi=110)
     for name, (label, colour, style) in LINES.items():
-        values = [float(row[name] or "nan") for row in rows]  # empty where nothing was validated
-        axes.plot(windows, values, color=colour, linestyle=style, label=label)
-    axes.set(xlabel="windows seen, millions", ylabel="mm, validation subjects", ylim=(20, 100))
+        values = [float(row[name]) for row in rows]
+        axes.plot(windows, values, color=colour, linestyle=style, marker=".", label=label)
+    axes.set(xlabel="windows seen, millions", ylabel="mm, validation subjects", ylim=(20, 75))
     axes.grid(alpha=0.3)
     axes.legend()
     figure.tight_layout()

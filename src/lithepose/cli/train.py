@@ -55,6 +55,13 @@ from lithepose.cli.report import failing_clearly, printable
     default=None,
     help="Compile the network: about a minute at the start, then faster.  [default: no]",
 )
+@click.option(
+    "--cuda-graphs",
+    is_flag=True,
+    default=None,
+    help="On one GPU: record a step's kernels once and replay them, several times faster for "
+    "small networks.",
+)
 @click.option("--save-every", type=click.IntRange(1), help="Steps between checkpoints.")
 @click.option(
     "--validate-every",
