@@ -395,7 +395,10 @@ def test_a_real_walker_has_toes_that_point_where_she_walks(shared):
         along = (toe - heel) / np.linalg.norm(toe - heel, axis=-1, keepdims=True)
         assert np.median(along[:, 0]) < -0.8  # she walks to the left of the picture
         assert (along[:, 0] < 0.3).all()
-    assert (sure[:, :17].mean(0) > 0.3).all()
+    # The detector has no vertex: one is guessed from the face, and the lifted one is not just there.
+    mean, vertex = sure[:, :17].mean(0), BODY.index("head_top")
+    assert mean[vertex] > 0.25
+    assert (np.delete(mean, vertex) > 0.4).all()
 
 
 def test_long_clips_are_done_in_parts_without_a_seam(monkeypatch: pytest.MonkeyPatch):
