@@ -395,7 +395,7 @@ def test_a_real_walker_has_toes_that_point_where_she_walks(shared):
         along = (toe - heel) / np.linalg.norm(toe - heel, axis=-1, keepdims=True)
         assert np.median(along[:, 0]) < -0.8  # she walks to the left of the picture
         assert (along[:, 0] < 0.3).all()
-    # The detector has no vertex: one is guessed from the face, and the lifted one is not just there.
+    # The detector has no vertex: one is guessed from the face, and lifted some centimetres away.
     mean, vertex = sure[:, :17].mean(0), BODY.index("head_top")
     assert mean[vertex] > 0.25
     assert (np.delete(mean, vertex) > 0.4).all()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import pickle
+import shutil
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,11 +16,16 @@ import torch
 
 from lithepose.data.figure_bank import build_bank
 from lithepose.detect.heatmaps import encode
+from lithepose.detect.sizes import create_pose_network
 from lithepose.train import synthetic_images
+from lithepose.train.engine import RunSettings
+from lithepose.train.images import begin_with
+from lithepose.train.runs import EvaluationSettings, evaluate_run, read_trained, train_recipe
 from lithepose.train.synthetic_images import (
     SYNTHETIC_RECIPES,
     SyntheticImageTask,
-    described,
+    SyntheticRecipe,
+    SyntheticTest,
     heatmap_targets,
 )
 
@@ -81,7 +90,8 @@ def test_scores_are_of_a_fixed_test_and_a_perfect_network_has_none_wrong(task):
             self.at = 0
 
         def forward(self, images):
-            _, joints, visible, _ = task._test
+            truth = task.test.pictures(images.device)
+            joints, visible = (torch.from_numpy(x) for x in (truth.joints, truth.visible))
             here = slice(self.at, self.at + len(images))
             self.at += len(images)
             return heatmap_targets(joints[here], visible[here], (64, 64), "dark")[0]
@@ -89,10 +99,77 @@ def test_scores_are_of_a_fixed_test_and_a_perfect_network_has_none_wrong(task):
     random = task.build().eval()
     first = task.validate(random)
     assert first == task.validate(random)
-    scores = task.validate(Perfect().eval())
+    results = task.test.measure(Perfect().eval())
+    scores = results.scores()
     assert scores["pck_0.1"] == 100
+    assert np.nanmin(results.joints[0.1]) == 100
+    assert results.counts.sum() == (task.test.pictures(torch.device("cpu")).visible > 0).sum()
+    assert f"| all | {scores['pck_0.05']:.1f} | 100.0 | {results.counts.sum()} |" in (
+        results.as_markdown()
+    )
     assert scores["error_px"] < 0.5 < first["error_px"]
     assert all(math.isfinite(value) for value in scores.values())
+
+
+CHANGES = [
+    *(f"network.{name}={json.dumps(value)}" for name, value in SMALL.overrides.items()),
+    *(f"{name}=1" for name in ("figures", "backdrops", "test_figures")),
+    "made_poses=20", "test_pictures=2", "batch=2", "average=null",
+]  # fmt: skip
+
+
+def test_a_recipe_is_trained_resumed_and_measured(
+    motion_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(
+        synthetic_images, "build_bank",
+        lambda count, seed, processes: build_bank(count, seed, cell=0.06),
+    )  # fmt: skip
+    data, out = tmp_path / "mocap", tmp_path / "run"
+    shutil.copytree(motion_folder, data)
+    shutil.copy(data / "cmu17_val.npz", data / "cmu17_test.npz")
+    settings = RunSettings(
+        device="cpu", precision="32", workers=0, save_every=2, validate_every=2, tensorboard=False
+    )
+    done: list[int] = []
+    for steps in (1, 2):  # the second goes on from the first
+        (path,) = train_recipe(
+            "hevitpose-t-coco-synthetic", data, out, settings,
+            changes=[*CHANGES, f"steps={steps}"], report=lambda each: done.append(each.step),
+        )  # fmt: skip
+    assert done == [1, 2]
+    assert path.name == "hevitpose-t-coco-synthetic.safetensors"
+
+    network, recipe = read_trained(path)
+    assert isinstance(recipe, SyntheticRecipe)
+    assert recipe.image_size == (64, 64)
+    table = evaluate_run(path, data, EvaluationSettings())
+    assert "Trained with other settings than the recipe's of that name." in table
+    assert "| left_ankle |" in table
+    assert "part test: people and backdrops of seed 11" in table
+
+    begun = create_pose_network(recipe.network, **recipe.overrides)
+    begin_with(begun, path, recipe.network)
+    for name, tensor in read_trained(out)[0].state_dict().items():
+        assert torch.equal(network.state_dict()[name], tensor)
+        assert torch.equal(begun.state_dict()[name], tensor)
+
+    seen: dict[str, object] = {}
+
+    def measured(network, name, root, **told):
+        seen.update(told, name=name)
+        return SimpleNamespace(as_markdown=lambda: "| AP |\n")
+
+    monkeypatch.setattr("lithepose.train.runs.evaluate_images", measured)
+    assert "| AP |" in evaluate_run(path, data, EvaluationSettings(protocols=("coco",)))
+    assert seen["name"] == "hevitpose-t-coco"
+    assert (seen["dataset"], seen["split"], seen["flip"]) == ("coco", "val2017", True)
+    with pytest.raises(ValueError, match="not measured by 'mpii'; known: synthetic, coco"):
+        evaluate_run(path, data, EvaluationSettings(protocols=("mpii",)))
+    with pytest.raises(ValueError, match="without mirroring"):
+        evaluate_run(path, data, EvaluationSettings(flip=True))
+    with pytest.raises(ValueError, match="known: val, test"):
+        evaluate_run(path, data, EvaluationSettings(split="val2017"))
 
 
 def test_recipes_refuse_what_cannot_be_trained():
@@ -102,7 +179,8 @@ def test_recipes_refuse_what_cannot_be_trained():
         replace(SMALL, encoding="udp", decoder="udp")
     with pytest.raises(ValueError, match="test_figures must be at least 1"):
         replace(SMALL, test_figures=0)
-    assert described(SMALL)["network"] == "hevitpose-t-coco"
+    with pytest.raises(ValueError, match="no part 'train' of synthetic pictures; known: val, test"):
+        SyntheticTest(SMALL, None, "train")
 
 
 def test_missing_motions_and_weights_are_told_before_anything_is_built(tmp_path):

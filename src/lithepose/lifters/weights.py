@@ -74,8 +74,24 @@ def save_weights(
         TypeError: the model is no lifter of this package, or `metadata` does not fit JSON.
         OSError: the file cannot be written.
     """
+    write_weights(path, network_of(model), model, metadata, half=half)
+
+
+def write_weights(
+    path: str | os.PathLike[str],
+    network: str,
+    model: nn.Module,
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    half: bool = False,
+) -> None:
+    """Write the weights of any network that has a config; else as `save_weights`.
+
+    Args:
+        network: what the file says it is for.
+    """
     header = {
-        "network": network_of(model),
+        "network": network,
         "config": json.dumps(dataclasses.asdict(model.config)),  # type: ignore[arg-type]
         "metadata": json.dumps(dict(metadata or {})),
     }

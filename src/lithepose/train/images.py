@@ -341,14 +341,7 @@ class ImageTask:
     def build(self) -> nn.Module:
         network = create_pose_network(self.recipe.network, **self.recipe.overrides)
         if self.start is not None:
-            from lithepose.train.engine import kept_weights
-
-            try:
-                network.load_state_dict(kept_weights(self.start))
-            except RuntimeError as error:
-                raise ValueError(
-                    f"{self.start} does not fit {self.recipe.network}: {error}"
-                ) from error
+            begin_with(network, self.start, self.recipe.network)
         return network
 
     def loss(
@@ -368,6 +361,26 @@ class ImageTask:
         if isinstance(self.test, tuple):
             return score_mpii(network, *self.test, settings, device).scores()
         return score_coco(network, self.test, None, settings, device).scores()
+
+
+def begin_with(network: nn.Module, path: Path, name: str) -> None:
+    """Load the weights of an earlier run, a checkpoint or the file it left, into a network.
+
+    Args:
+        name: the network's, for the error.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file, or it does not fit.
+    """
+    from lithepose.detect.weights import is_weights_file
+    from lithepose.lifters.weights import load_weights
+    from lithepose.train.engine import kept_weights
+
+    state = load_weights(path).state if is_weights_file(path) else kept_weights(path)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not fit {name}: {error}") from error
 
 
 def normalised(images: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from lithepose.lifters import LIFTERS
 from lithepose.metrics.published import METRICS, protocol_named
 from lithepose.train.images import IMAGE_RECIPES, ImageRecipe
 from lithepose.train.settings import Optimisation
+from lithepose.train.synthetic_images import SYNTHETIC_RECIPES, SyntheticRecipe
 
 # Data set of a lifter's recipe -> the joint set that its networks work in, and its 2D sources.
 # "human36m": VideoPose3D's files. "human36m-image": MotionBERT's file, poses in the scale of the
@@ -664,17 +665,20 @@ _SHIPPED = MotionRecipe(
     network="nanohtnet-81-9",
     source="our own; docs/models/lithepose-81-9.md has what it gives",
 )
-RECIPES: dict[str, LiftingRecipe | ImageRecipe | MotionRecipe] = {
+# A recipe that is trained by the engine on its own terms, written down and read back.
+Recipe = LiftingRecipe | ImageRecipe | SyntheticRecipe
+RECIPES: dict[str, Recipe | MotionRecipe] = {
     recipe.name: recipe
     for recipe in (
         _SHIPPED,
         *(recipe for section in _SECTIONS for recipe in section()),
         *IMAGE_RECIPES.values(),
+        *SYNTHETIC_RECIPES.values(),
     )
 }
 
 
-def recipe_named(name: str) -> LiftingRecipe | ImageRecipe | MotionRecipe:
+def recipe_named(name: str) -> Recipe | MotionRecipe:
     """The recipe of that name.
 
     Raises:
@@ -777,7 +781,7 @@ def _like(old: Any, new: Any, name: str) -> Any:
 _SAID = ("expected", "source", "notes")
 
 
-def described(recipe: LiftingRecipe | ImageRecipe) -> dict[str, Any]:
+def described(recipe: Recipe) -> dict[str, Any]:
     """What decides the result, in values that JSON can hold; `recipe_of` reads it back. How it is
     optimised is not in it: the engine writes that beside it."""
     values = dataclasses.asdict(recipe)
@@ -786,15 +790,13 @@ def described(recipe: LiftingRecipe | ImageRecipe) -> dict[str, Any]:
     return json.loads(json.dumps(values))
 
 
-def recipe_of(
-    values: Mapping[str, Any], optimisation: Mapping[str, Any]
-) -> LiftingRecipe | ImageRecipe:
+def recipe_of(values: Mapping[str, Any], optimisation: Mapping[str, Any]) -> Recipe:
     """The recipe that `described` wrote down.
 
     Raises:
         ValueError: it is of a version that had other fields, or of another kind of training.
     """
-    kinds = {LiftingRecipe.task: LiftingRecipe, ImageRecipe.task: ImageRecipe}
+    kinds = {kind.task: kind for kind in (LiftingRecipe, ImageRecipe, SyntheticRecipe)}
     if values.get("task") not in kinds:
         raise ValueError(
             "this is no run of a recipe with a published table: the shipped lifter is measured by "
@@ -812,7 +814,7 @@ def recipe_of(
         ) from error
 
 
-def is_published(recipe: LiftingRecipe | ImageRecipe) -> bool:
+def is_published(recipe: Recipe) -> bool:
     """Whether a recipe is the one of the table, unchanged."""
     known = RECIPES.get(recipe.name)
     return (
@@ -823,7 +825,7 @@ def is_published(recipe: LiftingRecipe | ImageRecipe) -> bool:
     )
 
 
-def promises(recipe: LiftingRecipe | ImageRecipe | MotionRecipe) -> list[str]:
+def promises(recipe: Recipe | MotionRecipe) -> list[str]:
     """The published results of a recipe, one text each."""
     found = []
     for one in recipe.expected:
@@ -848,6 +850,8 @@ def as_markdown() -> str:
                 given = f"{recipe.frames} frames, every {recipe.stride}"
         elif isinstance(recipe, ImageRecipe):
             data, given = recipe.dataset, "crops of {} x {}".format(*recipe.image_size)
+        elif isinstance(recipe, SyntheticRecipe):
+            data, given = "synthetic people", "crops of {} x {}".format(*recipe.image_size)
         else:
             data, given = "motion capture", "81 frames, drawn"
         found = "; ".join(promises(recipe)) or "-"

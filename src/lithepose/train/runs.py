@@ -12,7 +12,8 @@ from typing import Any, Literal
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from lithepose.detect.sizes import create_pose_network
+from lithepose.detect.sizes import POSE_NETWORKS, create_pose_network
+from lithepose.detect.weights import load_pose_network, save_pose_network
 from lithepose.lifters import LIFTERS
 from lithepose.lifters.weights import load_lifter, load_weights, save_weights
 from lithepose.metrics.published import protocol_named
@@ -25,6 +26,7 @@ from lithepose.train.lifting import LiftingTask, evaluate_lifter, lifter_of, net
 from lithepose.train.recipes import (
     LiftingRecipe,
     MotionRecipe,
+    Recipe,
     changed,
     described,
     is_published,
@@ -32,6 +34,7 @@ from lithepose.train.recipes import (
     recipe_named,
     recipe_of,
 )
+from lithepose.train.synthetic_images import SyntheticImageTask, SyntheticRecipe, SyntheticTest
 
 # A batch is drawn in so many parts at least, so that up to as many processes can share it.
 CHUNKS = 8
@@ -73,11 +76,12 @@ def train_recipe(
         model = supervised.fit(root, folder, shipped, settings, weights=start, report=report)
         return supervised.finish(model, folder, shipped)
     recipe = changed(recipe, changes)
-    task = (
-        ImageTask(recipe, root, start)
-        if isinstance(recipe, ImageRecipe)
-        else LiftingTask(recipe, root, start)
-    )
+    if isinstance(recipe, SyntheticRecipe):
+        task = SyntheticImageTask(recipe, root, start)
+    elif isinstance(recipe, ImageRecipe):
+        task = ImageTask(recipe, root, start)
+    else:
+        task = LiftingTask(recipe, root, start)
     optimisation = recipe.optimisation
     if settings.validate_every is None:
         epoch = math.ceil(len(task.examples) / optimisation.batch)
@@ -85,13 +89,11 @@ def train_recipe(
     settings = replace(settings, chunk=min(settings.chunk, max(1, optimisation.batch // CHUNKS)))
     for progress in run(task, optimisation, settings, folder, described=described(recipe)):
         report(progress)
-    if isinstance(recipe, ImageRecipe):
-        return [_checkpoint_of(folder)]
     return [save_trained(recipe, folder)]
 
 
-def save_trained(recipe: LiftingRecipe, folder: Path) -> Path:
-    """Write the lifter that a run has found best as a weights file with its recipe in it.
+def save_trained(recipe: Recipe, folder: Path) -> Path:
+    """Write the network that a run has found best as a weights file with its recipe in it.
 
     Args:
         recipe: the run's.
@@ -103,25 +105,35 @@ def save_trained(recipe: LiftingRecipe, folder: Path) -> Path:
     """
     network, _ = read_trained(folder)
     path = folder / f"{recipe.name}.safetensors"
-    dataset = protocol_named(recipe.protocol).dataset
     metadata = {
         "recipe": described(recipe),
         "source": recipe.source,
         "optimisation": asdict(recipe.optimisation),
-        "data": f"trained on {dataset}, whose terms hold for these weights too",
+        "step": _header_of(_checkpoint_of(folder))["step"],
     }
-    save_weights(path, lifter_of(network), metadata)
+    if isinstance(recipe, LiftingRecipe):
+        dataset = protocol_named(recipe.protocol).dataset
+        metadata["data"] = f"trained on {dataset}, whose terms hold for these weights too"
+        save_weights(path, lifter_of(network), metadata)
+        return path
+    if isinstance(recipe, SyntheticRecipe):
+        metadata["data"] = (
+            "trained on synthetic people drawn by Lithepose, in poses by code and of the motion "
+            "files named there (docs/data/mocap.md has their terms); no photograph"
+        )
+    else:
+        dataset = {"coco": "COCO", "mpii": "MPII"}[recipe.dataset]
+        metadata["data"] = f"trained on {dataset}, whose terms hold for these weights too"
+    save_pose_network(path, network, metadata)
     return path
 
 
-def read_trained(
-    path: Path, recipe: LiftingRecipe | None = None
-) -> tuple[nn.Module, LiftingRecipe | ImageRecipe]:
+def read_trained(path: Path, recipe: LiftingRecipe | None = None) -> tuple[nn.Module, Recipe]:
     """A trained network, in evaluation mode, and its recipe.
 
     Args:
         path: folder of a run, one of its checkpoints, or a weights file of
-            `lithepose.lifters.weights.save_weights`.
+            `lithepose.lifters.weights.save_weights` or `lithepose.detect.weights`.
         recipe: the recipe of weights that do not say theirs, such as converted ones of authors.
 
     Raises:
@@ -134,9 +146,9 @@ def read_trained(
     if said is not None:
         found = recipe_of(said["recipe"], said["optimisation"])
         network = (
-            create_pose_network(found.network, **found.overrides)
-            if isinstance(found, ImageRecipe)
-            else network_of_recipe(found)
+            network_of_recipe(found)
+            if isinstance(found, LiftingRecipe)
+            else create_pose_network(found.network, **found.overrides)
         )
         try:
             network.load_state_dict(kept_weights(path))
@@ -151,7 +163,8 @@ def read_trained(
                 "lithepose train --list with --recipe"
             )
         written = recipe_of(weights.metadata["recipe"], weights.metadata["optimisation"])
-        assert isinstance(written, LiftingRecipe)
+        if not isinstance(written, LiftingRecipe):
+            return load_pose_network(path), written
         recipe = written
     if recipe.refine:
         raise ValueError(
@@ -175,7 +188,13 @@ def _checkpoint_of(folder: Path) -> Path:
 
 
 def _described(path: Path) -> dict[str, Any] | None:
-    """What a checkpoint says of its run; None of a weights file.
+    """What a checkpoint says of its run; None of a weights file."""
+    header = _header_of(path)
+    return json.loads(header["described"]) if "described" in header else None
+
+
+def _header_of(path: Path) -> dict[str, str]:
+    """The texts in a checkpoint or a weights file.
 
     Raises:
         FileNotFoundError, ValueError: there is no such file, or it is damaged.
@@ -184,12 +203,11 @@ def _described(path: Path) -> dict[str, Any] | None:
         raise FileNotFoundError(f"no weights file at {path}")
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
+            return file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(
             f"{path} is damaged or no safetensors file ({error}): get or save it again"
         ) from error
-    return json.loads(header["described"]) if "described" in header else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,9 +215,12 @@ class EvaluationSettings:
     """How a network is measured.
 
     Attributes:
-        protocols: of a lifter, keys in `PROTOCOLS`; the recipe's own if there are none.
+        protocols: of a lifter, keys in `PROTOCOLS`; the recipe's own if there are none. Of a pose
+            network trained on synthetic people "synthetic", or the data set of photographs that has
+            its joints, "coco" or "mpii"; "synthetic" if there are none.
         flip: average with the prediction of the mirrored input; None: as the recipe says.
-        split: of a pose network, the part of the data set; None: the one that papers report.
+        split: of a pose network, the part of the data set; None: the one that papers report, of
+            synthetic people "test".
         boxes: of a pose network on COCO, a file of detected boxes in place of the annotated ones.
         decoder: of a pose network's heatmaps; None: as the recipe says.
         device: a PyTorch device.
@@ -233,21 +254,25 @@ def evaluate_run(
     network, found = read_trained(path, recipe)
     flip = found.flip_test if settings.flip is None else settings.flip
     parts = [_origin(path, found)]
-    if isinstance(found, ImageRecipe):
-        if settings.protocols:
-            raise ValueError(f"{found.name} is a pose network: protocols are of lifters")
-        results = evaluate_images(
-            network,
-            found.network,
-            root,
-            dataset=found.dataset,
-            split=settings.split or IMAGE_DATASETS[found.dataset][2],
-            boxes=settings.boxes,
-            flip=flip,
-            decoder=settings.decoder or found.decoder,
-            device=settings.device,
-        )
-        return "\n".join([*parts, results.as_markdown()])
+    if not isinstance(found, LiftingRecipe):
+        for name in _image_protocols(found, settings):
+            if name == "synthetic":
+                assert isinstance(found, SyntheticRecipe)
+                parts.append(_on_synthetic(network, found, root, settings))
+                continue
+            results = evaluate_images(
+                network,
+                found.network,
+                root,
+                dataset=name,
+                split=settings.split or IMAGE_DATASETS[name][2],
+                boxes=settings.boxes,
+                flip=flip,
+                decoder=settings.decoder or found.decoder,
+                device=settings.device,
+            )
+            parts.append(results.as_markdown())
+        return "\n".join(parts)
     if settings.split or settings.boxes or settings.decoder:
         raise ValueError(f"{found.name} is a lifter: split, boxes and decoder are of pose networks")
     network = network.to(settings.device)
@@ -257,7 +282,43 @@ def evaluate_run(
     return "\n".join(parts)
 
 
-def _origin(path: Path, recipe: LiftingRecipe | ImageRecipe) -> str:
+def _image_protocols(
+    recipe: ImageRecipe | SyntheticRecipe, settings: EvaluationSettings
+) -> tuple[str, ...]:
+    """What a pose network is measured on: "synthetic", "coco", "mpii".
+
+    Raises:
+        ValueError: a protocol that its joints do not fit, or that a network of photographs lacks.
+    """
+    if isinstance(recipe, ImageRecipe):
+        if settings.protocols:
+            raise ValueError(f"{recipe.name} is a pose network: protocols are of lifters")
+        return (recipe.dataset,)
+    joints = POSE_NETWORKS[recipe.network].skeleton
+    known = ("synthetic", *(name for name, (own, *_) in IMAGE_DATASETS.items() if own == joints))
+    for name in settings.protocols:
+        if name not in known:
+            raise ValueError(
+                f"{recipe.name} is not measured by {name!r}; known: {', '.join(known)}"
+            )
+    return settings.protocols or known[:1]
+
+
+def _on_synthetic(
+    network: nn.Module, recipe: SyntheticRecipe, root: Path, settings: EvaluationSettings
+) -> str:
+    """The table of a network on synthetic people; the rules of photographs do not apply."""
+    if settings.boxes or settings.flip:
+        raise ValueError(
+            "synthetic people are measured by their true boxes and without mirroring: leave boxes "
+            "and flip out, or pass --protocol coco or mpii"
+        )
+    tested = replace(recipe, decoder=settings.decoder or recipe.decoder)
+    test = SyntheticTest(tested, root, settings.split or "test")
+    return test.measure(network.to(settings.device)).as_markdown()
+
+
+def _origin(path: Path, recipe: Recipe) -> str:
     lines = [f"# {recipe.name}", "", f"Weights: `{path.name}`. Recipe: {recipe.source}."]
     if not is_published(recipe):
         lines.append("Trained with other settings than the recipe's of that name.")

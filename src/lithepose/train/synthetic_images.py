@@ -3,17 +3,11 @@
 `SyntheticRecipe` says everything that decides the result; `SYNTHETIC_RECIPES` loads without
 PyTorch. No picture is ever stored: worker processes draw poses and cameras, the device that trains
 turns them into pictures (`lithepose.data.rendering`) and targets, so a run never sees a picture
-twice. The people and the recorded motions of the test are others than those of the training.
+twice. Training, validation (`val`) and `test` have people, backdrops and recorded motions of their
+own.
 
-    from pathlib import Path
-    from lithepose.train.engine import RunSettings, run
-    from lithepose.train.synthetic_images import SYNTHETIC_RECIPES, SyntheticImageTask
-
-    recipe = SYNTHETIC_RECIPES["hevitpose-t-coco-synthetic"]
-    task = SyntheticImageTask(recipe, Path("mocap"))
-    for progress in run(task, recipe.optimisation, RunSettings(workers=8), Path("runs/synthetic"),
-                        described=described(recipe)):
-        print(progress)
+    lithepose train hevitpose-t-coco-synthetic --data mocap --out runs/synthetic --workers 8
+    lithepose eval runs/synthetic --data mocap
 
 Source: the targets and the loss are those of `lithepose.train.images`; the rest is our own.
 """
@@ -22,11 +16,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lithepose.data.figure_bank import FigureBank, build_bank
 from lithepose.data.synthetic_crops import PLAIN, CropSettings, SyntheticCrops, crops_from
@@ -43,7 +38,8 @@ from lithepose.detect.heatmaps import (
 )
 from lithepose.detect.sizes import POSE_NETWORKS, create_pose_network
 from lithepose.metrics.pose2d import pck
-from lithepose.train.images import heatmap_loss
+from lithepose.skeletons import skeleton_named
+from lithepose.train.images import begin_with, heatmap_loss
 from lithepose.train.settings import Optimisation
 
 if TYPE_CHECKING:
@@ -52,10 +48,18 @@ if TYPE_CHECKING:
 
     from lithepose.data.rendering import Studio
 
-TRAIN_MOTIONS, TEST_MOTIONS = "cmu17_train.npz", "cmu17_val.npz"
-# Of people, poses by code and backdrops; nobody and nothing is in both.
-TRAIN_SEED, TEST_SEED = 20261126, 7
+Floats = NDArray[np.floating[Any]]
+
+# Part -> the file of its motions (docs/data/mocap.md), and the seed of its people, poses by code
+# and backdrops: nobody and nothing is in two parts.
+PARTS = {
+    "train": ("cmu17_train.npz", 20261126),
+    "val": ("cmu17_val.npz", 7),
+    "test": ("cmu17_test.npz", 11),
+}
+THRESHOLDS = (0.05, 0.1)  # shares of the longer side of a person's box
 _TEST_BATCH = 64
+_TEST_BACKDROPS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +74,10 @@ class SyntheticRecipe:
             on all processors, and 0.5 MB.
         backdrops: textures to train with.
         made_poses: poses by code, a quarter of those drawn where there are recorded ones.
-        test_figures, test_pictures: size of the test.
+        test_figures, test_pictures: size of the validation and of the test.
         encoding: of the targets, "msra" or "dark".
         decoder: of the heatmaps when tested, "quarter" or "dark".
+        flip_test: average with the heatmaps of the mirrored crop when tested on photographs.
         optimisation: how it is trained; its batch counts pictures.
         epoch: pictures that are called an epoch.
         expected: published results; there are none.
@@ -90,10 +95,11 @@ class SyntheticRecipe:
     test_pictures: int = 1024
     encoding: Encoding = "dark"
     decoder: Decoder = "dark"
+    flip_test: bool = True
     optimisation: Optimisation
     epoch: int = 100_000
     expected: tuple[()] = ()
-    source: str = "ours"
+    source: str = "our own; docs/models/hevitpose.md has what it gives"
     notes: tuple[str, ...] = ()
     task: str = "lithepose.train.synthetic_images:SyntheticImageTask"
 
@@ -142,11 +148,45 @@ SYNTHETIC_RECIPES = {
 }
 
 
-def described(recipe: SyntheticRecipe) -> dict[str, Any]:
-    """The recipe in values that JSON can hold; its `Optimisation` the engine writes itself."""
-    values = asdict(recipe)
-    del values["optimisation"]
-    return values
+def _motions(root: Path | None, part: str) -> Path | None:
+    """The motion file of a part in the folder; None without a folder.
+
+    Raises:
+        FileNotFoundError: it is not there. Told before people are built, which takes minutes.
+    """
+    if root is None:
+        return None
+    path = root / PARTS[part][0]
+    if not path.is_file():
+        raise FileNotFoundError(f"no motion file at {path}: docs/data/mocap.md says how to get it")
+    return path
+
+
+def _crops(
+    recipe: SyntheticRecipe, root: Path | None, part: str, processes: int | None
+) -> tuple[SyntheticCrops, FigureBank]:
+    """What draws the pictures of a part, and its people."""
+    motions, seed = _motions(root, part), PARTS[part][1]
+    trained = part == "train"
+    settings = replace(
+        CropSettings() if trained else PLAIN,
+        size=recipe.image_size,
+        skeleton=POSE_NETWORKS[recipe.network].skeleton,
+    )
+    bank = build_bank(
+        recipe.figures if trained else recipe.test_figures,
+        seed,
+        processes=processes or os.cpu_count() or 1,
+    )
+    crops = crops_from(
+        bank,
+        motions=motions,
+        made=recipe.made_poses if trained else recipe.test_pictures,
+        seed=seed,
+        settings=settings,
+        epoch=recipe.epoch,
+    )
+    return crops, bank
 
 
 class SyntheticImageTask:
@@ -175,43 +215,16 @@ class SyntheticImageTask:
     ):
         if start is not None and not start.is_file():
             raise FileNotFoundError(f"no weights at {start} to begin with")
+        _motions(root, "train")
         self.recipe, self.start = recipe, start
-        processes = processes or os.cpu_count() or 1
-        crops = CropSettings(
-            size=recipe.image_size, skeleton=POSE_NETWORKS[recipe.network].skeleton
-        )
-        plain = replace(PLAIN, size=crops.size, skeleton=crops.skeleton)
-        parts: dict[str, tuple[SyntheticCrops, FigureBank]] = {}
-        for name, count, seed, settings in (
-            (TRAIN_MOTIONS, recipe.figures, TRAIN_SEED, crops),
-            (TEST_MOTIONS, recipe.test_figures, TEST_SEED, plain),
-        ):
-            motions = None if root is None else root / name
-            bank = build_bank(count, seed, processes=processes)
-            made = recipe.made_poses if settings is crops else recipe.test_pictures
-            parts[name] = (
-                crops_from(
-                    bank, motions=motions, made=made, seed=seed, settings=settings,
-                    epoch=recipe.epoch,
-                ),
-                bank,
-            )  # fmt: skip
-        self.examples, self.bank = parts[TRAIN_MOTIONS]
-        self.test_examples, self.test_bank = parts[TEST_MOTIONS]
+        self.test = SyntheticTest(recipe, root, "val", processes=processes)
+        self.examples, self.bank = _crops(recipe, root, "train", processes)
         self._studio: Studio | None = None
-        self._test: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
 
     def build(self) -> nn.Module:
         network = create_pose_network(self.recipe.network, **self.recipe.overrides)
         if self.start is not None:
-            from lithepose.train.engine import kept_weights
-
-            try:
-                network.load_state_dict(kept_weights(self.start))
-            except RuntimeError as error:
-                raise ValueError(
-                    f"{self.start} does not fit {self.recipe.network}: {error}"
-                ) from error
+            begin_with(network, self.start, self.recipe.network)
         return network
 
     def loss(
@@ -224,7 +237,7 @@ class SyntheticImageTask:
         device = batch["figure"].device
         if self._studio is None or self._studio.device != device:
             self._studio = open_studio(
-                self.bank, device, backdrops=self.recipe.backdrops, seed=TRAIN_SEED
+                self.bank, device, backdrops=self.recipe.backdrops, seed=PARTS["train"][1]
             )
         images, joints, visible = render(
             self._studio, batch, generator, size=settings.size, skeleton=settings.skeleton
@@ -233,64 +246,188 @@ class SyntheticImageTask:
         return heatmap_loss(network(normalised(images)), target, weights)
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """On pictures of other people, the same each time, cut out by their boxes.
+        """Scores of `SyntheticResults` on the part `val`."""
+        return self.test.measure(network).scores()
 
-        Joints count where they are in the picture, hidden ones too.
 
-        Returns:
-            pck_0.05, pck_0.1: percent of joints within that share of the box's longer side;
-            pck_0.05_seen: of those that nothing hides; error: mean distance in percent of it;
-            error_px: in pixels of the crop.
-        """
+@dataclass(frozen=True, kw_only=True)
+class SyntheticResults:
+    """How well joints are placed in synthetic pictures.
+
+    Joints count where they are in the picture, hidden ones too. PCK is the percentage of joints
+    whose distance is within a share of the longer side of the person's box.
+
+    Attributes:
+        skeleton: the joint set.
+        pictures: how many, each with one person who counts.
+        mean: threshold of `THRESHOLDS` -> PCK over all joints.
+        mean_seen: the same of joints that nothing hides.
+        joints: threshold -> (J,) PCK of each joint, nan where none counts.
+        counts: (J,) how many of each joint count.
+        error: mean distance in percent of the box's longer side.
+        error_px: mean distance in pixels of the crop.
+        rules: what a reader must know, a line each.
+    """
+
+    skeleton: str
+    pictures: int
+    mean: Mapping[float, float]
+    mean_seen: Mapping[float, float]
+    joints: Mapping[float, Floats]
+    counts: NDArray[np.int64]
+    error: float
+    error_px: float
+    rules: tuple[str, ...] = ()
+
+    def scores(self) -> dict[str, float]:
+        """ "pck_0.05" and "pck_0.1", the same with "_seen", "error" and "error_px"."""
+        return {
+            **{f"pck_{t:g}": value for t, value in self.mean.items()},
+            **{f"pck_{t:g}_seen": value for t, value in self.mean_seen.items()},
+            "error": self.error,
+            "error_px": self.error_px,
+        }
+
+    def as_markdown(self) -> str:
+        """A row for each joint and one for all, and beneath them the rules."""
+        names = [f"PCK@{t:g} (%)" for t in THRESHOLDS]
+        lines = [
+            f"| joint | {' | '.join(names)} | counted |",
+            f"| --- | {' | '.join(['---:'] * len(names))} | ---: |",
+        ]
+        for at, joint in enumerate(skeleton_named(self.skeleton).joints):
+            each = " | ".join(f"{self.joints[t][at]:.1f}" for t in THRESHOLDS)
+            lines.append(f"| {joint} | {each} | {self.counts[at]} |")
+        for name, values in (("all", self.mean), ("all that are seen", self.mean_seen)):
+            each = " | ".join(f"{values[t]:.1f}" for t in THRESHOLDS)
+            lines.append(f"| {name} | {each} | {self.counts.sum() if name == 'all' else ''} |")
+        rules = (
+            f"{self.pictures} pictures",
+            f"mean distance {self.error:.1f} % of the box's longer side, {self.error_px:.1f} "
+            "pixels of the crop",
+            *self.rules,
+        )
+        return "\n".join(
+            ["**Synthetic people**", "", *lines, "", *(f"- {rule}" for rule in rules), ""]
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyntheticPictures:
+    """Pictures of a test with their truth.
+
+    Attributes:
+        images: (B, 3, H, W) bytes, on the device that drew them.
+        joints: (B, J, 2) pixels, the centre of the first pixel at (0.5, 0.5).
+        visible: (B, J) 2 seen, 1 hidden, 0 outside the picture.
+        box: (B,) longer side of the person's box, pixels.
+    """
+
+    images: Tensor
+    joints: Floats
+    visible: NDArray[np.int64]
+    box: Floats
+
+
+class SyntheticTest:
+    """Pictures of people who were not trained on, cut out by their boxes, the same each time.
+
+    Args:
+        recipe: what is tested; it says how many pictures and people, and the decoder.
+        root: folder of the motion files; None for poses by code alone.
+        part: "val" or "test", see `PARTS`.
+        processes: that build the people; by default one per processor.
+    Raises:
+        FileNotFoundError: the motion file is missing.
+        ValueError: there is no such part.
+    """
+
+    def __init__(
+        self,
+        recipe: SyntheticRecipe,
+        root: Path | None,
+        part: str = "test",
+        *,
+        processes: int | None = None,
+    ):
+        known = tuple(name for name in PARTS if name != "train")
+        if part not in known:
+            raise ValueError(f"no part {part!r} of synthetic pictures; known: {', '.join(known)}")
+        self.recipe, self.part = recipe, part
+        self.examples, self.bank = _crops(recipe, root, part, processes)
+        self._pictures: SyntheticPictures | None = None
+
+    def measure(self, network: nn.Module) -> SyntheticResults:
+        """Scores of a network in evaluation mode, on its device."""
         import torch
 
         device = next(network.parameters()).device
-        if self._test is None:
-            self._test = self._draw_test(device)
-        images, joints, visible, box = self._test
+        pictures = self.pictures(device)
         found = []
         with torch.no_grad():
-            for part in images.split(_TEST_BATCH):
+            for part in pictures.images.split(_TEST_BATCH):
                 heatmaps = network(normalised(part.to(device).float() / 255))
                 points, _ = decode(heatmaps.float().cpu().numpy(), self.recipe.decoder)
                 found.append(points * STRIDE + 0.5)
-        predicted = np.concatenate(found)
-        truth, seen, size = joints.numpy(), visible.numpy(), box.numpy().astype(np.float64)
-        counted = seen > 0
-        distance = np.linalg.norm(predicted - truth, axis=-1)
-        share = distance / size[:, None]
-        return {
-            "pck_0.05": pck(predicted, truth, counted, size, 0.05)[0],
-            "pck_0.1": pck(predicted, truth, counted, size, 0.1)[0],
-            "pck_0.05_seen": pck(predicted, truth, seen == 2, size, 0.05)[0],
-            "error": 100 * float(share[counted].mean()),
-            "error_px": float(distance[counted].mean()),
-        }
+        results = self.score(np.concatenate(found), pictures)
+        return replace(results, rules=(*results.rules, f"decoder: {self.recipe.decoder}"))
 
-    def _draw_test(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Images as bytes on the device; joints, visibility and boxes where NumPy reads them."""
+    def score(self, predicted: Floats, pictures: SyntheticPictures) -> SyntheticResults:
+        """Scores of joints (B, J, 2) that anything has placed, in pixels as the pictures' are."""
+        truth, visible, size = pictures.joints, pictures.visible, pictures.box
+        counted = visible > 0
+        within = {t: pck(predicted, truth, counted, size, t) for t in THRESHOLDS}
+        distance = np.linalg.norm(predicted - truth, axis=-1)
+        return SyntheticResults(
+            skeleton=self.examples.settings.skeleton,
+            pictures=len(truth),
+            mean={t: mean for t, (mean, _) in within.items()},
+            mean_seen={t: pck(predicted, truth, visible == 2, size, t)[0] for t in THRESHOLDS},
+            joints={t: each for t, (_, each) in within.items()},
+            counts=counted.sum(0),
+            error=100 * float((distance / size[:, None])[counted].mean()),
+            error_px=float(distance[counted].mean()),
+            rules=(
+                f"part {self.part}: people and backdrops of seed {PARTS[self.part][1]}, which the "
+                "training has not seen",
+                "crops by the true boxes; joints in the picture count, hidden ones too",
+            ),
+        )
+
+    def pictures(self, device: torch.device) -> SyntheticPictures:
+        """The pictures, drawn when they are first asked for."""
+        if self._pictures is None:
+            self._pictures = self._draw(device)
+        return self._pictures
+
+    def _draw(self, device: torch.device) -> SyntheticPictures:
         import torch
 
         from lithepose.data.rendering import open_studio, render
 
-        settings = self.test_examples.settings
-        backdrops = min(64, self.recipe.backdrops)
-        studio = open_studio(self.test_bank, device, backdrops=backdrops, seed=TEST_SEED)
-        generator = torch.Generator(device=device).manual_seed(TEST_SEED)
+        settings, seed = self.examples.settings, PARTS[self.part][1]
+        backdrops = min(_TEST_BACKDROPS, self.recipe.backdrops)
+        studio = open_studio(self.bank, device, backdrops=backdrops, seed=seed)
+        generator = torch.Generator(device=device).manual_seed(seed)
         images, joints, visible, boxes = [], [], [], []
         for start in range(0, self.recipe.test_pictures, _TEST_BATCH):
             count = min(_TEST_BATCH, self.recipe.test_pictures - start)
-            random = np.random.default_rng((TEST_SEED, start))
-            drawn = self.test_examples.draw(np.arange(count), random)
+            random = np.random.default_rng((seed, start))
+            drawn = self.examples.draw(np.arange(count), random)
             batch = {name: torch.from_numpy(value).to(device) for name, value in drawn.items()}
             picture, at, seen = render(
                 studio, batch, generator, size=settings.size, skeleton=settings.skeleton
             )
             images.append((255 * picture).round().to(torch.uint8))
-            joints.append(at.cpu())
-            visible.append(seen.cpu())
-            boxes.append(batch["box"].cpu())
-        return torch.cat(images), torch.cat(joints), torch.cat(visible), torch.cat(boxes)
+            joints.append(at.cpu().numpy())
+            visible.append(seen.cpu().numpy())
+            boxes.append(drawn["box"])
+        return SyntheticPictures(
+            images=torch.cat(images),
+            joints=np.concatenate(joints),
+            visible=np.concatenate(visible).astype(np.int64),
+            box=np.concatenate(boxes).astype(np.float64),
+        )
 
 
 def normalised(images: Tensor) -> Tensor:
