@@ -23,7 +23,8 @@ from lithepose.cli.report import failing_clearly
     "protocols",
     multiple=True,
     metavar="NAME",
-    help="A table of docs/guides/protocols.md. May be repeated.  [default: the recipe's]",
+    help="A table of docs/guides/protocols.md; of a pose network trained on synthetic people: "
+    "synthetic, coco, mpii. May be repeated.  [default: the recipe's]",
 )
 @click.option(
     "--recipe",
@@ -58,8 +59,8 @@ def evaluate(
     """Measure a trained network on a data set's test part.
 
     Prints the table as papers have it, errors in millimetres and scores in percent, and beneath it
-    all that the numbers depend on. --protocol is for lifters; --split, --boxes and --decoder for
-    pose networks. Needs the extra "train".
+    all that the numbers depend on. --protocol is for lifters and for pose networks trained on
+    synthetic people; --split, --boxes and --decoder for pose networks. Needs the extra "train".
     """
     with failing_clearly():
         from lithepose.formats.atomic import atomic_write

@@ -272,7 +272,7 @@ def evaluate_run(
                 device=settings.device,
             )
             parts.append(results.as_markdown())
-        return "\n".join(parts)
+        return "\n".join(parts).rstrip("\n") + "\n"
     if settings.split or settings.boxes or settings.decoder:
         raise ValueError(f"{found.name} is a lifter: split, boxes and decoder are of pose networks")
     network = network.to(settings.device)
