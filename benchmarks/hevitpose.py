@@ -44,7 +44,7 @@ class HRNetPose(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        import timm  # type: ignore[import-not-found]
+        import timm  # pyright: ignore[reportMissingImports]
 
         # Without the wider maps of the classifier; of the four resolutions, the finest is given.
         features: Any = timm.create_model(

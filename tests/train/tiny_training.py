@@ -14,6 +14,7 @@ import random
 import signal
 import socket
 import sys
+import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -126,11 +127,20 @@ def fork(action: Any) -> int:
     return pid
 
 
-def finished(pid: int) -> bool:
-    """Whether a process ended; it must have ended well."""
-    done, status = os.waitpid(pid, os.WNOHANG)
-    assert status == 0
-    return done == pid
+def die_after_a_checkpoint(last: Path, delay_s: float) -> None:
+    """Kill this process so many seconds after it has next written its checkpoint.
+
+    A thread of its own does it: on a busy machine, another process might come when all is done.
+    """
+    before = last.stat().st_mtime_ns if last.exists() else 0
+
+    def watch() -> None:
+        while not last.exists() or last.stat().st_mtime_ns == before:
+            time.sleep(0.002)
+        time.sleep(delay_s)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def killed(folder: Path) -> dict[str, Any]:
@@ -141,16 +151,15 @@ def killed(folder: Path) -> dict[str, Any]:
     last = folder / "part" / "last.safetensors"
     part, kills = last.parent, 0
     for _ in range(2):
-        before = last.stat().st_mtime_ns if last.exists() else 0
-        pid = fork(lambda: train(part, **options))
-        # Wait for a checkpoint, so that something was done, then for any moment.
-        while not finished(pid) and (not last.exists() or last.stat().st_mtime_ns == before):
-            time.sleep(0.002)
-        time.sleep(chance.uniform(0.0, 0.05))
-        if not finished(pid):
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            kills += 1
+        delay_s = chance.uniform(0.0, 0.05)
+
+        def train_and_die(delay_s: float = delay_s) -> None:
+            die_after_a_checkpoint(last, delay_s)
+            train(part, **options)
+
+        _, status = os.waitpid(fork(train_and_die), 0)
+        assert status in (0, signal.SIGKILL), status
+        kills += status == signal.SIGKILL
     train(part, **options)
     same = {
         name: same_tensors(folder / "whole" / name, part / name)
