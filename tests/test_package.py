@@ -22,7 +22,7 @@ MODULES = sorted(
 )
 # What a user without the extra "train" runs: all but the networks, their training, and the
 # pictures that are drawn on the device that trains.
-NETWORKS = {"data.rendering", "detect.hevitpose"} | {
+NETWORKS = {"data.rendering", "detect.hevitpose", "detect.weights"} | {
     name
     for name in MODULES
     if name.startswith(("train.", "deploy."))
