@@ -18,7 +18,6 @@ COMMANDS = {
     "eval": "lithepose.cli.eval:evaluate",
     "pretrain": "lithepose.cli.pretrain:pretrain",
     "bench": "lithepose.cli.bench:bench",
-    "bench": "lithepose.cli.bench:bench",
     "data": "lithepose.cli.data:data",
 }
 
