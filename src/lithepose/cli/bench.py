@@ -28,7 +28,7 @@ from lithepose.cli.report import failing_clearly, printable
     "--size",
     default="small",
     show_default=True,
-    help="small fits a processor (an hour and a half of one core a seed or less), standard a GPU.",
+    help="small fits a processor (about an hour of one core a seed), standard a GPU.",
 )
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), help="Seeds 1 to N.")
 @click.option("--page", type=click.Path(path_type=Path), help="Page.  [default: OUT/SIZE.md]")

@@ -259,24 +259,26 @@ def draw(
 
     # The same file from the same numbers.
     matplotlib.rcParams["svg.hashsalt"] = "lithepose"
-    figure, axes = pyplot.subplots(1, 2, figsize=(11, 5.5), sharey=True, layout="constrained")
+    figure, axes = pyplot.subplots(1, 2, figsize=(12, 5), sharey=True, layout="constrained")
     for axis, what, label in (
         (axes[0], "macs", "multiply-adds per frame"),
         (axes[1], "ms", "milliseconds per frame, one thread"),
     ):
         for index, (name, of) in enumerate(results.items()):
             mean, spread = _spread([run["scores"]["detector"]["mpjpe"] for run in of])
-            at = getattr(expenses[name], what)
-            colour = f"C{index % 10}"
-            shown = 0.0 if math.isnan(spread) else spread
-            axis.errorbar(at, mean, yerr=shown, fmt="o" if index < 10 else "s", color=colour)
-            axis.annotate(
-                name, (at, mean), xytext=(5, 4), textcoords="offset points", fontsize=7, color="0.2"
+            axis.errorbar(
+                getattr(expenses[name], what),
+                mean,
+                yerr=0.0 if math.isnan(spread) else spread,
+                fmt="os^D"[index // 10 % 4],
+                color=f"C{index % 10}",
+                label=name,
             )
         axis.set_xscale("log")
         axis.set_xlabel(label)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("MPJPE, mm (detector's 2D)")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="svg", metadata={"Date": None})
     pyplot.close(figure)
