@@ -113,7 +113,12 @@ def on_synthetic(network: nn.Module, test: SyntheticTest, sheet: Path | None) ->
     cells = [
         drawn(image, joints, truth, seen > 0, size)
         for image, joints, truth, seen, size in zip(
-            images, points, pictures.joints, pictures.visible, pictures.box, strict=False
+            images[: len(points)],
+            points,
+            pictures.joints[: len(points)],
+            pictures.visible[: len(points)],
+            pictures.box[: len(points)],
+            strict=True,
         )
     ]
     write_sheet(sheet, cells)

@@ -14,6 +14,7 @@ import argparse
 import tempfile
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ def engine(name: str, windows: Windows, batch: int, steps: int, **settings: Any)
             run(Lifting(name, windows), optimisation, run_settings, Path(folder), described={})
         )
     rest = progress[1:]
-    done = [after.step - before.step for before, after in zip(progress, rest, strict=False)]
+    done = [after.step - before.step for before, after in pairwise(progress)]
     seconds = [n * batch / p.examples_per_s for n, p in zip(done, rest, strict=True)]
     return sum(done) * batch / sum(seconds)
 

@@ -28,7 +28,6 @@ from lithepose.train.supervised import (  # noqa: E402
     finish,
     fit,
     lifter_of_checkpoint,
-    recipe_with,
     score,
     validation_windows,
     weighted_loss,
@@ -63,14 +62,6 @@ def test_the_default_recipe_fits_its_lifter():
     assert DEFAULT.overrides["in_channels"] == CHANNELS
     create_lifter(DEFAULT.lifter, **DEFAULT.overrides)
     json.dumps(replace(DEFAULT).overrides)
-
-
-def test_fields_of_the_optimisation_can_be_replaced():
-    recipe = recipe_with({"steps": 512, "seed": 3})
-    assert (recipe.optimisation.steps, recipe.optimisation.seed) == (512, 3)
-    assert replace(recipe, optimisation=DEFAULT.optimisation) == DEFAULT
-    with pytest.raises(TypeError, match="window_count"):
-        recipe_with({"window_count": 1})
 
 
 def test_fitting_reports_scores_with_and_without_noise(fitted: Any):

@@ -13,6 +13,7 @@ the authors' configuration. Every choice stands in `lithepose.detect.sizes.HEViT
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -201,7 +202,7 @@ class HeatmapHead(nn.Sequential):
 
     def __init__(self, dim: int, filters: tuple[int, ...], joints: int):
         layers: list[nn.Module] = []
-        for inputs, outputs in zip((dim, *filters), filters, strict=False):
+        for inputs, outputs in pairwise((dim, *filters)):
             conv = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
             nn.init.normal_(conv.weight, std=0.001)
             layers += [ConvNorm(conv), nn.ReLU()]

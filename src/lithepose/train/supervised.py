@@ -290,11 +290,6 @@ def fit(
     return model.eval()
 
 
-def recipe_with(optimisation: dict[str, Any]) -> Recipe:
-    """The default recipe with other fields of its `Optimisation`."""
-    return replace(DEFAULT, optimisation=replace(DEFAULT.optimisation, **optimisation))
-
-
 def finish(model: nn.Module, out: Path, recipe: Recipe = DEFAULT) -> list[Path]:
     """Write a trained lifter as it is shipped: safetensors and ONNX, stored in half precision.
 
