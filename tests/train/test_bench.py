@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
+from torch import Tensor  # noqa: E402
+
 from lithepose.data.mocap import Motions, read_motions  # noqa: E402
 from lithepose.lifters.windows import LIMBS, STANDARD_HEIGHT_M  # noqa: E402
+from lithepose.metrics.protocols import LENSES  # noqa: E402
 from lithepose.train import bench, bench_report  # noqa: E402
 from lithepose.train.bench import QUESTIONS, SIZES, TestViews, entries, measure  # noqa: E402
 from lithepose.train.settings import RunSettings  # noqa: E402
@@ -82,53 +86,37 @@ def test_every_entry_answers_for_its_targets(name: str):
     assert poses.shape == (2, entry.targets, 17, 3)
 
 
+class Middle(torch.nn.Module):
+    """Gives back the middle frames of what it is given."""
+
+    def __init__(self, targets: int):
+        super().__init__()
+        self.parameter = torch.nn.Parameter(torch.zeros(1))
+        self.targets = targets
+
+    def forward(self, values: Tensor) -> Tensor:
+        first = values.shape[1] // 2 - self.targets // 2
+        return values[:, first : first + self.targets]
+
+
 @pytest.mark.parametrize(("frames", "targets"), [(9, 9), (9, 1), (1, 1), (9, 3)])
-def test_a_perfect_network_has_no_error(test_views: TestViews, frames: int, targets: int):
-    """The truth, turned into each window's virtual camera, comes back as it was."""
-    truth = torch.from_numpy(test_views.truth / test_views.scale[:, None, None]).float()
+def test_a_perfect_network_has_no_error(
+    test_views: TestViews, frames: int, targets: int, monkeypatch: pytest.MonkeyPatch
+):
+    """A network that is shown the truth, turned by another rotation in every window."""
+    random = torch.Generator().manual_seed(0)
 
-    class Perfect(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.parameter = torch.nn.Parameter(torch.zeros(1))
+    def turned(poses: Tensor, sure: Tensor) -> tuple[Tensor, Tensor]:
+        del sure
+        rotation = torch.linalg.qr(torch.randn(len(poses), 3, 3, generator=random)).Q
+        return (poses.flatten(1, 2) @ rotation).view(poses.shape), rotation
 
+    monkeypatch.setattr(bench, "look_at_person", turned)
+    told = copy(test_views)
+    truth = (test_views.truth / test_views.scale[:, None, None]).astype(np.float32)
+    told.rays = dict.fromkeys(told.rays, truth)
     entry = bench.Entry(lifter="nanohtnet", frames=frames, targets=targets)
-
-    def answer(network: Any, values: Any) -> Any:
-        del network
-        straight = len(values) // 2
-        index, rotation = seen.pop(0)
-        middle = slice(frames // 2 - targets // 2, frames // 2 + targets // 2 + 1)
-        poses = truth[index[:, middle]]
-        poses = (poses.flatten(1, 2) @ rotation).view(poses.shape)
-        assert len(poses) == straight
-        return torch.cat([poses, bench.mirrored(poses)])
-
-    seen: list[tuple[Any, Any]] = []
-    original = bench.look_at_person
-    windows: list[Any] = []
-
-    class Perfecter:
-        """Stands in for the look at the person, and remembers which frames were looked at."""
-
-        def __call__(self, rays: Any, sure: Any) -> Any:
-            values, rotation = original(rays, sure)
-            seen.append((windows.pop(0), rotation))
-            return values, rotation
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bench, "look_at_person", Perfecter())
-        patch.setattr(bench.Entry, "answer", lambda self, network, values: answer(network, values))
-        # The windows' frames, as they are cut.
-        from_numpy = torch.from_numpy
-
-        def watch(array: Any) -> Any:
-            if array.ndim == 2 and array.dtype.kind == "i" and array.shape[1] == frames:
-                windows.append(array)
-            return from_numpy(array)
-
-        patch.setattr(bench.torch, "from_numpy", watch)
-        scores = measure(Perfect(), entry, test_views)
+    scores = measure(Middle(targets), entry, told)
     for track in bench.TRACKS:
         for value in scores[track].values():
             assert value == pytest.approx(0, abs=1e-2)
@@ -143,6 +131,25 @@ def test_views_are_root_centred_and_know_the_stature(test_views: TestViews, moti
     assert (test_views.sure["exact"][:, LIMBS] == 1).all()
     for track in bench.TRACKS:
         assert (test_views.sure[track][:, [7, 10]] == 0).all()
+
+
+def test_every_third_view_is_of_the_same_views(test_views: TestViews, motions: Motions):
+    """Two clips through four cameras: the first, the fourth and the seventh view are left."""
+    third = TestViews(motions, 3)
+    parts = [np.arange(*test_views.first[i : i + 2]) for i in (0, 3, 6)]
+    kept = np.concatenate(parts)
+    np.testing.assert_array_equal(third.truth, test_views.truth[kept])
+    np.testing.assert_array_equal(np.diff(third.first), [len(part) for part in parts])
+    for track in bench.TRACKS:
+        np.testing.assert_array_equal(third.rays[track], test_views.rays[track][kept])
+        np.testing.assert_array_equal(third.sure[track], test_views.sure[track][kept])
+
+
+@pytest.mark.parametrize("size", sorted(SIZES))
+def test_no_camera_is_left_out(size: str):
+    step = SIZES[size].view_step
+    assert step < len(LENSES)
+    assert math.gcd(step, len(LENSES)) == 1
 
 
 def test_a_run_leaves_one_result_and_is_not_done_again(tiny: Path, tmp_path: Path):
