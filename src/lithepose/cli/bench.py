@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from lithepose.cli.report import failing_clearly, printable
+from lithepose.cli.training import needing_extras
 
 
 @click.command()
@@ -60,17 +61,10 @@ def bench(
     was. Needs the extras "train" and "plot".
     """
     with failing_clearly():
-        try:
+        with needing_extras("the benchmark", "train,plot"):
             from lithepose.train.bench import SIZES, entries, train_all
             from lithepose.train.bench_report import write_report
             from lithepose.train.settings import RunSettings
-        except ModuleNotFoundError as error:
-            if error.name not in ("torch", "lightning_fabric"):
-                raise
-            raise ValueError(
-                f"the benchmark needs {error.name}, which is not installed: "
-                'pip install "lithepose[train,plot]"'
-            ) from error
         if size not in SIZES:
             raise ValueError(f"no size named {size!r}; known: {', '.join(SIZES)}")
         if listed:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lithepose.cli.report import failing_clearly, printable
+from lithepose.cli.training import given_settings, needing_extras, run_options
 
 
 @click.command()
@@ -42,26 +43,7 @@ from lithepose.cli.report import failing_clearly, printable
 @click.option("--steps", type=click.IntRange(1), help="Steps to train.  [default: 20000]")
 @click.option("--batch", type=click.IntRange(1), help="Instants of one step.  [default: 256]")
 @click.option("--seed", type=click.IntRange(0), help="Of all that is random.  [default: 1]")
-@click.option("--device", help="PyTorch device, such as cuda.  [default: a GPU if there is one]")
-@click.option("--devices", type=click.IntRange(1), help="Devices of a machine.  [default: 1]")
-@click.option("--nodes", type=click.IntRange(1), help="Machines.  [default: 1]")
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "32", "bf16"]),
-    help="32, or bf16: products in bfloat16.  [default: bf16 where that is fast]",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(0),
-    help="Processes that draw batches ahead for each device.  [default: 1]",
-)
-@click.option(
-    "--compile/--no-compile",
-    "compiled",
-    default=None,
-    help="Compile the network: about a minute at the start, then faster.  [default: no]",
-)
-@click.option("--save-every", type=click.IntRange(1), help="Steps between checkpoints.")
+@run_options
 def pretrain(
     network: str,
     data: Path,
@@ -87,12 +69,11 @@ def pretrain(
         check_writable(out)
         for name, value in (("steps", steps), ("batch", batch), ("seed", seed)):
             changes += () if value is None else (f"{name}={value}",)
-        try:
+        with needing_extras("pre-training"):
             from lithepose.train.pretraining import RunSettings, changed
             from lithepose.train.pretraining import pretrain as run
 
             overrides, poseclr, optimisation = changed(changes)
-            given = {name: value for name, value in settings.items() if value is not None}
             encoder = run(
                 network,
                 data,
@@ -100,17 +81,10 @@ def pretrain(
                 overrides=overrides,
                 poseclr=poseclr,
                 optimisation=optimisation,
-                settings=RunSettings(**given),
+                settings=RunSettings(**given_settings(settings)),
                 keypoints=keypoints,
                 report=_print,
             )
-        except ModuleNotFoundError as error:
-            if error.name not in ("torch", "lightning_fabric"):
-                raise
-            raise ValueError(
-                f"pre-training needs {error.name}, which is not installed: "
-                'pip install "lithepose[train]"'
-            ) from error
         click.echo(printable(encoder))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lithepose.cli.report import failing_clearly, printable
+from lithepose.cli.training import given_settings, needing_extras, run_options
 
 
 @click.command()
@@ -36,25 +37,7 @@ from lithepose.cli.report import failing_clearly, printable
     metavar="FIELD=VALUE",
     help="Replace a value of the recipe: epochs=5, batch=64, network.layers=2. May be repeated.",
 )
-@click.option("--device", help="PyTorch device, such as cuda.  [default: a GPU if there is one]")
-@click.option("--devices", type=click.IntRange(1), help="Devices of a machine.  [default: 1]")
-@click.option("--nodes", type=click.IntRange(1), help="Machines.  [default: 1]")
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "32", "bf16"]),
-    help="32: as published; bf16: products in bfloat16.  [default: bf16 where that is fast]",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(0),
-    help="Processes that draw batches ahead for each device.  [default: 1]",
-)
-@click.option(
-    "--compile/--no-compile",
-    "compiled",
-    default=None,
-    help="Compile the network: about a minute at the start, then faster.  [default: no]",
-)
+@run_options
 @click.option(
     "--cuda-graphs",
     is_flag=True,
@@ -62,7 +45,6 @@ from lithepose.cli.report import failing_clearly, printable
     help="On one GPU: record a step's kernels once and replay them, several times faster for "
     "small networks.",
 )
-@click.option("--save-every", type=click.IntRange(1), help="Steps between checkpoints.")
 @click.option(
     "--validate-every",
     type=click.IntRange(1),
@@ -99,26 +81,18 @@ def train(
 
         out = out or Path("runs") / name
         check_writable(out)
-        given = {field: value for field, value in settings.items() if value is not None}
-        try:
+        with needing_extras("training"):
             from lithepose.train.runs import RunSettings, train_recipe
 
             files = train_recipe(
                 name,
                 data,
                 out,
-                RunSettings(**given),
+                RunSettings(**given_settings(settings)),
                 changes=changes,
                 start=start,
                 report=_print,
             )
-        except ModuleNotFoundError as error:
-            if error.name not in ("torch", "lightning_fabric"):
-                raise
-            raise ValueError(
-                f'training needs {error.name}, which is not installed: pip install "lithepose'
-                '[train]"'
-            ) from error
         for path in files:
             click.echo(printable(path))
 

@@ -38,6 +38,7 @@ from lithepose.detect.heatmaps import (
 )
 from lithepose.detect.sizes import POSE_NETWORKS, create_pose_network
 from lithepose.skeletons import skeleton_named
+from lithepose.train.recipe_parts import Expected, check_choices, crop_size
 from lithepose.train.settings import Optimisation
 
 if TYPE_CHECKING:
@@ -55,23 +56,6 @@ DATASETS = {
 UPPER_BODY = {"coco17": tuple(range(11)), "mpii16": tuple(range(7, 16))}
 HALF_BODY_PADDING = 1.5
 LEAST_JOINTS, LEAST_HALF = 8, 2  # a half body needs more than these: of all joints, of its own
-
-
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """A published result.
-
-    Attributes:
-        metric: as printed, in percent.
-        value: percent.
-        source: where it is printed and what it was measured on.
-        papers: whether it is the authors' own.
-    """
-
-    metric: str
-    value: float
-    source: str
-    papers: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,21 +99,19 @@ class ImageRecipe:
     half_body: float = 0.0
     flip_test: bool = True
     optimisation: Optimisation
-    expected: tuple[Published, ...] = ()
+    expected: tuple[Expected, ...] = ()
     source: str
     notes: tuple[str, ...] = ()
     # A path, not a class: the same field as of the lifters' recipes.
     task: str = "lithepose.train.images:ImageTask"
 
     def __post_init__(self) -> None:
-        for what, value, known in (
-            ("pose network", self.network, tuple(POSE_NETWORKS)),
-            ("data set", self.dataset, tuple(DATASETS)),
+        check_choices(
+            ("pose network", self.network, POSE_NETWORKS),
+            ("data set", self.dataset, DATASETS),
             ("encoding", self.encoding, get_args(Encoding)),
             ("decoder", self.decoder, get_args(Decoder)),
-        ):
-            if value not in known:
-                raise ValueError(f"no {what} {value!r}; known: {', '.join(known)}")
+        )
         if geometry_of(self.encoding) != geometry_of(self.decoder):
             raise ValueError(
                 f"targets {self.encoding!r} and the decoder {self.decoder!r} are of two "
@@ -146,10 +128,7 @@ class ImageRecipe:
     @property
     def image_size(self) -> tuple[int, int]:
         """Width and height of the crops, pixels."""
-        width, height = self.overrides.get(
-            "image_size", POSE_NETWORKS[self.network].config.image_size
-        )
-        return int(width), int(height)
+        return crop_size(self.network, self.overrides)
 
 
 # Adam at 5e-4, a tenth of it after 170 and again after 200 of 210 epochs, rising over 500 steps.
@@ -183,8 +162,8 @@ _MPII = {
         name=f"hevitpose-{size}-mpii",
         network=f"hevitpose-{size}-mpii",
         expected=(
-            Published(metric="PCKh@0.5", value=val, source=f"val, {_README}"),
-            Published(metric="PCKh@0.5", value=test, source=f"test, {_README}"),
+            Expected(metric="PCKh@0.5", value=val, source=f"val, {_README}"),
+            Expected(metric="PCKh@0.5", value=test, source=f"test, {_README}"),
         ),
     )
     for size, val, test in (("t", 87.2, 88.7), ("s", 88.5, 90.1), ("b", 89.4, 90.7))
@@ -199,8 +178,8 @@ _COCO = {
         half_body=0.3,
         # Only of B something is published.
         expected=(
-            Published(metric="AP", value=75.4, source=f"val2017, {_README}"),
-            Published(metric="AP", value=72.6, source=f"test-dev2017, {_README}"),
+            Expected(metric="AP", value=75.4, source=f"val2017, {_README}"),
+            Expected(metric="AP", value=72.6, source=f"test-dev2017, {_README}"),
         )
         if size == "b"
         else (),

@@ -24,6 +24,7 @@ from typing import Any, Literal
 from lithepose.lifters import LIFTERS
 from lithepose.metrics.published import METRICS, protocol_named
 from lithepose.train.images import IMAGE_RECIPES, ImageRecipe
+from lithepose.train.recipe_parts import Expected, check_choices
 from lithepose.train.settings import Optimisation
 from lithepose.train.synthetic_images import SYNTHETIC_RECIPES, SyntheticRecipe
 
@@ -42,23 +43,6 @@ LOSSES = ("mpjpe", "mixste", "mixste-squared", "motionbert")
 FLIPS = ("doubled", "random", "none")
 TRAIN_WINDOWS = ("centre", "centred", "inside", "inside-rest")
 TEST_WINDOWS = ("centre", "centred", "last", "inside")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Expected:
-    """A published result.
-
-    Attributes:
-        metric: key in `lithepose.metrics.published.METRICS`.
-        value: millimetres or percent.
-        source: where it is printed.
-        papers: whether it is the paper's own, or its authors' code or another paper's table.
-    """
-
-    metric: str
-    value: float
-    source: str
-    papers: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,16 +92,14 @@ class LiftingRecipe:
     task: Literal["lithepose.train.lifting:LiftingTask"] = "lithepose.train.lifting:LiftingTask"
 
     def __post_init__(self) -> None:
-        for what, value, known in (
+        check_choices(
             ("lifter", self.network, LIFTERS),
             ("data set", self.dataset, DATASETS),
             ("loss", self.loss, LOSSES),
             ("flip", self.flip, FLIPS),
             ("windows", self.windows, TRAIN_WINDOWS),
             ("test_windows", self.test_windows, TEST_WINDOWS),
-        ):
-            if value not in known:
-                raise ValueError(f"no {what} {value!r}; known: {', '.join(known)}")
+        )
         sources = DATASETS[self.dataset][1]
         if self.keypoints not in sources:
             raise ValueError(

@@ -40,6 +40,7 @@ from lithepose.detect.sizes import POSE_NETWORKS, create_pose_network
 from lithepose.metrics.pose2d import pck
 from lithepose.skeletons import skeleton_named
 from lithepose.train.images import begin_with, heatmap_loss
+from lithepose.train.recipe_parts import check_choices, crop_size
 from lithepose.train.settings import Optimisation
 
 if TYPE_CHECKING:
@@ -104,13 +105,11 @@ class SyntheticRecipe:
     task: str = "lithepose.train.synthetic_images:SyntheticImageTask"
 
     def __post_init__(self) -> None:
-        for what, value, known in (
-            ("pose network", self.network, tuple(POSE_NETWORKS)),
+        check_choices(
+            ("pose network", self.network, POSE_NETWORKS),
             ("encoding", self.encoding, get_args(Encoding)),
             ("decoder", self.decoder, get_args(Decoder)),
-        ):
-            if value not in known:
-                raise ValueError(f"no {what} {value!r}; known: {', '.join(known)}")
+        )
         if "udp" in (geometry_of(self.encoding), geometry_of(self.decoder)):
             raise ValueError('synthetic targets are "msra" or "dark", not "udp"')
         for name in ("figures", "backdrops", "made_poses", "test_figures", "test_pictures"):
@@ -120,10 +119,7 @@ class SyntheticRecipe:
     @property
     def image_size(self) -> tuple[int, int]:
         """Width and height of the crops, pixels."""
-        width, height = self.overrides.get(
-            "image_size", POSE_NETWORKS[self.network].config.image_size
-        )
-        return int(width), int(height)
+        return crop_size(self.network, self.overrides)
 
 
 # 1.15 million pictures; an H100 that it shared drew and trained 380 to 741 a second.
