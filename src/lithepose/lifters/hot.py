@@ -14,6 +14,7 @@ between frames are computed with less rounding.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, Protocol, cast
@@ -564,9 +565,12 @@ class HourglassLifter(Hourglass):
                 host.token_dim, host_config.frames, config.heads, bias=config.bias
             )
             if config.host == "motionbert":  # the recoverer starts as its host does
+                # No norm follows two of these layers in a row: a fixed spread would leave a narrow
+                # network a hundredth of its tokens, where the published width keeps a fifth.
+                spread = 0.02 * math.sqrt(network.Config().channels / host.token_dim)
                 linears = (recoverer.query, recoverer.key, recoverer.value, recoverer.project)
                 for linear in linears:
-                    nn.init.trunc_normal_(linear.weight, std=0.02)
+                    nn.init.trunc_normal_(linear.weight, std=spread)
                     nn.init.zeros_(linear.bias)
         elif config.recoverer == "interpolation":
             recoverer = PoseInterpolation()
