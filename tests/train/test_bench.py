@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch")
 from torch import Tensor  # noqa: E402
 
 from lithepose.data.mocap import Motions, read_motions  # noqa: E402
+from lithepose.lifters.weights import load_lifter  # noqa: E402
 from lithepose.lifters.windows import LIMBS, STANDARD_HEIGHT_M  # noqa: E402
 from lithepose.metrics.protocols import LENSES  # noqa: E402
 from lithepose.train import bench, bench_report  # noqa: E402
@@ -161,10 +162,33 @@ def test_a_run_leaves_one_result_and_is_not_done_again(tiny: Path, tmp_path: Pat
     assert set(first["scores"]) == set(bench.TRACKS)
     assert all(0 < v < 5000 for of in first["scores"].values() for v in of.values())
     assert not (out / "tiny" / "runs" / "htnet-seed1").exists()
+    network = load_lifter(out / "tiny" / "htnet-seed1.safetensors")
+    assert sum(p.numel() for p in network.parameters()) == first["parameters"]
     said.clear()
     again = bench.train_entry("htnet", "tiny", 1, tiny, out, SETTINGS, report=said.append)
     assert again == json.loads(bench.result_file(out, "tiny", "htnet", 1).read_text())
     assert not said
+
+
+def test_a_run_that_was_trained_and_not_measured_is_only_measured(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    whole = bench.measure
+    monkeypatch.setattr(bench, "measure", killed)
+    with pytest.raises(KeyboardInterrupt):
+        bench.train_entry("htnet", "tiny", 1, tiny, tmp_path, SETTINGS)
+    monkeypatch.setattr(bench, "measure", whole)
+    result = bench.train_entry("htnet", "tiny", 1, tiny, tmp_path, SETTINGS)
+    assert math.isfinite(result["loss"])
+    assert result["seconds"] > 0
+
+
+def test_results_are_of_a_settled_precision(tiny: Path, tmp_path: Path):
+    with pytest.raises(ValueError, match="say in which precision"):
+        bench.train_entry("htnet", "tiny", 1, tiny, tmp_path, RunSettings(device="cpu"))
 
 
 def test_a_result_of_another_definition_is_refused(

@@ -24,6 +24,7 @@ pytest.importorskip("lightning_fabric")
 
 from safetensors import safe_open  # noqa: E402
 
+from lithepose import __version__  # noqa: E402
 from lithepose.train import engine  # noqa: E402
 from lithepose.train.engine import kept_weights  # noqa: E402
 
@@ -416,9 +417,11 @@ def test_a_batch_with_too_few_chunks_for_the_processes_says_so(
         return fabric
 
     monkeypatch.setattr(engine, "_fabric", of_four)
-    message = "a batch of 8 has 3 chunks of 3 examples, fewer than the 4 processes"
+    message = "a batch of 8 is 3 chunks of 3, fewer than the 4 processes: take chunks of 2 at most"
     with pytest.raises(ValueError, match=message):
         train(tmp_path)
+    with pytest.raises(ValueError, match="take 2 processes at most, or a larger batch"):
+        train(tmp_path, batch=2)
 
 
 def test_cuda_graphs_are_for_a_gpu(tmp_path: Path):
@@ -457,12 +460,25 @@ def test_the_loss_told_is_the_mean_since_the_report_before(tmp_path: Path):
     )
 
 
+@pytest.mark.parametrize("text", [b"\xff\xfe,1\n", b"step,loss\nhalf,1\n", b"loss\n1\n"])
+def test_a_damaged_log_says_which_file_it_is(tmp_path: Path, text: bytes):
+    train(tmp_path, steps=3, save_every=3)
+    (tmp_path / "log.csv").write_bytes(text)
+    with pytest.raises(ValueError, match=r"log\.csv is damaged .*take it away"):
+        train(tmp_path)
+
+
 def test_the_recipe_and_the_commit_are_written(tmp_path: Path):
     train(tmp_path)
     said = json.loads((tmp_path / "recipe.json").read_text())
     assert said["recipe"] == {"network": "tiny"}
     assert said["optimisation"]["batch"] == 8
     assert said["settings"]["chunk"] == 3
+    # Where it ran, and not what was asked for.
+    assert said["settings"]["device"] == "cpu"
+    assert said["settings"]["precision"] == "32"
+    assert said["settings"]["processes"] == 1
+    assert said["version"] == __version__
     for name in ("last", "best"):
         told = header(tmp_path / f"{name}.safetensors")
         assert json.loads(told["described"])["optimisation"]["seed"] == 5

@@ -26,7 +26,7 @@ from lithepose.detect.sizes import create_pose_network  # noqa: E402
 from lithepose.lifters import LIFTERS, convert_state_dict, create_lifter  # noqa: E402
 from lithepose.lifters.htnet import back_project, refiner_from_authors  # noqa: E402
 from lithepose.lifters.weights import save_weights  # noqa: E402
-from lithepose.metrics.published import PROTOCOLS, evaluate  # noqa: E402
+from lithepose.metrics.published import PROTOCOLS, WINDOWS, evaluate  # noqa: E402
 from lithepose.skeletons import SKELETONS  # noqa: E402
 from lithepose.train import supervised  # noqa: E402
 from lithepose.train.engine import RunSettings  # noqa: E402
@@ -47,6 +47,7 @@ from lithepose.train.lifting import (  # noqa: E402
     network_sequence,
     read_sequences,
     reordered,
+    stated_protocol,
     trial_of_source,
 )
 from lithepose.train.poseclr import save_encoder  # noqa: E402
@@ -766,6 +767,16 @@ def test_settings_of_pose_networks_are_refused_for_lifters(data: Path):
     save_weights(path, create_lifter("htnet", **SMALL["htnet"]))
     with pytest.raises(ValueError, match="are of pose networks"):
         evaluate_run(path, data, EvaluationSettings(split="val"), RECIPES["htnet-gt"])
+    with pytest.raises(ValueError, match="one around every frame: leave windows out"):
+        evaluate_run(path, data, EvaluationSettings(windows="last"), RECIPES["htnet-gt"])
+
+
+@pytest.mark.parametrize("kind", ["last", "centred", "inside"])
+def test_a_result_states_the_windows_that_it_was_measured_with(kind: str):
+    recipe = replace(RECIPES["hot-mixste-243-cpn"], test_windows=kind)
+    for name in ("human36m-hot", "human36m-mixste", "human36m"):
+        notes = stated_protocol(recipe, PROTOCOLS[name]).notes
+        assert [note for note in notes if note in WINDOWS.values()] == [WINDOWS[kind]]
 
 
 def test_a_run_of_the_shipped_lifter_has_no_published_table(tmp_path: Path):

@@ -36,10 +36,10 @@ from lithepose.cli.training import needing_extras
 @click.option("--device", default="auto", show_default=True, help="PyTorch device, such as cuda.")
 @click.option(
     "--precision",
-    default="auto",
+    default="32",
     show_default=True,
-    type=click.Choice(["auto", "32", "bf16"]),
-    help="32, or bf16: products in bfloat16.",
+    type=click.Choice(["32", "bf16"]),
+    help="32, or bf16: products in bfloat16. Results of the two are not compared.",
 )
 @click.option("--cuda-graphs", is_flag=True, help="On a GPU: replay each step as one graph.")
 @click.option("--list", "listed", is_flag=True, help="Only list the networks.")

@@ -36,6 +36,12 @@ from lithepose.cli.report import failing_clearly
     default=None,
     help="Average with the prediction of the mirrored input.  [default: as the recipe says]",
 )
+@click.option(
+    "--windows",
+    type=click.Choice(["last", "centred", "inside"]),
+    help="How a lifter of all frames of a window cuts sequences: the last window at the end (as "
+    "MixSTE), all centred (as HoT), or full ones only.  [default: as the recipe says]",
+)
 @click.option("--split", help="Part of the pictures.  [default: the one that papers report]")
 @click.option(
     "--boxes",
@@ -59,8 +65,9 @@ def evaluate(
     """Measure a trained network on a data set's test part.
 
     Prints the table as papers have it, errors in millimetres and scores in percent, and beneath it
-    all that the numbers depend on. --protocol is for lifters and for pose networks trained on
-    synthetic people; --split, --boxes and --decoder for pose networks. Needs the extra "train".
+    all that the numbers depend on. --windows is for lifters, --protocol for lifters and pose
+    networks trained on synthetic people; --split, --boxes and --decoder for pose networks. Needs
+    the extra "train".
     """
     with failing_clearly():
         from lithepose.formats.atomic import atomic_write

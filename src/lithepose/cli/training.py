@@ -23,7 +23,8 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--precision",
             type=click.Choice(["auto", "32", "bf16"]),
-            help="32: as published; bf16: products in bfloat16.  [default: bf16 where fast]",
+            help="bf16: products in bfloat16; auto: bf16 where that is fast, but 32 for recipes "
+            "of papers, which are trained so.  [default: auto]",
         ),
         click.option(
             "--workers",
@@ -35,6 +36,12 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "compiled",
             default=None,
             help="Compile the network: about a minute at the start, then faster.  [default: no]",
+        ),
+        click.option(
+            "--chunk",
+            type=click.IntRange(1),
+            help="Examples that are drawn from one seed; a batch needs a chunk for every process. "
+            "Another size draws other examples.  [default: 64, or an eighth of the batch]",
         ),
         click.option("--save-every", type=click.IntRange(1), help="Steps between checkpoints."),
     )

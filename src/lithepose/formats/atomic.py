@@ -52,6 +52,9 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         with _explained(path, about={None, str(temporary), str(path)}):
             yield temporary
+            # On the disk before it has its name: else a power cut may leave an empty file there.
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
             temporary.replace(path)
     except BaseException:  # an interrupt, too, must leave no half a file
         # The failure that brought us here is the one to report, not a failed removal.

@@ -776,6 +776,15 @@ _3DHP_CROSS = replace(
     ),
 )
 
+# How tests cut a sequence into windows (`lithepose.train.lifting.cut_windows`). A protocol notes how
+# its authors do it, a result how it was done.
+WINDOWS = {
+    "centre": "a window around every frame, the sequence's ends repeated",
+    "centred": "windows centred on the sequence, its ends repeated",
+    "last": "windows from the start, the last one is the last T frames of the sequence",
+    "inside": "windows from the start, frames after the last full one are not measured",
+}
+
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
     for protocol in (
@@ -796,7 +805,7 @@ PROTOCOLS: dict[str, Protocol] = {
             table="Human3.6M as MixSTE",
             predicted_root="keep",
             windows="as_given",
-            notes=("windows from the start, the last one is the last T frames of the sequence",),
+            notes=(WINDOWS["last"],),
         ),
         replace(
             _HUMAN36M,
@@ -805,7 +814,7 @@ PROTOCOLS: dict[str, Protocol] = {
             metrics=("mpjpe", "p_mpjpe"),
             windows="as_given",
             p_mpjpe_batch=4 * 243,
-            notes=("windows centred on the sequence, its ends repeated; batches of 4 windows",),
+            notes=(WINDOWS["centred"], "P-MPJPE's batches are of 4 windows"),
         ),
         replace(
             _HUMAN36M,
@@ -838,10 +847,11 @@ PROTOCOLS: dict[str, Protocol] = {
         replace(
             _HUMAN36M,
             name="human36m-16",
-            table="Human3.6M, 16 joints",
+            table="Human3.6M, 16 of the 17 joints",
             joints=tuple(joint for joint in SKELETONS["h36m17"].joints if joint != "nose"),
             keypoints="hrnet",
-            notes=("joint 9 is dropped, as with hourglass and HRNet files",),
+            # Poses still have 17 joints, of which joint 9 may be nan; files of 16 are not read.
+            notes=("joint 9 is left out, as papers with 2D of 16 joints (hourglass, HRNet) do",),
         ),
         replace(
             _HUMAN36M,

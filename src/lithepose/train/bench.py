@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -30,11 +29,12 @@ from lithepose.data.mocap import Motions, read_motions
 from lithepose.deploy.profiling import machine
 from lithepose.formats.atomic import atomic_write
 from lithepose.lifters import create_lifter
+from lithepose.lifters.weights import save_weights
 from lithepose.lifters.windows import CHANNELS, LIFT_FPS, LIMBS, STANDARD_HEIGHT_M
 from lithepose.metrics.pose3d import mpjpe, mpjve, p_mpjpe
 from lithepose.metrics.protocols import View, views
 from lithepose.train.device_clips import DeviceClips, look_at_person, mirrored
-from lithepose.train.engine import kept_weights, run
+from lithepose.train.engine import LOG, kept_weights, read_log, run
 from lithepose.train.noise import DetectorNoise, seen_by_detector
 from lithepose.train.poseclr import PoseCLRSettings, encoder_state
 from lithepose.train.pretraining import motion_task
@@ -45,6 +45,7 @@ VERSION = 2  # of the definition: results of different versions are not compared
 TRACKS = ("exact", "detector")
 ENDS = (3, 6, 13, 16)  # ankles and wrists
 _EVALUATION_BATCH = 512
+_DATA = "CMU motion capture (mocap.cs.cmu.edu), seen by virtual cameras"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +129,7 @@ _BUDGET = Optimisation(
     clip=1.0,
     average=0.995,
 )
-# "small" fits a processor: about an hour of one core a seed, most of it for HoT's hosts.
+# "small" fits a processor; HoT's hosts take most of the time.
 # "standard" is for a GPU; its single-frame networks, NanoHTNet, ConvFormer and MotionAGFormer have
 # published widths.
 SIZES: dict[str, Size] = {
@@ -529,17 +530,22 @@ def train_entry(
         test: the views to measure on, if they are at hand.
         report: is told what happens.
 
+    The network is kept beside the result, as a weights file.
+
     Returns:
         The result: `scores` (track -> score -> mm), `parameters`, `seconds`, and what was done.
 
     Raises:
-        ValueError: no such network or size, or the finished result is of another definition.
+        ValueError: no such network or size, no settled precision, or the finished result is of
+            another definition.
     """
     if size not in SIZES:
         raise ValueError(f"no size named {size!r}; known: {', '.join(SIZES)}")
     known = entries(SIZES[size])
     if name not in known:
         raise ValueError(f"no network named {name!r}; known: {', '.join(known)}")
+    if settings.precision == "auto":
+        raise ValueError("say in which precision to train: results of 32 and bf16 are not compared")
     path = result_file(folder, size, name, seed)
     entry = known[name]
     budget = SIZES[size].budget
@@ -549,6 +555,7 @@ def train_entry(
         "entry": json.loads(json.dumps(asdict(entry))),
         "optimisation": json.loads(json.dumps(asdict(optimisation))),
         "view_step": SIZES[size].view_step,
+        "precision": settings.precision,
     }
     if path.is_file():
         result = json.loads(path.read_text(encoding="utf-8"))
@@ -562,20 +569,22 @@ def train_entry(
     settings = replace(
         settings, chunk=optimisation.batch, workers=0, validate_every=10**9, tensorboard=False
     )
-    begin = time.perf_counter()
     encoder = None
+    seconds = 0.0
     if entry.pretrained:
-        encoder = _pretrained(entry, optimisation, train, data, run_folder / "encoder", settings)
-        report(f"{name}, seed {seed}: pre-trained in {time.perf_counter() - begin:.0f} s")
+        folder_of_encoder = run_folder / "encoder"
+        encoder = _pretrained(entry, optimisation, train, data, folder_of_encoder, settings)
+        seconds, _ = _logged(folder_of_encoder)
+        report(f"{name}, seed {seed}: pre-trained in {seconds:.0f} s")
     task = BenchTask(entry, train, encoder=encoder, compiled=settings.compiled)
-    loss = float("nan")
     for progress in run(task, optimisation, settings, run_folder, described=definition["entry"]):
-        loss = progress.loss
         report(
-            f"{name}, seed {seed}: step {progress.step} of {progress.steps}, loss {loss:.4f}, "
-            f"{progress.examples_per_s:.0f} windows/s"
+            f"{name}, seed {seed}: step {progress.step} of {progress.steps}, "
+            f"loss {progress.loss:.4f}, {progress.examples_per_s:.0f} windows/s"
         )
-    seconds = time.perf_counter() - begin
+    # Of the log, which has the steps before a kill, too.
+    trained_for, loss = _logged(run_folder)
+    seconds += trained_for
     network = entry.build()
     network.load_state_dict(kept_weights(run_folder / "last.safetensors"))
     network.to("cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu")
@@ -592,10 +601,23 @@ def train_entry(
         "device": torch.cuda.get_device_name() if next(network.parameters()).is_cuda else machine(),
         "scores": scores,
     }
+    said = {"bench": definition, "seed": seed, "scores": scores, "data": _DATA}
+    save_weights(path.with_suffix(".safetensors"), network.cpu(), said)
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     shutil.rmtree(run_folder)
     return result
+
+
+def _logged(folder: Path) -> tuple[float, float]:
+    """Seconds that a run has trained, and its last loss."""
+    rows = read_log(folder / LOG)
+    seconds, done = 0.0, 0
+    for row in rows:
+        examples = int(row["examples"])
+        seconds += (examples - done) / max(float(row["examples_per_s"]), 1.0)
+        done = examples
+    return seconds, float(rows[-1]["loss"])
 
 
 def _pretrained(

@@ -35,6 +35,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from lithepose import __version__
 from lithepose.formats.atomic import atomic_write
 from lithepose.train.muon import Muon, is_bfloat16_fast
 from lithepose.train.settings import Optimisation, RunSettings
@@ -431,10 +432,15 @@ class _Run:
             raise ValueError("cuda_graphs is for one CUDA device: train without it")
         chunks = -(-self.optimisation.batch // self.settings.chunk)
         if chunks < self.world:
+            batch = self.optimisation.batch
+            wayout = (
+                f"take chunks of {batch // self.world} at most"
+                if batch >= self.world
+                else f"take {batch} processes at most, or a larger batch"
+            )
             raise ValueError(
-                f"a batch of {self.optimisation.batch} has {chunks} chunks of "
-                f"{self.settings.chunk} examples, fewer than the {self.world} processes: make the "
-                "chunks smaller"
+                f"a batch of {batch} is {chunks} chunks of {self.settings.chunk}, fewer than the "
+                f"{self.world} processes: {wayout}"
             )
         torch.manual_seed(self.optimisation.seed)
         self.network = self.task.build().to(self.device)
@@ -603,6 +609,7 @@ class _Run:
             "kind": kind,
             "step": str(step),
             "described": json.dumps(self.recipe),
+            "version": __version__,
             "commit": self.commit,
         }
 
@@ -661,7 +668,14 @@ class _Run:
             stem, suffix = Path(name).stem, Path(name).suffix
             for rest in self.folder.glob(f".{stem}-{'[0-9a-f]' * 8}{suffix}"):
                 rest.unlink()
-        said = self.recipe | {"settings": asdict(self.settings), "commit": self.commit}
+        where = asdict(self.settings) | {
+            "device": self.device.type,
+            "precision": resolved_precision(self.settings, self.device),
+            "processes": self.world,
+        }
+        for name in ("devices", "nodes"):  # torchrun and SLURM have their own word on these
+            del where[name]
+        said = self.recipe | {"settings": where, "version": __version__, "commit": self.commit}
         with atomic_write(self.folder / RECIPE) as temporary:
             temporary.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
 
@@ -700,6 +714,13 @@ class _RecordedStep:
         return self.loss
 
 
+def resolved_precision(settings: RunSettings, device: torch.device) -> str:
+    """ "32" or "bf16"."""
+    if settings.precision == "auto":
+        return "bf16" if is_bfloat16_fast(device) else "32"
+    return settings.precision
+
+
 def _fabric(settings: RunSettings) -> Fabric:
     """Fabric for the settings; under torchrun its counts of devices and machines hold."""
     try:
@@ -723,9 +744,7 @@ def _fabric(settings: RunSettings) -> Fabric:
     if "LOCAL_WORLD_SIZE" in os.environ:
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
-    precision = settings.precision
-    if precision == "auto":
-        precision = "bf16" if is_bfloat16_fast(torch.device(device)) else "32"
+    precision = resolved_precision(settings, torch.device(device))
     # Validation runs on one process; the others wait for it.
     strategy = (
         DDPStrategy(gradient_as_bucket_view=True, timeout=datetime.timedelta(hours=12))
@@ -757,6 +776,24 @@ def _seed_device(seed: int, device: torch.device) -> None:
 # --- the log ----------------------------------------------------------------------------------
 
 
+def read_log(path: Path) -> list[dict[str, str]]:
+    """The rows of a `log.csv`.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            int(row["step"])
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): take it away, the training goes on without its rows"
+        ) from error
+    return rows
+
+
 class _Log:
     """The rows of `log.csv`, and the same for TensorBoard."""
 
@@ -769,8 +806,7 @@ class _Log:
         """Go on after `step`: rows beyond it are of steps that will be done again."""
         path = self.folder / LOG
         if path.exists():
-            with path.open(newline="", encoding="utf-8") as file:
-                self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
+            self.rows = [row for row in read_log(path) if int(row["step"]) <= step]
         if not self.tensorboard:
             return
         try:

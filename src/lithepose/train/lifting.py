@@ -33,6 +33,7 @@ from lithepose.lifters.weights import load_into, load_weights
 from lithepose.metrics.published import (
     H36M17_FROM_3DHP,
     PROTOCOLS,
+    WINDOWS,
     LiftedSequence,
     Protocol,
     Results,
@@ -659,9 +660,12 @@ KEYPOINTS = {
 
 def stated_protocol(recipe: LiftingRecipe, protocol: Protocol) -> Protocol:
     """The protocol with what it states of a result put right: 2D, flip averaging, training data,
-    and, for a recipe with refinement, that it knows the camera and the depth of the root."""
+    windows, and, for a recipe with refinement, that it knows the camera and the depth of the root.
+    """
     trained = PROTOCOLS[recipe.protocol]
-    notes = protocol.notes
+    notes = tuple(note for note in protocol.notes if note not in WINDOWS.values())
+    if recipe.frames > 1:
+        notes = (WINDOWS[recipe.test_windows], *notes)
     if recipe.refine:
         notes = (*notes, "refined with the true depth of the root and the camera's intrinsics")
     if recipe.dataset == "human36m-image" and recipe.keypoints == "orthographic":

@@ -87,6 +87,8 @@ def train_recipe(
         epoch = math.ceil(len(task.examples) / optimisation.batch)
         settings = replace(settings, validate_every=epoch)
     settings = replace(settings, chunk=min(settings.chunk, max(1, optimisation.batch // CHUNKS)))
+    if settings.precision == "auto" and not isinstance(recipe, SyntheticRecipe):
+        settings = replace(settings, precision="32")  # as all of the papers train
     for progress in run(task, optimisation, settings, folder, described=described(recipe)):
         report(progress)
     return [save_trained(recipe, folder)]
@@ -105,11 +107,12 @@ def save_trained(recipe: Recipe, folder: Path) -> Path:
     """
     network, _ = read_trained(folder)
     path = folder / f"{recipe.name}.safetensors"
+    checkpoint = _header_of(_checkpoint_of(folder))
     metadata = {
         "recipe": described(recipe),
         "source": recipe.source,
         "optimisation": asdict(recipe.optimisation),
-        "step": _header_of(_checkpoint_of(folder))["step"],
+        **{key: checkpoint[key] for key in ("step", "version", "commit") if key in checkpoint},
     }
     if isinstance(recipe, LiftingRecipe):
         dataset = protocol_named(recipe.protocol).dataset
@@ -219,6 +222,9 @@ class EvaluationSettings:
             network trained on synthetic people "synthetic", or the data set of photographs that has
             its joints, "coco" or "mpii"; "synthetic" if there are none.
         flip: average with the prediction of the mirrored input; None: as the recipe says.
+        windows: of a lifter that gives all frames of a window, how sequences are cut into them:
+            "last", "centred" or "inside" (`lithepose.metrics.published.WINDOWS`); None: as the
+            recipe says.
         split: of a pose network, the part of the data set; None: the one that papers report, of
             synthetic people "test".
         boxes: of a pose network on COCO, a file of detected boxes in place of the annotated ones.
@@ -228,6 +234,7 @@ class EvaluationSettings:
 
     protocols: tuple[str, ...] = ()
     flip: bool | None = None
+    windows: Literal["last", "centred", "inside"] | None = None
     split: str | None = None
     boxes: Path | None = None
     decoder: Literal["quarter", "dark", "udp"] | None = None
@@ -255,6 +262,8 @@ def evaluate_run(
     flip = found.flip_test if settings.flip is None else settings.flip
     parts = [_origin(path, found)]
     if not isinstance(found, LiftingRecipe):
+        if settings.windows:
+            raise ValueError(f"{found.name} is a pose network: windows are of lifters")
         for name in _image_protocols(found, settings):
             if name == "synthetic":
                 assert isinstance(found, SyntheticRecipe)
@@ -276,7 +285,12 @@ def evaluate_run(
     if settings.split or settings.boxes or settings.decoder:
         raise ValueError(f"{found.name} is a lifter: split, boxes and decoder are of pose networks")
     network = network.to(settings.device)
-    tested = replace(found, flip_test=flip)
+    if settings.windows and found.test_windows == "centre":
+        raise ValueError(
+            f"{found.name} gives the centre of a window and is tested with one around every "
+            "frame: leave windows out"
+        )
+    tested = replace(found, flip_test=flip, test_windows=settings.windows or found.test_windows)
     for name in settings.protocols or (found.protocol,):
         parts.append(evaluate_lifter(network, tested, root, name).as_markdown())
     return "\n".join(parts)
