@@ -5,7 +5,8 @@
 The plain loop is the one of most published code: a `DataLoader` over single windows with as many
 worker processes, Adam, and `loss.item()` in every step. The engine draws the same windows in chunks
 and reads the loss now and then. Both cut windows out of 600,000 frames in memory and mirror half of
-them. Prints examples per second and the ratio, for each way to run the engine that the device has.
+them. Prints examples per second and the ratio, for each way to run the engine that the device has,
+and how many examples one process draws where nothing is trained.
 """
 
 from __future__ import annotations
@@ -136,6 +137,16 @@ def engine(name: str, windows: Windows, batch: int, steps: int, **settings: Any)
     return sum(done) * batch / sum(seconds)
 
 
+def drawing(windows: Windows, chunk: int, seconds: float = 2.0) -> float:
+    """Windows per second that one process draws in chunks."""
+    random, drawn = np.random.default_rng(0), 0
+    begin = time.perf_counter()
+    while (elapsed := time.perf_counter() - begin) < seconds:
+        windows.draw(random.integers(0, len(windows), chunk), random)
+        drawn += chunk
+    return drawn / elapsed
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Speed of the engine beside a plain loop.")
     parser.add_argument("--device", default="cpu")
@@ -179,6 +190,10 @@ def main() -> None:
             label = "plain, float32" if way == "plain" else f"engine, {way}"
             best = max(found)
             print(f"| {name} | {batch} | {label} | {best:.4g} | {best / base:.2f} |", flush=True)
+        drawn = drawing(windows, min(64, batch))
+        print(
+            f"| {name} | {batch} | drawing alone | {drawn:.4g} | {drawn / base:.0f} |", flush=True
+        )
 
 
 if __name__ == "__main__":
