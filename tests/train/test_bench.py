@@ -222,7 +222,12 @@ def test_pretraining_and_the_page_of_results(tiny: Path, tmp_path: Path):
     assert "PoseCLR pre-training helps NanoHTNet" in page
     assert "HoT keeps" not in page
     assert "![" in page
+    assert "trained in float32 on" in page
     assert len(json.loads(files[2].read_text())["runs"]) == 4
+    path = bench.result_file(out, "tiny", "nanohtnet", 2)
+    path.write_text(path.read_text().replace('"precision": "32"', '"precision": "bf16"'))
+    with pytest.raises(ValueError, match="precision 32 and bf16, which are not compared"):
+        bench_report.read_results(out, "tiny")
 
 
 def _answer(first: tuple[float, ...], second: tuple[float, ...]) -> bench_report.Answer:

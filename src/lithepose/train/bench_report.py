@@ -21,6 +21,7 @@ from lithepose.formats.atomic import atomic_write
 from lithepose.train.bench import QUESTIONS, SIZES, TRACKS, VERSION, Entry, Question, entries
 
 SCORES = ("mpjpe", "p_mpjpe", "mpjve", "end_joints")
+_NUMBERS = {"32": "float32", "bf16": "bfloat16"}
 _HEADINGS = {
     "mpjpe": "MPJPE",
     "p_mpjpe": "P-MPJPE",
@@ -63,7 +64,8 @@ def read_results(folder: Path, size: str) -> dict[str, list[dict[str, Any]]]:
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: a result is of another version of the definition.
+        ValueError: a result is of another version of the definition, or some are of float32 and
+            some of bfloat16.
     """
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in entries(SIZES[size])}
     for path in sorted((folder / size).glob("*-seed*.json")):
@@ -78,7 +80,16 @@ def read_results(folder: Path, size: str) -> dict[str, list[dict[str, Any]]]:
     found = {name: sorted(runs, key=lambda r: r["seed"]) for name, runs in found.items() if runs}
     if not found:
         raise FileNotFoundError(f"no results of size {size!r} in {folder}: run lithepose bench")
+    if len(precisions := _precisions(found)) > 1:
+        raise ValueError(
+            f"{folder / size} has results of precision {' and '.join(precisions)}, which are not "
+            "compared: give each a folder"
+        )
     return found
+
+
+def _precisions(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    return sorted({run["definition"]["precision"] for of in results.values() for run in of})
 
 
 def _spread(values: Sequence[float]) -> tuple[float, float]:
@@ -227,7 +238,8 @@ def as_markdown(
         '"Lower" or "higher" error: in every seed, and on average by more than two standard '
         "errors. MACs and parameters are the second's over the first's.",
         "",
-        f"{len(runs)} runs, {hours:.1f} hours in all, trained on: {'; '.join(devices)}. "
+        f"{len(runs)} runs, {hours:.1f} hours in all, trained in "
+        f"{' and '.join(_NUMBERS[p] for p in _precisions(results))} on: {'; '.join(devices)}. "
         f"Times per frame: PyTorch, one thread, one window at a time, on: {machine()}.",
         "",
     ]
