@@ -16,6 +16,7 @@ from lithepose.data.importing import (
     Limbs,
     guess_figure,
     import_motions,
+    import_split,
     limbs_of,
     listed_trials,
     of_split,
@@ -579,6 +580,14 @@ def test_imported_trials_equal_those_of_the_prepared_files(shared):
             tolerance = 2e-4 if kind == "max" else 5e-6
             np.testing.assert_allclose(clip.joints, positions, atol=tolerance)
     assert same_kind == 11
+
+
+def test_prepared_files_are_taken_for_complete_and_kept(shared):
+    folder = shared("mocap")
+    for split, trials in (("train", 154), ("val", 32), ("test", 31)):
+        made = import_split(folder, folder, split)
+        assert made.imported is None
+        assert (made.path.name, made.trials, made.problem) == (f"cmu17_{split}.npz", trials, "")
 
 
 def test_the_bodies_are_those_of_the_prepared_files(shared):

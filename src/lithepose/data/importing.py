@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from lithepose.data.mocap import read_motions
 from lithepose.formats.asfamc import INCH_M, read_amc, read_asf
 from lithepose.formats.atomic import atomic_write
 from lithepose.formats.bvh import read_bvh
@@ -605,6 +606,23 @@ class Imported:
         return sum(len(clip.joints) for clip in self.clips) / MOTION_FPS
 
 
+def originals_folder(folder: str | os.PathLike[str]) -> Path:
+    """The folder of originals, which must be there.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        NotADirectoryError: it is a file, such as a packed archive.
+    """
+    folder = Path(folder)
+    if folder.is_file():
+        raise NotADirectoryError(f"{folder} is a file: unpack it and name the folder")
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"no folder of originals at {folder}: see docs/data/mocap_import.md"
+        )
+    return folder
+
+
 def import_motions(
     folder: str | os.PathLike[str],
     trials: Sequence[Trial],
@@ -623,12 +641,9 @@ def import_motions(
 
     Raises:
         FileNotFoundError: there is no such folder.
+        NotADirectoryError: it is a file, such as a packed archive.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"no folder of originals at {folder}: see docs/data/mocap_import.md"
-        )
+    folder = originals_folder(folder)
     motions, skeletons = _index(folder)
     imported = Imported()
     for done, trial in enumerate(trials, 1):
@@ -790,3 +805,93 @@ def write_motions(path: str | os.PathLike[str], clips: Sequence[Clip]) -> None:
     }
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
+
+
+# ---- The files of all splits ---------------------------------------------------------------------
+
+# Each is a motion file under the name by which training and benchmark look for it.
+FILE_SPLITS = ("train", "val", "test")
+_SPLIT_FILE = "cmu17_{}.npz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitFile:
+    """What became of the motion file of a split.
+
+    Attributes:
+        path: where it belongs.
+        trials: how many it must hold.
+        imported: what was found; None if a complete file was there already, which is kept.
+        replaced: whether it took the place of a file that lacked trials or was damaged.
+        problem: why it is not written; empty if it is there.
+    """
+
+    path: Path
+    trials: int
+    imported: Imported | None = None
+    replaced: bool = False
+    problem: str = ""
+
+
+def import_split(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    split: str,
+    report: Callable[[int, int], None] | None = None,
+) -> SplitFile:
+    """Write `cmu17_<split>.npz` with all listed trials of a split, unless it is there.
+
+    A number measured on some of the trials compares with nothing, so a file that would lack one is
+    not written.
+
+    Args:
+        folder: the originals.
+        out: the folder of motion files.
+        split: one of `FILE_SPLITS`.
+        report: called with the number of trials done and that of all.
+
+    Raises:
+        FileNotFoundError: there is no folder of originals.
+        NotADirectoryError: it is a file, such as a packed archive.
+        ValueError: no such split.
+        OSError: the file cannot be written; nothing is left behind.
+    """
+    if split not in FILE_SPLITS:
+        raise ValueError(f"no file is for the split {split!r}; known: {', '.join(FILE_SPLITS)}")
+    path = Path(out) / _SPLIT_FILE.format(split)
+    trials = listed_trials(split)
+    if _has_all(path, trials):
+        return SplitFile(path=path, trials=len(trials))
+    imported = import_motions(folder, trials, report)
+    problem = _lacking(imported, len(trials))
+    replaced = not problem and path.exists()
+    if not problem:
+        write_motions(path, imported.clips)
+    return SplitFile(
+        path=path, trials=len(trials), imported=imported, replaced=replaced, problem=problem
+    )
+
+
+def _has_all(path: Path, trials: Sequence[Trial]) -> bool:
+    """Whether a motion file is there that can be read and has these trials, maybe among others."""
+    try:
+        return {trial.name for trial in trials} <= set(read_motions(path).clip.tolist())
+    except (ValueError, OSError):
+        return False
+
+
+def _lacking(imported: Imported, count: int) -> str:
+    if len(imported.missing) == count:
+        return f"none of its {count} trials was found, such as {imported.missing[0]}.amc"
+    parts = []
+    if imported.missing:
+        parts.append(
+            f"{len(imported.missing)} of its {count} trials are missing: "
+            + " ".join(imported.missing)
+        )
+    if imported.refused:
+        parts.append(
+            f"{len(imported.refused)} of its {count} trials are refused: "
+            + "; ".join(f"{trial} ({why})" for trial, why in imported.refused.items())
+        )
+    return "; ".join(parts)
