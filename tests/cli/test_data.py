@@ -47,7 +47,7 @@ def test_it_says_what_is_there_missing_and_allowed(folder: Path):
     assert "missing data_train_3dhp.npz: 2D and 3D joints of eight subjects" in result.stdout
     assert "terms:   non-commercial research" in result.stdout
     assert "weights trained on it may be shipped: no" in result.stdout
-    assert "nothing of Human3.6M (data_3d_h36m.npz" in result.stdout
+    assert "Human3.6M: nothing found\n  missing data_3d_h36m.npz: 3D joints" in result.stdout
 
 
 def test_json_is_json(folder: Path):
@@ -73,7 +73,9 @@ def test_an_empty_folder_and_a_missing_one_fail(folder: Path, tmp_path: Path):
     result = run("check", folder, "--depth", "1")
     assert result.exit_code == 2
     assert "nothing of these data sets in" in result.stderr
-    assert "nothing of COCO keypoints" in result.stdout
+    assert "COCO keypoints: nothing found" in result.stdout
+    assert "terms:   annotations CC BY 4.0" in result.stdout
+    assert "guide:   docs/data/coco.md" in result.stdout
     result = run("check", tmp_path / "nowhere")
     assert result.exit_code == 2
     assert "no folder at" in result.stderr
@@ -92,6 +94,9 @@ def test_a_terminal_gets_tables(folder: Path, monkeypatch: pytest.MonkeyPatch):
         shown = out.getvalue().decode()
     assert stopped.value.code == 2
     for phrase in ("MPI-INF-3DHP", "mpi [inf]", "found", "broken", "missing", "valid frames"):
+        assert phrase in shown
+    # Data sets of which nothing is there have tables and terms, too.
+    for phrase in ("COCO keypoints: nothing found", "the pictures to train on", "CC BY 4.0"):
         assert phrase in shown
 
 

@@ -111,9 +111,40 @@ def test_what_is_missing_is_named_with_its_use_and_its_origin(everything: Path):
     assert [part.file for part in taken.missing("human36m")] == ["data_2d_h36m_gt.npz"]
     text = as_text(taken)
     assert "  missing data_2d_h36m_gt.npz: 2D joints projected from 3D: input for" in text
-    assert "(origin: made along with data_3d_h36m.npz)" in text
-    assert "nothing of CMU motion capture (cmu17_train.npz, cmu17_val.npz" in text
+    assert "\n          origin: made along with data_3d_h36m.npz\n" in text
     assert "guide:   docs/data/human36m.md" in text
+
+
+def test_data_sets_of_which_nothing_is_there_say_what_they_are_for_and_allow(tmp_path: Path):
+    blocks = as_text(take_inventory(tmp_path)).split("\n\n")
+    assert len(blocks) == len(DATA_SETS)
+    for data_set, block in zip(DATA_SETS.values(), blocks, strict=True):
+        lines = block.splitlines()
+        assert lines[0] == f"{data_set.title}: nothing found"
+        for part in data_set.parts.values():
+            assert f"  missing {part.file}: {part.purpose}" in lines
+            assert f": {part.origin}\n" in block
+        assert lines[-3:] == [
+            f"  terms:   {data_set.terms}",
+            f"  weights trained on it may be shipped: {data_set.weights}",
+            f"  guide:   {data_set.guide}",
+        ]
+
+
+def test_data_sets_that_are_there_come_first_and_one_origin_is_told_once(everything: Path):
+    (everything / "person_keypoints_val2017.json").unlink()
+    text = as_text(take_inventory(everything))
+    assert text.index("MPII Human Pose\n") < text.index("CMU motion capture: nothing found\n")
+    assert "origin of these 3: mocap.cs.cmu.edu" in text
+    assert text.count("mocap.cs.cmu.edu") == 1
+    # Of COCO the val pictures are there, so three of the four parts of one origin are missing.
+    assert "  missing train2017/: the pictures to train on\n" in text
+    assert "          origin of these 3: cocodataset.org\n" in text
+
+
+def test_every_guide_is_a_page():
+    for data_set in DATA_SETS.values():
+        assert (Path(__file__).parents[2] / data_set.guide).is_file()
 
 
 def test_every_data_set_says_what_it_allows():

@@ -61,24 +61,22 @@ def _print_tables(inventory: Inventory) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from lithepose.data.inventory import DATA_SETS, describe, not_here, terms_of
+    from lithepose.data.inventory import DATA_SETS, by_presence, describe, terms_of, with_origins
 
     console = Console()
-    for name, data_set in DATA_SETS.items():
-        files = inventory.files(name)
-        if not files:
-            continue
-        table = Table("file", "", "what", title=data_set.title, title_justify="left")
+    for name in by_presence(inventory):
+        data_set, files = DATA_SETS[name], inventory.files(name)
+        title = data_set.title if files else f"{data_set.title}: nothing found"
+        table = Table("file", "", "what", title=title, title_justify="left")
         for found in files:
             state = Text("broken", "red") if found.problem else Text("found", "green")
             path = Text(str(found.path.relative_to(inventory.root)))
             purpose = data_set.parts[found.part].purpose
             table.add_row(path, state, Text(f"{purpose}\n{describe(found)}"))
-        for part in inventory.missing(name):
-            what = Text(f"{part.purpose}\norigin: {part.origin}")
+        for part, origin in with_origins(inventory.missing(name)):
+            what = Text("\n".join([part.purpose, *([origin] if origin else [])]))
             table.add_row(Text(part.file), Text("missing", "yellow"), what)
         console.print(table)
         console.print(Text("\n".join([*terms_of(data_set), ""])))
     for path in inventory.unread:
         console.print(Text(f"could not look into {path}"))
-    console.print(Text("\n".join(not_here(inventory))))

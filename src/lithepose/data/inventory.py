@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,7 @@ DATA_SETS = {
                 file=f"cmu17_{split}.npz",
                 names=rf"cmu17_{split}\.npz",
                 purpose=purpose,
-                origin="mocap.cs.cmu.edu",
+                origin="mocap.cs.cmu.edu, whose files `lithepose data import-mocap` converts",
             )
             for split, purpose in (
                 ("train", "motions to train the default lifter on"),
@@ -171,7 +172,7 @@ DATA_SETS = {
         },
         terms="free for all uses; the motions themselves may not be sold",
         weights="yes, also for commercial use",
-        guide="docs/data/mocap.md",
+        guide="docs/data/mocap_import.md",
     ),
     "coco": DataSet(
         title="COCO keypoints",
@@ -180,16 +181,16 @@ DATA_SETS = {
             for key, file, purpose, origin in (
                 ("train", "person_keypoints_train2017.json", "17 joints of people in pictures: for "
                  "training 2D detectors", "cocodataset.org"),
-                ("val", "person_keypoints_val2017.json", "the same: for testing them",
-                 "cocodataset.org"),
+                ("val", "person_keypoints_val2017.json", "17 joints of people in pictures: for "
+                 "testing 2D detectors", "cocodataset.org"),
                 ("train pictures", "train2017/", "the pictures to train on", "cocodataset.org"),
                 ("val pictures", "val2017/", "the pictures to test on", "cocodataset.org"),
                 ("val boxes", coco.BOXES_FILE, "people that a detector finds in val2017: for the "
                  "usual results", "the authors of HRNet (Simple Baselines)"),
                 ("whole-body train", "coco_wholebody_train_v1.0.json", "133 joints, feet and hands "
                  "among them: for training", "the repository of COCO-WholeBody"),
-                ("whole-body val", "coco_wholebody_val_v1.0.json", "the same: for testing",
-                 "the repository of COCO-WholeBody"),
+                ("whole-body val", "coco_wholebody_val_v1.0.json", "133 joints, feet and hands "
+                 "among them: for testing", "the repository of COCO-WholeBody"),
             )
         },
         terms="annotations CC BY 4.0, COCO-WholeBody's for research only; each picture belongs to "
@@ -204,9 +205,9 @@ DATA_SETS = {
             for key, file, purpose, origin in (
                 ("train", "mpii_train.json", "16 joints of people in pictures: for training 2D "
                  "detectors", "human-pose.mpi-inf.mpg.de, converted as for HRNet"),
-                ("val", "mpii_val.json", "the same: for testing them",
-                 "human-pose.mpi-inf.mpg.de, converted as for HRNet"),
-                ("train and val", "mpii_trainval.json", "both in one",
+                ("val", "mpii_val.json", "16 joints of people in pictures: for testing 2D "
+                 "detectors", "human-pose.mpi-inf.mpg.de, converted as for HRNet"),
+                ("train and val", "mpii_trainval.json", "mpii_train.json and mpii_val.json in one",
                  "human-pose.mpi-inf.mpg.de, converted as for HRNet"),
                 ("test", "mpii_test.json", "places of people without joints: for results that the "
                  "data set's authors measure", "human-pose.mpi-inf.mpg.de, converted as for HRNet"),
@@ -578,23 +579,41 @@ def _fact(name: str, value: Any) -> str:
 def as_text(inventory: Inventory) -> str:
     """The inventory as plain text: data sets of which something is there, then the others."""
     lines: list[str] = []
-    for name, data_set in DATA_SETS.items():
-        files = inventory.files(name)
-        if not files:
-            continue
-        lines.append(data_set.title)
+    for name in by_presence(inventory):
+        data_set, files = DATA_SETS[name], inventory.files(name)
+        lines.append(data_set.title if files else f"{data_set.title}: nothing found")
         for found in files:
             mark = "BROKEN" if found.problem else "found"
             path = found.path.relative_to(inventory.root)
             lines.append(f"  {mark:7} {path}: {data_set.parts[found.part].purpose}")
             lines += [f"          {line}" for line in [describe(found)] if line]
-        for part in inventory.missing(name):
-            lines.append(f"  missing {part.file}: {part.purpose} (origin: {part.origin})")
+        for part, origin in with_origins(inventory.missing(name)):
+            lines.append(f"  missing {part.file}: {part.purpose}")
+            lines += [f"          {line}" for line in [origin] if line]
         lines += [f"  {line}" for line in terms_of(data_set)]
         lines.append("")
     lines += [f"could not look into {path}" for path in inventory.unread]
-    lines += not_here(inventory)
-    return "\n".join(lines)
+    return "\n".join(lines).rstrip()
+
+
+def by_presence(inventory: Inventory) -> list[str]:
+    """The keys of `DATA_SETS`, those of which something was found before the others."""
+    return sorted(DATA_SETS, key=lambda name: not inventory.files(name))
+
+
+def with_origins(parts: Sequence[Part]) -> list[tuple[Part, str]]:
+    """Parts with a line on their origin; of parts in a row from one place, only the last has it."""
+    told: list[tuple[Part, str]] = []
+    for origin, group in groupby(parts, key=lambda part: part.origin):
+        *others, last = group
+        told += [(part, "") for part in others]
+        told.append(
+            (
+                last,
+                f"origin of these {len(others) + 1}: {origin}" if others else f"origin: {origin}",
+            )
+        )
+    return told
 
 
 def terms_of(data_set: DataSet) -> list[str]:
@@ -604,17 +623,6 @@ def terms_of(data_set: DataSet) -> list[str]:
         f"weights trained on it may be shipped: {data_set.weights}",
     ]
     return [*lines, f"guide:   {data_set.guide}"] if data_set.guide else lines
-
-
-def not_here(inventory: Inventory) -> list[str]:
-    """A line for each data set of which nothing was found: its files and where they are from."""
-    lines = []
-    for name, data_set in DATA_SETS.items():
-        if not inventory.files(name):
-            files = ", ".join(part.file for part in data_set.parts.values())
-            origins = "; ".join(dict.fromkeys(part.origin for part in data_set.parts.values()))
-            lines.append(f"nothing of {data_set.title} ({files}). Origin: {origins}")
-    return lines
 
 
 def as_record(inventory: Inventory) -> dict[str, Any]:
