@@ -450,6 +450,16 @@ def test_fewer_joints_are_aligned_and_averaged_by_themselves():
     assert evaluate(protocol, [broken]).totals == results.totals
 
 
+def test_a_network_of_16_joints_may_say_nothing_of_joint_9():
+    sequence = noisy("S9", "Walking", 5)
+    broken = replace(sequence, predicted=sequence.predicted.copy())
+    broken.predicted[:, 9] = np.nan
+    results = evaluate(PROTOCOLS["human36m-16"], [broken])
+    assert "16 joints (h36m17), root pelvis counted" in results.as_markdown()
+    counted = np.delete(1000 * mpjpe(*(poses[:, :, None] for poses in zeroed(sequence))), 9, 1)
+    assert results.totals["mpjpe"] == pytest.approx(counted.mean())
+
+
 def test_statements_about_the_input_change_the_text_alone():
     for change in ({"flip_test": False}, {"keypoints": "projected"}):
         first, second = compare(change, all_actions())
