@@ -147,3 +147,49 @@ def test_a_run_is_reported_step_by_step(tmp_path: Path, monkeypatch: pytest.Monk
     assert seen["settings"].compiled
     assert seen["settings"].workers == 0
     assert seen["start"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--set", "betas=[0.9]"), "betas takes a list of 2 numbers, not [0.9]"),
+        (("--set", 'milestones=["x"]'), "milestones takes a list of whole numbers"),
+        (("--set", "seed=null"), "seed takes a whole number"),
+        (("--set", "seed=99999999999999999999999"), "out of range: 0 to 2**63 - 1"),
+        (("--set", "batch=9999999"), "batch = 9999999 is out of range"),
+        (("--set", "network.foo=1"), "no setting 'foo'; known: network."),
+        (("--device", "foo"), "no device named 'foo'; known: "),
+        (("--device", "cpu:1"), "no device named 'cpu:1'; known: "),
+        (("--device", "mps"), "no Apple GPU"),
+        (("--device", "cuda"), "no CUDA device"),
+        (("--from", "none.safetensors"), "no weights file at none.safetensors"),
+    ],
+)
+@pytest.mark.parametrize("recipe", ["htnet-cpn", "hevitpose-t-mpii", "lithepose-81-9"])
+def test_training_says_in_one_line_what_it_cannot_do(
+    recipe: str,
+    options: tuple[str, str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    # Without data: all of this is found out before they are read.
+    said = failed(run("train", recipe, "--data", tmp_path, "--out", tmp_path / "run", *options), 2)
+    assert message in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("device", "message"), [("foo", "no device named 'foo'; known: "), ("cuda", "no CUDA device")]
+)
+def test_evaluation_on_a_device_that_is_not_there_says_so(
+    device: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    said = failed(run("eval", tmp_path, "--data", tmp_path, "--device", device), 2)
+    assert message in said
+    assert said.count("\n") == 1

@@ -259,6 +259,19 @@ def test_a_writable_folder_is_made_and_left_empty(tmp_path: Path):
     assert names(tmp_path / "a" / "b") == []
 
 
+def test_a_folder_that_another_machine_looks_at_too_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    touch = Path.touch
+
+    def touched_and_taken_away(path: Path, *arguments: Any, **options: Any) -> None:
+        touch(path, *arguments, **options)
+        path.unlink()  # as a process of the same number on another machine does
+
+    monkeypatch.setattr(Path, "touch", touched_and_taken_away)
+    check_writable(tmp_path)
+
+
 @pytest.mark.skipif(
     os.name == "nt" or (hasattr(os, "geteuid") and os.geteuid() == 0),
     reason="permissions bind neither Windows' folders nor root",

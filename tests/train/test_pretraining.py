@@ -20,6 +20,7 @@ from lithepose.cli.pretrain import pretrain as command  # noqa: E402
 from lithepose.data.clips import ClipSettings  # noqa: E402
 from lithepose.data.mocap import read_motions  # noqa: E402
 from lithepose.lifters import create_lifter  # noqa: E402
+from lithepose.train import pretraining  # noqa: E402
 from lithepose.train.device_clips import DeviceClips  # noqa: E402
 from lithepose.train.engine import LAST, Progress, RunSettings, run  # noqa: E402
 from lithepose.train.noise import DetectorNoise  # noqa: E402
@@ -226,13 +227,45 @@ def test_settings_are_changed_by_name():
     assert changed(["epochs=3"])[2] == replace(OPTIMISATION, epochs=3, steps=None)
     for change, message in (
         ("tau=1", "no field 'tau'; known: feature_dim, bank"),
-        ("bank", "sets nothing"),
-        ("bank=", "sets nothing"),
-        ("bank=many", "wrong kind"),
-        ("momentum=2", "momentum = 2 is out of range"),
+        ("bank", "takes field=value"),
+        ("bank=", "takes field=value"),
+        ("bank=many", "bank takes a whole number, not 'many'"),
+        ("bank=1.5", "bank takes a whole number, not 1.5"),
+        ("views=x", "views takes a whole number or null, not 'x'"),
+        ("momentum=2", r"momentum = 2\.0 is out of range"),
+        ("seed=1.5", "seed takes a whole number, not 1.5"),
+        ("betas=[0.9]", "betas takes a list of 2 numbers"),
     ):
+        # The other setting is a good one, and the message does not blame it.
+        with pytest.raises(ValueError, match=message) as caught:
+            changed(["temperature=0.07", change])
+        assert "0.07" not in str(caught.value)
+
+
+def test_what_a_pretraining_cannot_do_is_refused_before_it_begins(
+    motion_folder: Path, tmp_path: Path
+):
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"overrides": {"foo": 1}}, "the network has no setting 'foo'; known: network.frames"),
+        ({"overrides": {"layers": "x"}}, "network.layers takes a whole number, not 'x'"),
+        ({"settings": RunSettings(device="foo")}, "no device named 'foo'; known: auto"),
+    ]
+    for options, message in wrong:
         with pytest.raises(ValueError, match=message):
-            changed([change])
+            pretrain("nanohtnet-27-9", motion_folder, tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_of_more_instants_than_real_cameras_saw_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    class Few:
+        examples = range(5)
+
+    (tmp_path / "data_3d_h36m.npz").touch()
+    monkeypatch.setattr(pretraining, "camera_task", lambda *parts: Few())
+    with pytest.raises(ValueError, match="16 is more than the 5 examples"):
+        pretrain("nanohtnet-27-9", tmp_path, tmp_path / "run", optimisation=SHORT, settings=HERE)
 
 
 def test_the_command_pretrains(tiny: dict[str, Any], motion_folder: Path, tmp_path: Path):
@@ -248,6 +281,14 @@ def test_the_command_pretrains(tiny: dict[str, Any], motion_folder: Path, tmp_pa
     wrong = CliRunner().invoke(command, [*arguments, "--set", "tau=1"])
     assert wrong.exit_code == 2
     assert "no field 'tau'" in wrong.output
+    for setting, message in (
+        ("network.foo=1", "no setting 'foo'"),
+        ("network.layers=x", "network.layers takes a whole number"),
+        ("betas=[0.9]", "betas takes a list of 2 numbers"),
+    ):
+        wrong = CliRunner().invoke(command, [*arguments, "--set", setting])
+        assert (wrong.exit_code, wrong.output.count("\n")) == (2, 1), wrong.output
+        assert message in wrong.output
     unknown = CliRunner().invoke(command, ["nanohtnet-28", *arguments[1:]])
     assert unknown.exit_code == 2
     assert "known:" in unknown.output

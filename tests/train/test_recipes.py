@@ -126,16 +126,28 @@ def test_steps_take_the_place_of_epochs_and_the_other_way_round():
     [
         ("epoch=3", "no field 'epoch'; known: .*epochs, .*network"),
         ("epochs", "takes field=value"),
-        ("batch=many", "batch is 512; 'many' is no value"),
-        ("batch=true", "batch is 512"),
+        ("epochs=", "takes field=value"),
+        ("batch=many", "batch takes a whole number, not 'many'"),
+        ("batch=true", "batch takes a whole number, not True"),
+        ("batch=null", "batch takes a whole number, not None"),
         ("batch=0", "batch = 0 is out of range"),
+        ("batch=9999999", "batch = 9999999 is out of range: 1 to 1048576"),
+        ("seed=null", "seed takes a whole number, not None"),
+        ("seed=99999999999999999999999", "seed = 9+ is out of range"),
+        ("halve_every=null", "halve_every takes a whole number"),
+        ("learning_rate=null", "learning_rate takes a number, not None"),
+        ("betas=[0.9]", "betas takes a list of 2 numbers"),
+        ('betas=["a","b"]', "betas takes a list of 2 numbers"),
+        ('milestones=["x"]', "milestones takes a list of whole numbers"),
+        ("stride=null", "stride takes a whole number, not None"),
+        ("flip_test=null", "flip_test takes true or false"),
         ("stride=0", "stride must be at least 1"),
         ("keypoints=openpose", "no 2D 'openpose'; known: cpn_ft_h36m_dbb, gt"),
         ("loss=l1", "no loss 'l1'; known: mpjpe"),
         ("flip=often", "no flip 'often'; known: doubled"),
         ("windows=round", "no windows 'round'; known: centre"),
         ("dataset=coco", "no data set 'coco'; known: human36m"),
-        ("protocol=1", "protocol is 'human36m-htnet'"),
+        ("protocol=1", "protocol takes a text, not 1"),
         ("protocol=two", "no protocol named 'two'; known: human36m"),
         ("schedule=fast", "no schedule named 'fast'; known: constant"),
         ("expected=[]", "no field 'expected'"),
@@ -144,6 +156,13 @@ def test_steps_take_the_place_of_epochs_and_the_other_way_round():
 def test_changes_that_cannot_be_say_what_is_known(change: str, message: str):
     with pytest.raises(ValueError, match=message):
         changed(RECIPES["htnet-cpn"], [change])
+
+
+@pytest.mark.parametrize("change", ["clip=null", "average=null", "clip=1", "betas=[0, 0.9]"])
+def test_what_may_be_left_out_may_be_null_and_whole_numbers_are_numbers(change: str):
+    optimisation = changed(RECIPES["htnet-cpn"], [change]).optimisation
+    assert isinstance(optimisation.clip, float | None)
+    assert {type(beta) for beta in optimisation.betas} == {float}
 
 
 def test_an_unknown_recipe_names_the_known_ones():

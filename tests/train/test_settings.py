@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
-from lithepose.train.settings import Optimisation, RunSettings
+from lithepose.train.settings import Optimisation, RunSettings, fitting, found_device, kinds_of
 
 
 def rates(examples: int = 100, **fields: Any) -> list[float]:
@@ -73,6 +74,25 @@ def test_epochs_that_batches_do_not_divide_end_with_the_batch_that_completes_the
         ({"steps": 1, "average": 1.0}, "average = 1.0 is out of range"),
         ({"steps": 1, "clip": 0.0}, "clip = 0.0 is out of range"),
         ({"steps": 1, "seed": -1}, "seed = -1 is out of range"),
+        ({"steps": 1, "seed": 2**63}, r"out of range: 0 to 2\*\*63 - 1"),
+        ({"steps": 1, "seed": None}, "seed takes a whole number, not None"),
+        ({"steps": 1, "seed": 1.5}, "seed takes a whole number, not 1.5"),
+        ({"steps": 1, "batch": True}, "batch takes a whole number, not True"),
+        ({"steps": 1, "batch": 2**20 + 1}, "batch = 1048577 is out of range: 1 to 1048576"),
+        ({"steps": 2.0}, "steps takes a whole number or null, not 2.0"),
+        ({"steps": 10**20}, "out of range: 1 to 1000000000000"),
+        ({"epochs": 10**20}, "out of range: 1 to 1000000000"),
+        ({"steps": 1, "betas": [0.9]}, r"betas takes a list of 2 numbers, not \[0.9\]"),
+        ({"steps": 1, "betas": ["a", "b"]}, "betas takes a list of 2 numbers"),
+        ({"steps": 1, "betas": 0.9}, "betas takes a list of 2 numbers"),
+        ({"steps": 1, "betas": (0.9, 1.0)}, "out of range: two numbers from 0 to below 1"),
+        ({"steps": 1, "milestones": ["x"]}, "milestones takes a list of whole numbers"),
+        ({"steps": 1, "milestones": (0,)}, "out of range: epochs from 1"),
+        ({"steps": 1, "learning_rate": None}, "learning_rate takes a number, not None"),
+        ({"steps": 1, "learning_rate": float("inf")}, "learning_rate = inf is out of range"),
+        ({"steps": 1, "weight_decay": 10**400}, "weight_decay takes a number"),
+        ({"steps": 1, "amsgrad": 1}, "amsgrad takes true or false, not 1"),
+        ({"steps": 1, "schedule": None}, "schedule takes a text, not None"),
     ],
 )
 def test_an_optimisation_that_cannot_be_says_why(fields: dict[str, Any], message: str):
@@ -97,3 +117,108 @@ def test_run_settings_that_cannot_be_say_why(fields: dict[str, Any], message: st
 def test_an_optimisation_survives_json():
     optimisation = Optimisation(epochs=2, milestones=(1, 2), betas=(0.9, 0.98))
     assert Optimisation(**json.loads(json.dumps(asdict(optimisation)))) == optimisation
+
+
+def test_numbers_of_other_kinds_become_those_of_the_field():
+    fields: dict[str, Any] = {"steps": np.int64(5), "learning_rate": 1}
+    fields |= {"milestones": [3], "betas": [0, np.float32(0.5)]}
+    optimisation = Optimisation(**fields)
+    assert (optimisation.steps, optimisation.milestones) == (5, (3,))
+    assert [type(value) for value in (optimisation.steps, *optimisation.milestones)] == [int, int]
+    assert (optimisation.learning_rate, optimisation.betas) == (1.0, (0.0, 0.5))
+    assert {type(v) for v in (optimisation.learning_rate, *optimisation.betas)} == {float}
+
+
+@dataclass(frozen=True)
+class Table:
+    pairs: tuple[tuple[int, int], ...] = ()
+    parts: Mapping[str, Any] | None = None
+    pruner: Literal["density", "uniform"] = "density"
+    share: float | None = None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "held"),
+    [
+        ("pairs", [[1, 2], [3, 4]], ((1, 2), (3, 4))),
+        ("parts", {"frames": 3}, {"frames": 3}),
+        ("parts", None, None),
+        ("pruner", "uniform", "uniform"),
+        ("share", 1, 1.0),
+    ],
+)
+def test_a_value_is_held_as_the_field_says(name: str, value: Any, held: Any):
+    assert fitting(kinds_of(Table)[name], value, name) == held
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("pairs", [[1, 2, 3]], "pairs takes a list of lists"),
+        ("pairs", 3, "pairs takes a list of lists"),
+        ("parts", 3, "parts takes names with values, in braces or null"),
+        ("pruner", "even", "pruner takes one of density, uniform, not 'even'"),
+        ("pruner", [], "pruner takes one of density"),
+        ("share", "x", "share takes a number or null, not 'x'"),
+        ("share", False, "share takes a number or null, not False"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused(name: str, value: Any, wanted: str):
+    with pytest.raises(ValueError, match=wanted):
+        fitting(kinds_of(Table)[name], value, name)
+
+
+def test_a_batch_of_more_than_all_examples_is_refused():
+    optimisation = Optimisation(steps=1, batch=8)
+    optimisation.check_batch(8)
+    with pytest.raises(ValueError, match="8 is more than the 7 examples of an epoch: set batch to"):
+        optimisation.check_batch(7)
+
+
+def have_devices(monkeypatch: pytest.MonkeyPatch, cuda: int, mps: bool) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+
+@pytest.mark.parametrize(
+    ("name", "devices", "cuda", "found"),
+    [
+        ("auto", 1, 0, "cpu"),
+        ("auto", 1, 2, "cuda"),
+        ("cpu", 4, 0, "cpu"),
+        ("cuda", 2, 2, "cuda"),
+        ("cuda:1", 1, 2, "cuda:1"),
+        ("mps", 1, 0, "mps"),
+    ],
+)
+def test_devices_that_are_there_are_found(
+    name: str, devices: int, cuda: int, found: str, monkeypatch: pytest.MonkeyPatch
+):
+    have_devices(monkeypatch, cuda, mps=True)
+    assert found_device(name, devices) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "devices", "cuda", "message"),
+    [
+        ("foo", 1, 0, "no device named 'foo'; known: auto, cpu, cuda, cuda:0"),
+        ("cpu:1", 1, 0, "no device named 'cpu:1'; known: auto, cpu"),
+        ("cuda:x", 1, 2, "no device named 'cuda:x'"),
+        ("", 1, 0, "no device named ''"),
+        ("cuda", 1, 0, "PyTorch finds no CUDA device: take device cpu"),
+        ("cuda:0", 1, 0, "PyTorch finds no CUDA device"),
+        ("cuda:2", 1, 2, "no cuda:2: the last CUDA device is cuda:1"),
+        ("cuda", 3, 2, "2 CUDA devices, not 3: take fewer"),
+        ("auto", 3, 2, "2 CUDA devices, not 3: take fewer"),
+        ("cuda:1", 2, 2, "cuda:1 is one device, not 2: take device cuda"),
+        ("mps", 1, 0, r"no Apple GPU \(mps\): take device cpu"),
+    ],
+)
+def test_devices_that_are_not_there_are_refused_with_what_to_take(
+    name: str, devices: int, cuda: int, message: str, monkeypatch: pytest.MonkeyPatch
+):
+    have_devices(monkeypatch, cuda, mps=False)
+    with pytest.raises(ValueError, match=message):
+        found_device(name, devices)

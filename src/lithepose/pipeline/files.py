@@ -106,7 +106,8 @@ def check_writable(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / f".lithepose-{os.getpid()}"
         probe.touch()
-        probe.unlink()
+        # Another machine's process of that number may have looked at the same time.
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise WriteError(
             f"cannot write to {out} ({error.strerror or error}): choose another folder with --out"

@@ -8,9 +8,8 @@ The method is `lithepose.train.poseclr`, the views come from `lithepose.data.vie
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,7 +34,8 @@ from lithepose.train.poseclr import (
     retrieval,
     save_encoder,
 )
-from lithepose.train.settings import Optimisation, RunSettings
+from lithepose.train.recipe_parts import check_config, read_change
+from lithepose.train.settings import Optimisation, RunSettings, fitting, found_device, kinds_of
 
 MOTIONS_FILE = "cmu17_{}.npz"
 ENCODER_FILE = "encoder.safetensors"
@@ -51,7 +51,8 @@ def changed(changes: Iterable[str]) -> tuple[dict[str, Any], PoseCLRSettings, Op
 
     Args:
         changes: `FIELD=VALUE`: a field of `PoseCLRSettings` or `Optimisation`, or `network.FIELD`
-            for one of the lifter's config; values as in JSON.
+            for one of the lifter's config, which is looked at where it is built; values as in
+            JSON.
 
     Returns:
         Fields of the lifter's config, the pre-training's settings, the optimisation.
@@ -62,33 +63,21 @@ def changed(changes: Iterable[str]) -> tuple[dict[str, Any], PoseCLRSettings, Op
     network: dict[str, Any] = {}
     poseclr: dict[str, Any] = {}
     optimisation: dict[str, Any] = {}
-    own = [field.name for field in fields(PoseCLRSettings)]
-    others = [field.name for field in fields(Optimisation)]
+    own, others = kinds_of(PoseCLRSettings), kinds_of(Optimisation)
     for change in changes:
-        name, equals, text = change.partition("=")
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError:
-            value = text
-        if not equals or not text:
-            raise ValueError(
-                f"{change!r} sets nothing: write FIELD=VALUE, such as temperature=0.07"
-            )
+        name, value = read_change(change)
         if name.startswith("network."):
             network[name.removeprefix("network.")] = value
         elif name in own:
-            poseclr[name] = value
+            poseclr[name] = fitting(own[name], value, name)
         elif name in others:
-            optimisation[name] = value
+            optimisation[name] = fitting(others[name], value, name)
         else:
             known = ", ".join([*own, *others])
             raise ValueError(f"there is no field {name!r}; known: {known}, network.FIELD")
     if "epochs" in optimisation:
         optimisation.setdefault("steps", None)
-    try:
-        return network, PoseCLRSettings(**poseclr), replace(OPTIMISATION, **optimisation)
-    except TypeError as error:
-        raise ValueError(f"a value is of the wrong kind ({error}): {', '.join(changes)}") from error
+    return network, PoseCLRSettings(**poseclr), replace(OPTIMISATION, **optimisation)
 
 
 # --- views drawn on the device ----------------------------------------------------------------
@@ -264,8 +253,10 @@ def camera_task(
 
 
 def _window_of(lifter: str, overrides: Mapping[str, Any]) -> tuple[int, int]:
-    """Frames and channels of the windows a lifter takes; refuses one without contrastive head."""
+    """Frames and channels of the windows a lifter takes; refuses one without contrastive head, and
+    overrides that its config does not take."""
     with torch.device("meta"):
+        check_config(type(cast(Any, create_lifter(lifter).config)), overrides)
         network = contrastive_encoder(create_lifter(lifter, **overrides), 1)
     config = cast(Any, network.config)
     return getattr(config, "frames", 1), config.in_channels
@@ -308,11 +299,13 @@ def pretrain(
 
     Raises:
         FileNotFoundError: `data` holds neither.
-        ValueError: `data` holds both, the network has no contrastive head, or `out` holds another
-            run.
+        ValueError: `data` holds both, the network has no contrastive head, `overrides` are not of
+            it, the device is not there, the batch is more than all instants of real cameras, or
+            `out` holds another run.
     """
     overrides, poseclr = overrides or {}, poseclr or PoseCLRSettings()
     settings = settings or RunSettings()
+    found_device(settings.device, settings.devices)
     real = (data / POSITIONS_FILE).exists()
     virtual = (data / MOTIONS_FILE.format("train")).exists()
     if real and virtual:
@@ -324,6 +317,7 @@ def pretrain(
         )
     if real:
         task = camera_task(lifter, overrides, poseclr, data, keypoints)
+        optimisation.check_batch(len(task.examples))
     else:
         on_gpu = settings.device != "cpu" and torch.cuda.is_available()
         task = motion_task(

@@ -24,8 +24,8 @@ from typing import Any, Literal
 from lithepose.lifters import LIFTERS
 from lithepose.metrics.published import METRICS, protocol_named
 from lithepose.train.images import IMAGE_RECIPES, ImageRecipe
-from lithepose.train.recipe_parts import Expected, check_choices
-from lithepose.train.settings import Optimisation
+from lithepose.train.recipe_parts import Expected, check_choices, read_change
+from lithepose.train.settings import Optimisation, fitting, kinds_of
 from lithepose.train.synthetic_images import SYNTHETIC_RECIPES, SyntheticRecipe
 
 # Data set of a lifter's recipe -> the joint set that its networks work in, and its 2D sources.
@@ -687,40 +687,33 @@ def changed(recipe: Any, changes: Iterable[str]) -> Any:
         changes: texts `field=value`. The field is one of the recipe, one of its `Optimisation`,
             `network.<field>` for one of the network's config, or `clips.<field>` for how the
             shipped lifter's windows are drawn; the value is as JSON has it, plain text as it is.
+            Fields of the network are looked at where it is built.
 
     Raises:
         ValueError: no such field, or a value that it cannot have; the message names what is known.
     """
-    own = {f.name for f in dataclasses.fields(recipe)} - set(_FIXED)
-    optimising = {f.name for f in dataclasses.fields(Optimisation)}
+    own = {name: kind for name, kind in kinds_of(type(recipe)).items() if name not in _FIXED}
+    optimising = kinds_of(Optimisation)
     within = {
-        f"{name}.{f.name}": name
-        for name in own
-        if dataclasses.is_dataclass(part := getattr(recipe, name))
-        for f in dataclasses.fields(part)
+        f"{whole}.{field_name}": (whole, field_name, kind)
+        for whole in [name for name, kind in own.items() if dataclasses.is_dataclass(kind)]
+        for field_name, kind in kinds_of(own.pop(whole)).items()
     }
     of_recipe: dict[str, Any] = {}
     of_optimisation: dict[str, Any] = {}
     of_network: dict[str, Any] = {}
     for change in changes:
-        name, equals, text = change.partition("=")
-        if not equals:
-            raise ValueError(f"--set takes field=value, such as epochs=5; found {change!r}")
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError:
-            value = text
+        name, value = read_change(change)
         if name.startswith("network."):
             of_network[name.removeprefix("network.")] = value
         elif name in within:
-            part = of_recipe.get(within[name], getattr(recipe, within[name]))
-            field_name = name.partition(".")[2]
-            like = _like(getattr(part, field_name), value, name)
-            of_recipe[within[name]] = replace(part, **{field_name: like})
+            whole, field_name, kind = within[name]
+            part = of_recipe.get(whole, getattr(recipe, whole))
+            of_recipe[whole] = replace(part, **{field_name: fitting(kind, value, name)})
         elif name in own:
-            of_recipe[name] = _like(getattr(recipe, name), value, name)
+            of_recipe[name] = fitting(own[name], value, name)
         elif name in optimising:
-            of_optimisation[name] = _like(getattr(recipe.optimisation, name), value, name)
+            of_optimisation[name] = fitting(optimising[name], value, name)
         else:
             known = [*sorted(own), *sorted(within), *sorted(optimising)]
             raise ValueError(
@@ -738,24 +731,6 @@ def changed(recipe: Any, changes: Iterable[str]) -> Any:
         overrides={**recipe.overrides, **of_network},
         optimisation=replace(recipe.optimisation, **of_optimisation),
     )
-
-
-def _like(old: Any, new: Any, name: str) -> Any:
-    """A new value of the old one's kind.
-
-    Raises:
-        ValueError: it is of another.
-    """
-    if isinstance(old, tuple) and isinstance(new, list):
-        return tuple(new)
-    if isinstance(old, float) and isinstance(new, int) and not isinstance(new, bool):
-        return float(new)
-    number = isinstance(new, int | float) and not isinstance(new, bool)
-    if (old is None and (new is None or number)) or type(old) is type(new):
-        return new
-    if isinstance(old, int | float) and new is None:
-        return new
-    raise ValueError(f"{name} is {old!r}; {new!r} is no value for it")
 
 
 # What is said of a recipe and does not decide its result: not written down, or a better wording

@@ -14,15 +14,18 @@ from torch import nn
 
 from lithepose.detect.sizes import POSE_NETWORKS, create_pose_network
 from lithepose.detect.weights import load_pose_network, save_pose_network
-from lithepose.lifters import LIFTERS
+from lithepose.lifters import LIFTERS, load_family
+from lithepose.lifters.default import WEIGHTS
 from lithepose.lifters.weights import load_lifter, load_weights, save_weights
-from lithepose.metrics.published import protocol_named
+from lithepose.metrics.published import PROTOCOLS, ROOT_REACH_M, protocol_named
 from lithepose.train import supervised
 from lithepose.train.engine import BEST, LAST, Progress, RunSettings, kept_weights, run
 from lithepose.train.eval_images import evaluate_images
 from lithepose.train.images import DATASETS as IMAGE_DATASETS
 from lithepose.train.images import ImageRecipe, ImageTask
 from lithepose.train.lifting import LiftingTask, evaluate_lifter, lifter_of, network_of_recipe
+from lithepose.train.pretraining import ENCODER_FILE
+from lithepose.train.recipe_parts import check_config
 from lithepose.train.recipes import (
     LiftingRecipe,
     MotionRecipe,
@@ -34,6 +37,7 @@ from lithepose.train.recipes import (
     recipe_named,
     recipe_of,
 )
+from lithepose.train.settings import found_device
 from lithepose.train.synthetic_images import SyntheticImageTask, SyntheticRecipe, SyntheticTest
 
 # A batch is drawn in so many parts at least, so that up to as many processes can share it.
@@ -66,16 +70,22 @@ def train_recipe(
 
     Raises:
         FileNotFoundError: a file of the data set, or `start`, is missing.
-        ValueError: there is no such recipe or field; recipe, data and `start` do not fit each
-            other; or `folder` holds another run.
+        ValueError: there is no such recipe, field or device; recipe, data and `start` do not fit
+            each other; the batch is more than all examples; or `folder` holds another run.
         As `lithepose.train.engine.run` otherwise.
     """
     recipe = recipe_named(name)
+    # Before the data are read, which can take minutes.
+    found_device(settings.device, settings.devices)
+    if start is not None:
+        _check_start(start, recipe)
     if isinstance(recipe, MotionRecipe):
         shipped = changed(supervised.DEFAULT, changes)
+        check_config(_config_of(shipped.lifter), shipped.overrides)
         model = supervised.fit(root, folder, shipped, settings, weights=start, report=report)
         return supervised.finish(model, folder, shipped)
     recipe = changed(recipe, changes)
+    check_config(_config_of(recipe.network), recipe.overrides)
     if isinstance(recipe, SyntheticRecipe):
         task = SyntheticImageTask(recipe, root, start)
     elif isinstance(recipe, ImageRecipe):
@@ -83,6 +93,8 @@ def train_recipe(
     else:
         task = LiftingTask(recipe, root, start)
     optimisation = recipe.optimisation
+    if not isinstance(recipe, SyntheticRecipe):  # whose pictures are drawn anew
+        optimisation.check_batch(len(task.examples))
     if settings.validate_every is None:
         epoch = math.ceil(len(task.examples) / optimisation.batch)
         settings = replace(settings, validate_every=epoch)
@@ -92,6 +104,30 @@ def train_recipe(
     for progress in run(task, optimisation, settings, folder, described=described(recipe)):
         report(progress)
     return [save_trained(recipe, folder)]
+
+
+def _config_of(network: str) -> type:
+    """The class of the config of a network of the tables."""
+    if network in POSE_NETWORKS:
+        return type(POSE_NETWORKS[network].config)
+    return load_family(LIFTERS[network].family)[0].Config
+
+
+def _check_start(path: Path, recipe: Recipe | MotionRecipe) -> None:
+    """Refuse a file to begin with that cannot be read, or, of a lifter, a checkpoint of a run.
+
+    Raises:
+        FileNotFoundError, ValueError: as it says; of a checkpoint it names the file to take.
+    """
+    said = _described(path)
+    if said is None or not isinstance(recipe, LiftingRecipe | MotionRecipe):
+        return
+    of = said.get("recipe", {})
+    left = ENCODER_FILE if "pretraining" in of else f"{of.get('name', WEIGHTS)}.safetensors"
+    raise ValueError(
+        f"{path} is a checkpoint: begin with {path.parent / left}, which a run writes at its end "
+        "(one that was broken off goes on when it is started again with the same --out)"
+    )
 
 
 def save_trained(recipe: Recipe, folder: Path) -> Path:
@@ -141,13 +177,19 @@ def read_trained(path: Path, recipe: LiftingRecipe | None = None) -> tuple[nn.Mo
 
     Raises:
         FileNotFoundError: there is no such file, or no run in the folder.
-        ValueError: it is damaged, has no recipe and none is given, or does not fit the given one.
+        ValueError: it is damaged, has no recipe and none is given, does not fit the given one, or
+            is of a run, which has its own.
     """
     if path.is_dir():
         path = _checkpoint_of(path)
     said = _described(path)
     if said is not None:
         found = recipe_of(said["recipe"], said["optimisation"])
+        if recipe is not None:
+            raise ValueError(
+                f"{path} was trained by {found.name} and says so itself: leave the recipe "
+                f"{recipe.name} out"
+            )
         network = (
             network_of_recipe(found)
             if isinstance(found, LiftingRecipe)
@@ -229,7 +271,7 @@ class EvaluationSettings:
             synthetic people "test".
         boxes: of a pose network on COCO, a file of detected boxes in place of the annotated ones.
         decoder: of a pose network's heatmaps; None: as the recipe says.
-        device: a PyTorch device.
+        device: "cpu", "cuda", "cuda:1", "mps", or "auto": a GPU if there is one.
     """
 
     protocols: tuple[str, ...] = ()
@@ -255,9 +297,11 @@ def evaluate_run(
         Markdown: a table for each protocol with its rules, and what the recipe promises.
 
     Raises:
-        ValueError: as `read_trained`, or a setting is of another kind of network.
+        ValueError: as `read_trained`, a setting is of another kind of network, there is no such
+            device, or the network is hardly trained and the protocol compares its root.
         As `lithepose.train.lifting.evaluate_lifter` and `lithepose.train.eval_images` otherwise.
     """
+    settings = replace(settings, device=found_device(settings.device))
     network, found = read_trained(path, recipe)
     flip = found.flip_test if settings.flip is None else settings.flip
     parts = [_origin(path, found)]
@@ -292,8 +336,30 @@ def evaluate_run(
         )
     tested = replace(found, flip_test=flip, test_windows=settings.windows or found.test_windows)
     for name in settings.protocols or (found.protocol,):
-        parts.append(evaluate_lifter(network, tested, root, name).as_markdown())
+        parts.append(_by_protocol(network, tested, root, name))
     return "\n".join(parts)
+
+
+def _by_protocol(network: nn.Module, recipe: LiftingRecipe, root: Path, name: str) -> str:
+    """The table of a lifter by one protocol."""
+    rules = protocol_named(name)
+    try:
+        return evaluate_lifter(network, recipe, root, name).as_markdown()
+    except ValueError as error:
+        # Which errors name, to whoever measures poses of his own. Here it is the network's doing.
+        if "predicted_root" not in str(error) or rules.predicted_root != "keep":
+            raise
+        others = [
+            other.name
+            for other in PROTOCOLS.values()
+            if (other.dataset, other.predicted_root) == (rules.dataset, "zero")
+        ]
+        instead = f", or measure it by {others[0]}, which sets the root to zero" if others else ""
+        raise ValueError(
+            f"{name} measures the root where the network puts it, and this one puts it more than "
+            f"{ROOT_REACH_M} m from where it belongs, as it does after few steps of training: "
+            f"train it longer{instead}"
+        ) from error
 
 
 def _image_protocols(

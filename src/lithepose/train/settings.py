@@ -1,16 +1,104 @@
 """What decides a training (`Optimisation`) and where it runs (`RunSettings`); without PyTorch.
 
 Kept apart from the engine so that tables of recipes can be read where PyTorch is not installed.
+Here too: what may stand in a field (`fitting`), and which devices there are (`found_device`).
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 OPTIMISERS = ("adam", "adamw", "muon")
 SCHEDULES = ("constant", "exponential", "exponential-halving", "steps", "cosine", "trapezoid")
 PRECISIONS = ("auto", "32", "bf16")
+# Far beyond any use; larger ones end in a lack of memory or leave the numbers of 64 bits.
+_LARGEST_BATCH, _MOST_STEPS, _MOST_EPOCHS = 2**20, 10**12, 10**9
+_LARGEST_SEED = 2**63 - 1  # of PyTorch's generators
+
+
+# --- what may stand in a field ----------------------------------------------------------------
+
+
+@functools.cache
+def kinds_of(table: type) -> dict[str, Any]:
+    """The fields of a dataclass and the types that their annotations name."""
+    hints = get_type_hints(table)
+    return {field.name: hints[field.name] for field in fields(table)}
+
+
+def fitting(kind: Any, value: Any, name: str) -> Any:
+    """A value as a field of that type holds it: of a list a tuple, and of a whole number a float
+    where the type says so.
+
+    Args:
+        kind: type of a field, such as `tuple[float, float]` or `int | None`.
+        value: as read from JSON, or given in Python.
+        name: of the field, for the error.
+
+    Raises:
+        ValueError: the value is of another type or length.
+    """
+    try:
+        return _converted(kind, value)
+    except TypeError:
+        raise ValueError(f"{name} takes {_in_words(kind)}, not {value!r}") from None
+
+
+def _converted(kind: Any, value: Any) -> Any:
+    """As `fitting`; TypeError if the value does not fit."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Any or (origin is Literal and value in inner):
+        return value
+    if origin in (Union, UnionType):
+        for one in inner:
+            try:
+                return _converted(one, value)
+            except TypeError:
+                pass
+    elif origin is tuple and isinstance(value, list | tuple):
+        kinds = inner[:1] * len(value) if inner[1:] == (...,) else inner
+        if len(kinds) == len(value):
+            return tuple(map(_converted, kinds, value))
+    elif kind in (int, float):
+        # Numbers of NumPy are numbers too; True and False, which Python counts among them, are not.
+        number = Integral if kind is int else Real
+        if isinstance(value, number) and not isinstance(value, bool):
+            try:
+                return kind(value)
+            except OverflowError:
+                raise TypeError from None
+    elif origin not in (tuple, Literal) and isinstance(value, origin or kind):
+        return value
+    raise TypeError
+
+
+def _in_words(kind: Any) -> str:
+    """What `fitting` takes for that type, such as "2 numbers" or "a whole number or null"."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return " or ".join(map(_in_words, inner))
+    if origin is Literal:
+        return f"one of {', '.join(map(str, inner))}"
+    if origin is tuple:
+        several = {int: "whole numbers", float: "numbers", str: "texts"}.get(inner[0], "lists")
+        return f"a list of {several}" if inner[-1] is ... else f"a list of {len(inner)} {several}"
+    names = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "a text",
+        type(None): "null",
+    }
+    return names.get(kind, "names with values, in braces")
+
+
+# --- settings ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +150,8 @@ class Optimisation:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        for name, kind in kinds_of(Optimisation).items():
+            object.__setattr__(self, name, fitting(kind, getattr(self, name), name))
         for name, value, known in (
             ("optimiser", self.optimiser, OPTIMISERS),
             ("schedule", self.schedule, SCHEDULES),
@@ -70,26 +160,43 @@ class Optimisation:
                 raise ValueError(f"no {name} named {value!r}; known: {', '.join(known)}")
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("say how long to train, with either epochs or steps")
-        # Tuples come back from JSON as lists, which a frozen value must not hold.
-        object.__setattr__(self, "betas", tuple(self.betas))
-        object.__setattr__(self, "milestones", tuple(self.milestones))
         allowed = {
-            "learning_rate": self.learning_rate > 0,
-            "weight_decay": self.weight_decay >= 0,
-            "gamma": 0 < self.gamma <= 1,
-            "halve_every": self.halve_every >= 1,
-            "decay": 0 <= self.decay <= 1,
-            "epochs": self.epochs is None or self.epochs >= 1,
-            "steps": self.steps is None or self.steps >= 1,
-            "batch": self.batch >= 1,
-            "warmup": self.warmup >= 0,
-            "clip": self.clip is None or self.clip > 0,
-            "average": self.average is None or 0 < self.average < 1,
-            "seed": self.seed >= 0,
+            "learning_rate": (0 < self.learning_rate < math.inf, "a number above 0"),
+            "betas": (all(0 <= beta < 1 for beta in self.betas), "two numbers from 0 to below 1"),
+            "weight_decay": (0 <= self.weight_decay < math.inf, "a number from 0"),
+            "gamma": (0 < self.gamma <= 1, "a number above 0, at most 1"),
+            "halve_every": (self.halve_every >= 1, "at least 1"),
+            "milestones": (all(epoch >= 1 for epoch in self.milestones), "epochs from 1"),
+            "decay": (0 <= self.decay <= 1, "a share from 0 to 1"),
+            "epochs": (_is_within(self.epochs, _MOST_EPOCHS), f"1 to {_MOST_EPOCHS}"),
+            "steps": (_is_within(self.steps, _MOST_STEPS), f"1 to {_MOST_STEPS}"),
+            "batch": (_is_within(self.batch, _LARGEST_BATCH), f"1 to {_LARGEST_BATCH}"),
+            "warmup": (0 <= self.warmup <= _MOST_STEPS, f"0 to {_MOST_STEPS}"),
+            "clip": (self.clip is None or 0 < self.clip < math.inf, "a number above 0, or null"),
+            "average": (
+                self.average is None or 0 < self.average < 1,
+                "a number between 0 and 1, or null",
+            ),
+            "seed": (0 <= self.seed <= _LARGEST_SEED, "0 to 2**63 - 1"),
         }
-        for name, well in allowed.items():
+        for name, (well, wanted) in allowed.items():
             if not well:
-                raise ValueError(f"{name} = {getattr(self, name)} is out of range")
+                raise ValueError(f"{name} = {getattr(self, name)} is out of range: {wanted}")
+
+    def check_batch(self, examples: int) -> None:
+        """Refuse a batch that has an example twice, of a set that is not drawn anew.
+
+        Args:
+            examples: of an epoch.
+
+        Raises:
+            ValueError: the batch is larger.
+        """
+        if self.batch > examples:
+            raise ValueError(
+                f"a batch of {self.batch} is more than the {examples} examples of an epoch: set "
+                f"batch to {examples} at most"
+            )
 
     def total_steps(self, examples: int) -> int:
         """Steps of the whole run over a set of that many examples."""
@@ -120,6 +227,10 @@ class Optimisation:
         return self.learning_rate * rise * factor
 
 
+def _is_within(number: int | None, most: int) -> bool:
+    return number is None or 1 <= number <= most
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
     """Where and how a training runs; apart from rounding it does not decide the result.
@@ -129,7 +240,7 @@ class RunSettings:
         devices: devices of one machine, each with a process of its own.
         nodes: machines.
         precision: "32", "bf16" (products in bfloat16, weights in float32), or "auto": bf16 where
-            that is fast.
+            that is fast, but "32" for recipes of papers.
         workers: processes that draw batches ahead for each device; 0 draws them in between.
         compiled: compile the network: about a minute at the start, then faster.
         cuda_graphs: record the kernels of a step on a GPU once and replay them as one graph:
@@ -175,3 +286,50 @@ class RunSettings:
                 raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
         if self.validate_every is not None and self.validate_every < 1:
             raise ValueError(f"validate_every must be at least 1, not {self.validate_every}")
+
+
+# --- devices ----------------------------------------------------------------------------------
+
+
+def found_device(name: str, devices: int = 1) -> str:
+    """A device by the name that PyTorch has for it, if it is there. Needs PyTorch.
+
+    Args:
+        name: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1" or "mps".
+        devices: how many of them are wanted on this machine.
+
+    Returns:
+        The name; "cuda" or "cpu" for "auto".
+
+    Raises:
+        ValueError: there is no such device, or there are too few; the message says what to take.
+    """
+    import torch
+
+    known = re.fullmatch(r"(auto|cpu|mps|cuda)|cuda:(\d{1,4})", name)
+    if known is None:
+        raise ValueError(f"no device named {name!r}; known: auto, cpu, cuda, cuda:0 (a GPU), mps")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cpu":
+        return name
+    if name == "mps":
+        if not torch.backends.mps.is_available():
+            raise ValueError("PyTorch finds no Apple GPU (mps): take device cpu, or cuda")
+        if devices > 1:
+            raise ValueError(f"mps is one device, not {devices}: leave devices out")
+        return name
+    if not torch.cuda.is_available():
+        raise ValueError(
+            "PyTorch finds no CUDA device: take device cpu, or see to the driver and to a PyTorch "
+            "that is built for CUDA"
+        )
+    there = torch.cuda.device_count()
+    if known[2] is None:
+        if devices > there:
+            raise ValueError(f"there are {there} CUDA devices, not {devices}: take fewer devices")
+    elif int(known[2]) >= there:
+        raise ValueError(f"there is no {name}: the last CUDA device is cuda:{there - 1}")
+    elif devices > 1:
+        raise ValueError(f"{name} is one device, not {devices}: take device cuda, or one device")
+    return name
