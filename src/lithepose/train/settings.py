@@ -67,7 +67,7 @@ def _converted(kind: Any, value: Any) -> Any:
             return tuple(map(_converted, kinds, value))
     elif kind in (int, float):
         # Numbers of NumPy are numbers too; True and False, which Python counts among them, are not.
-        number = Integral if kind is int else Real
+        number: Any = Integral if kind is int else Real
         if isinstance(value, number) and not isinstance(value, bool):
             try:
                 return kind(value)
