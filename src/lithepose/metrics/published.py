@@ -56,6 +56,10 @@ BODY_REACH_M = 3.0
 H36M17_FROM_3DHP = (14, 8, 9, 10, 11, 12, 13, 15, 1, 16, 0, 5, 6, 7, 2, 3, 4)
 
 
+class FarRootError(ValueError):
+    """The predicted root is far from the origin, where poses relative to it have it."""
+
+
 @dataclass(frozen=True)
 class Metric:
     """One row of a table.
@@ -538,7 +542,7 @@ def _joint_values(protocol: Protocol, sequence: LiftedSequence) -> tuple[int, di
     if protocol.predicted_root == "subtract":
         predicted = root_relative(predicted, root)
     elif valid.any() and np.median(_length(predicted[valid, root])) > ROOT_REACH_M:
-        raise ValueError(
+        raise FarRootError(
             f"{sequence.title}: the predicted {protocol.root} is more than {ROOT_REACH_M} m from "
             "the origin, so the poses are absolute (or not in metres): make them relative to it "
             'or set predicted_root="subtract"'
@@ -776,8 +780,8 @@ _3DHP_CROSS = replace(
     ),
 )
 
-# How tests cut a sequence into windows (`lithepose.train.lifting.cut_windows`). A protocol notes how
-# its authors do it, a result how it was done.
+# How tests cut a sequence into windows (`lithepose.train.lifting.cut_windows`). A protocol notes
+# how its authors do it, a result how it was done.
 WINDOWS = {
     "centre": "a window around every frame, the sequence's ends repeated",
     "centred": "windows centred on the sequence, its ends repeated",

@@ -38,7 +38,7 @@ from lithepose.train.engine import LOG, kept_weights, read_log, run
 from lithepose.train.noise import DetectorNoise, seen_by_detector
 from lithepose.train.poseclr import PoseCLRSettings, encoder_state
 from lithepose.train.pretraining import motion_task
-from lithepose.train.settings import Optimisation, RunSettings
+from lithepose.train.settings import Optimisation, RunSettings, found_device
 from lithepose.train.supervised import Endless, weighted_loss
 
 VERSION = 2  # of the definition: results of different versions are not compared
@@ -536,14 +536,15 @@ def train_entry(
         The result: `scores` (track -> score -> mm), `parameters`, `seconds`, and what was done.
 
     Raises:
-        ValueError: no such network or size, no settled precision, or the finished result is of
-            another definition.
+        ValueError: no such network, size or device, no settled precision, or the finished result
+            is of another definition.
     """
     if size not in SIZES:
         raise ValueError(f"no size named {size!r}; known: {', '.join(SIZES)}")
     known = entries(SIZES[size])
     if name not in known:
         raise ValueError(f"no network named {name!r}; known: {', '.join(known)}")
+    found_device(settings.device)
     if settings.precision == "auto":
         raise ValueError("say in which precision to train: results of 32 and bf16 are not compared")
     path = result_file(folder, size, name, seed)
@@ -587,7 +588,7 @@ def train_entry(
     seconds += trained_for
     network = entry.build()
     network.load_state_dict(kept_weights(run_folder / "last.safetensors"))
-    network.to("cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu")
+    network.to(found_device(settings.device))
     scores = measure(network, entry, test or test_views(data, size))
     result = {
         "definition": definition,
@@ -637,7 +638,7 @@ def _pretrained(
         train,
         read_motions(data / "cmu17_val.npz"),
         noise=DetectorNoise.measured(),
-        on_device=settings.device != "cpu" and torch.cuda.is_available(),
+        on_device=found_device(settings.device) != "cpu",
     )
     plain = replace(settings, cuda_graphs=False)  # the bank is a queue: every step differs
     for _ in run(task, optimisation, plain, folder, described={"poseclr": asdict(entry)}):
@@ -658,12 +659,13 @@ def train_all(
     """`train_entry` for every name (all without any) and seed, one seed after the other.
 
     Raises:
-        ValueError: no such network or size.
+        ValueError: no such network, size or device.
     """
     known = entries(SIZES[size])
     for name in names:
         if name not in known:
             raise ValueError(f"no network named {name!r}; known: {', '.join(known)}")
+    found_device(settings.device)
     test: TestViews | None = None
     for seed in seeds:
         for name in names or known:

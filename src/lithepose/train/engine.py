@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from lithepose import __version__
 from lithepose.formats.atomic import atomic_write
 from lithepose.train.muon import Muon, is_bfloat16_fast
-from lithepose.train.settings import Optimisation, RunSettings
+from lithepose.train.settings import Optimisation, RunSettings, found_device
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -732,14 +732,8 @@ def _fabric(settings: RunSettings) -> Fabric:
         ) from error
     # Its notes on precision and processes would stand between the lines of a report.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    device = settings.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = found_device(settings.device, settings.devices)
     kind, _, number = device.partition(":")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            "PyTorch finds no CUDA device: train with device cpu, or see to its driver"
-        )
     devices, nodes = settings.devices, settings.nodes
     if "LOCAL_WORLD_SIZE" in os.environ:
         devices = int(os.environ["LOCAL_WORLD_SIZE"])

@@ -17,7 +17,7 @@ from lithepose.detect.weights import load_pose_network, save_pose_network
 from lithepose.lifters import LIFTERS, load_family
 from lithepose.lifters.default import WEIGHTS
 from lithepose.lifters.weights import load_lifter, load_weights, save_weights
-from lithepose.metrics.published import PROTOCOLS, ROOT_REACH_M, protocol_named
+from lithepose.metrics.published import PROTOCOLS, ROOT_REACH_M, FarRootError, protocol_named
 from lithepose.train import supervised
 from lithepose.train.engine import BEST, LAST, Progress, RunSettings, kept_weights, run
 from lithepose.train.eval_images import evaluate_images
@@ -345,10 +345,10 @@ def _by_protocol(network: nn.Module, recipe: LiftingRecipe, root: Path, name: st
     rules = protocol_named(name)
     try:
         return evaluate_lifter(network, recipe, root, name).as_markdown()
-    except ValueError as error:
-        # Which errors name, to whoever measures poses of his own. Here it is the network's doing.
-        if "predicted_root" not in str(error) or rules.predicted_root != "keep":
+    except FarRootError as error:
+        if rules.predicted_root != "keep":
             raise
+        # Its own words are for whoever measures poses of their own; here the network gave them.
         others = [
             other.name
             for other in PROTOCOLS.values()
