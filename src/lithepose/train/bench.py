@@ -92,8 +92,8 @@ class Size:
         long_frames: of the longer NanoHTNet's.
         budget: one optimiser and one rate for all: the papers' own recipes differ in both, and
             tuning each would compare the tuning.
-        view_step: every how manieth of the test views is measured: 1, or an odd number, with which
-            all four cameras still come up equally often; below 4, every clip does.
+        view_step: one of so many test views is measured: 1, or 3, with which all four cameras still
+            come up equally often and every clip does.
         nanohtnet, htnet, convformer: fields of their configs.
         htnet_wide: channels with which HTNet without its part level is about as large as with it.
         ampose: channels of the alternation, and of encoders alone and graphs alone, which have
@@ -396,7 +396,7 @@ class TestViews:
 
     Args:
         motions: the clips; each is seen by four cameras (`lithepose.metrics.protocols.views`).
-        step: every how manieth of those views is kept.
+        step: one of so many of those views is kept.
     """
 
     __test__ = False  # its name begins as pytest's classes do
