@@ -223,6 +223,7 @@ def test_pretraining_and_the_page_of_results(tiny: Path, tmp_path: Path):
     assert "HoT keeps" not in page
     assert "![" in page
     assert "trained in float32 on" in page
+    assert "`lithepose bench --size tiny` on 20" in page
     assert len(json.loads(files[2].read_text())["runs"]) == 4
     path = bench.result_file(out, "tiny", "nanohtnet", 2)
     path.write_text(path.read_text().replace('"precision": "32"', '"precision": "bf16"'))

@@ -41,7 +41,8 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--chunk",
             type=click.IntRange(1),
             help="Examples that are drawn from one seed; a batch needs a chunk for every process. "
-            "Another size draws other examples.  [default: 64, or an eighth of the batch]",
+            "Another size draws other examples.  [default: 64; for recipes at most an eighth of "
+            "the batch]",
         ),
         click.option("--save-every", type=click.IntRange(1), help="Steps between checkpoints."),
     )

@@ -6,6 +6,7 @@ here, on the machine that writes the page, so that all times are of one run.
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import statistics
@@ -177,11 +178,13 @@ def as_markdown(
     results: Mapping[str, Sequence[Mapping[str, Any]]],
     expenses: Mapping[str, Expense],
     *,
+    date: datetime.date,
     plot: str | None = None,
 ) -> str:
     """The page of results.
 
     Args:
+        date: when the page is written.
         plot: address of the picture, if there is one.
     """
     budget = SIZES[size].budget
@@ -242,7 +245,7 @@ def as_markdown(
         f"{len(runs)} runs, {hours:.1f} hours in all, trained in "
         f"{' and '.join(_NUMBERS[p] for p in _precisions(results))} on: {'; '.join(devices)}. "
         f"Times per frame: PyTorch, one thread, one window at a time, least of {_ROUNDS} rounds, "
-        f"on: {machine()}.",
+        f"on: {machine()}. Written by `lithepose bench --size {size}` on {date.isoformat()}.",
         "",
     ]
     return "\n".join(lines)
@@ -324,7 +327,7 @@ def write_report(
     plot, data = page.with_suffix(".svg"), page.with_suffix(".json")
     draw(plot, results, expenses)
     with atomic_write(page) as temporary:
-        text = as_markdown(size, results, expenses, plot=plot.name)
+        text = as_markdown(size, results, expenses, date=datetime.date.today(), plot=plot.name)
         temporary.write_text(text, encoding="utf-8")
     everything = {
         "expenses": {name: asdict(cost) for name, cost in expenses.items()},
