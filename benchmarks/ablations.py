@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from lithepose.data.clips import Batch
-from lithepose.data.mocap import read_motions
-from lithepose.train.noise import DetectorNoise
+from lithepose.mocap.motions import read_motions
+from lithepose.mocap.noise import DetectorNoise
+from lithepose.mocap.windows import Batch
 from lithepose.train.settings import RunSettings
 from lithepose.train.supervised import DEFAULT, Recipe, fit, score, validation_windows
 

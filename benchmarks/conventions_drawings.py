@@ -14,19 +14,27 @@ from typing import Any
 
 import numpy as np
 
-from lithepose.data.motions import motion
-from lithepose.data.people import (
+from lithepose.poses import Floats
+from lithepose.skeletons import SKELETONS
+from lithepose.synthetic.bodies import (
     Body,
     build_figure,
     random_appearance,
     random_body,
     rest_joints,
 )
-from lithepose.data.scenes import aim_camera
-from lithepose.ground import ANKLE_HEIGHT
-from lithepose.poses import Floats
-from lithepose.rig import JOINT_LIMITS, NODE_PARENTS, NODES, Hinge, fit_rig, pose_nodes, rig_points
-from lithepose.skeletons import SKELETONS
+from lithepose.synthetic.movements import motion
+from lithepose.synthetic.scenes import aim_camera
+from lithepose.world.ground import ANKLE_HEIGHT
+from lithepose.world.rig import (
+    JOINT_LIMITS,
+    NODE_PARENTS,
+    NODES,
+    Hinge,
+    fit_rig,
+    pose_nodes,
+    rig_points,
+)
 
 POINTS = SKELETONS["lithepose31"]
 # The colours of lithepose.view.draw, darker for white paper.

@@ -24,8 +24,10 @@ import cv2
 import numpy as np
 
 from lithepose.cameras import Camera
-from lithepose.data.motions import MOTIONS, motion
-from lithepose.data.people import (
+from lithepose.detect import create_detector
+from lithepose.poses import Floats
+from lithepose.skeletons import LIMB_JOINTS, convert, skeleton_named
+from lithepose.synthetic.bodies import (
     BONES,
     PARENTS,
     Body,
@@ -35,10 +37,8 @@ from lithepose.data.people import (
     random_body,
     rebone,
 )
-from lithepose.data.scenes import Clip, aim_camera, random_scene, render_frame
-from lithepose.detect import create_detector
-from lithepose.poses import Floats
-from lithepose.skeletons import LIMB_JOINTS, convert, skeleton_named
+from lithepose.synthetic.movements import MOTIONS, motion
+from lithepose.synthetic.scenes import Clip, aim_camera, random_scene, render_frame
 
 SKELETON = skeleton_named("h36m17")
 MIRROR = list(SKELETON.mirror)

@@ -21,16 +21,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector_noise import draw_camera, draw_motion, load_motions
-from lithepose import extremities
-from lithepose.data import people
-from lithepose.data.people import BONES, Body, Figure, build_figure, random_appearance, random_body
-from lithepose.data.scenes import Clip, random_scene
 from lithepose.detect import create_detector
 from lithepose.lifters.default import default_lifter
-from lithepose.pipeline.offline import lift_track
+from lithepose.pipeline.lift import lift_track
 from lithepose.poses import Floats
 from lithepose.skeletons import SKELETONS, convert
+from lithepose.synthetic import bodies as people
+from lithepose.synthetic.bodies import (
+    BONES,
+    Body,
+    Figure,
+    build_figure,
+    random_appearance,
+    random_body,
+)
+from lithepose.synthetic.scenes import Clip, random_scene
 from lithepose.track import build_tracks, fill_gaps, join_tracks, repair_left_right, select_people
+from lithepose.world import extremities
 
 POINTS = SKELETONS["lithepose31"].joints
 PARTS = ("head", "left_hand", "right_hand", "left_foot", "right_foot")

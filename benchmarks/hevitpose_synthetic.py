@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 import lithepose
-from lithepose.data.coco import read_annotations
-from lithepose.data.images import People
-from lithepose.data.mpii import read_people
+from lithepose.datasets.coco import read_annotations
+from lithepose.datasets.images import People
+from lithepose.datasets.mpii import read_people
 from lithepose.deploy.export import export_pose_network
 from lithepose.detect import create_detector
 from lithepose.detect.blazepose import BlazePose, Crop, is_followable
@@ -51,7 +51,7 @@ from lithepose.skeletons import LIMB_JOINTS, SKELETONS, convert
 from lithepose.train.eval_images import EvalSettings, predict
 from lithepose.train.runs import read_trained
 from lithepose.train.synthetic_images import SyntheticRecipe, SyntheticTest, normalised
-from lithepose.video import open_video
+from lithepose.video.read import open_video
 
 CPU = torch.device("cpu")
 COCO, MPII = SKELETONS["coco17"], SKELETONS["mpii16"]

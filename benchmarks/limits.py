@@ -24,21 +24,21 @@ import numpy as np
 
 from detector_noise import draw_motion, load_motions
 from lithepose.cameras import Camera, look_at
-from lithepose.data.mocap import Motions, read_motions
-from lithepose.data.motions import motion
-from lithepose.data.people import build_figure, random_appearance, random_body, rebone
-from lithepose.data.scenes import Box, Clip, Scene, aim_camera, random_scene
 from lithepose.detect import create_detector
-from lithepose.ground import ANKLE_HEIGHT
 from lithepose.lifters.default import default_lifter
 from lithepose.metrics.pose3d import p_mpjpe
-from lithepose.pipeline.offline import MOST_PEOPLE, lift_track, track_from_arrays
-from lithepose.pipeline.settle import WorldOptions, settle
+from lithepose.mocap.motions import Motions, read_motions
+from lithepose.mocap.noise import DetectorNoise
+from lithepose.pipeline.lift import MOST_PEOPLE, lift_track, track_from_arrays
 from lithepose.poses import Detections, Floats, Track2D, Track3D
 from lithepose.skeletons import LIMB_JOINTS
+from lithepose.synthetic.bodies import build_figure, random_appearance, random_body, rebone
+from lithepose.synthetic.movements import motion
+from lithepose.synthetic.scenes import Box, Clip, Scene, aim_camera, random_scene
 from lithepose.track import build_tracks, join_tracks
-from lithepose.train.noise import DetectorNoise
 from lithepose.view.draw import draw_still
+from lithepose.world.ground import ANKLE_HEIGHT
+from lithepose.world.solve import WorldOptions, settle
 from world import Filmed, film
 
 LIMBS = list(LIMB_JOINTS)

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lithepose.data.scenes import Clip, ClipTruth, demo_clip
 from lithepose.poses import Track3D, World
-from lithepose.rig import NODES
 from lithepose.skeletons import SKELETONS
+from lithepose.synthetic.scenes import Clip, ClipTruth, demo_clip
 from lithepose.view.html import PageVideo, write_page
+from lithepose.world.rig import NODES
 
 FPS = 30.0
 LONG = 54_000  # frames: half an hour

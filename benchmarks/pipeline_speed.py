@@ -17,8 +17,8 @@ from pathlib import Path
 from lithepose.detect import create_detector
 from lithepose.lifters.default import default_lifter
 from lithepose.pipeline.files import lift_to_files
-from lithepose.pipeline.offline import lift
-from lithepose.video import open_video
+from lithepose.pipeline.lift import lift
+from lithepose.video.read import open_video
 
 
 def main() -> None:

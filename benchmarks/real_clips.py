@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from lithepose.lifters.windows import mirror_poses
-from lithepose.pipeline.offline import lift
-from lithepose.video import VideoWriter, open_video
-from lithepose.world import bones
+from lithepose.pipeline.lift import lift
+from lithepose.video.read import VideoWriter, open_video
+from lithepose.world.path import bones
 
 
 def mirrored(path: Path, folder: Path) -> Path:

@@ -16,15 +16,15 @@ from pathlib import Path
 import numpy as np
 
 from detector_noise import draw_camera, draw_motion, load_motions
-from lithepose.data.people import build_figure, random_appearance, random_body
-from lithepose.data.scenes import Clip, random_scene
 from lithepose.detect import create_detector
 from lithepose.lifters.windows import STANDARD_HEIGHT_M
 from lithepose.metrics.pose3d import mpjpe, n_mpjpe, p_mpjpe
-from lithepose.pipeline.offline import lift
+from lithepose.pipeline.lift import lift
 from lithepose.poses import Floats
 from lithepose.skeletons import LIMB_JOINTS, convert
-from lithepose.video import VideoWriter, open_video
+from lithepose.synthetic.bodies import build_figure, random_appearance, random_body
+from lithepose.synthetic.scenes import Clip, random_scene
+from lithepose.video.read import VideoWriter, open_video
 
 LIMBS = list(LIMB_JOINTS)
 

@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lithepose.data.figure_bank import build_bank
-from lithepose.data.rendering import VISIBLE, open_studio, render
-from lithepose.data.synthetic_crops import crops_from
 from lithepose.skeletons import SKELETONS
+from lithepose.synthetic.crops import crops_from
+from lithepose.synthetic.figure_bank import build_bank
+from lithepose.synthetic.render import VISIBLE, open_studio, render
 
 COLUMNS, ROWS, CELL = 9, 3, 128  # of the sheet: pictures across and down, pixels of each
 

@@ -17,18 +17,18 @@ import numpy as np
 
 from detector_noise import draw_camera, draw_motion, load_motions
 from lithepose.cameras import Camera
-from lithepose.data.motions import motion
-from lithepose.data.people import build_figure, random_appearance, random_body
-from lithepose.data.scenes import Clip, random_scene
 from lithepose.detect import create_detector
-from lithepose.ground import ANKLES, Ground, stretches
 from lithepose.lifters.default import default_lifter
 from lithepose.metrics.pose3d import mpjpe, p_mpjpe
-from lithepose.pipeline.offline import lift_track
-from lithepose.pipeline.settle import WorldOptions, settle
+from lithepose.pipeline.lift import lift_track
 from lithepose.poses import Floats, Track2D, Track3D
 from lithepose.skeletons import LIMB_JOINTS
+from lithepose.synthetic.bodies import build_figure, random_appearance, random_body
+from lithepose.synthetic.movements import motion
+from lithepose.synthetic.scenes import Clip, random_scene
 from lithepose.track import build_tracks, join_tracks
+from lithepose.world.ground import ANKLES, Ground, stretches
+from lithepose.world.solve import WorldOptions, settle
 
 FPS = 30.0
 SECONDS = 5.0

@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lithepose.lifters import convert_state_dict, create_lifter
-    from lithepose.pipeline.offline import NoPersonError, Result, lift, lift_keypoints
+    from lithepose.pipeline.lift import NoPersonError, Result, lift, lift_keypoints
     from lithepose.poses import Detections, Track2D, Track3D
 
 __version__ = "0.1.0"
 
 _WHERE = {
     "Detections": "lithepose.poses",
-    "NoPersonError": "lithepose.pipeline.offline",
-    "Result": "lithepose.pipeline.offline",
+    "NoPersonError": "lithepose.pipeline.lift",
+    "Result": "lithepose.pipeline.lift",
     "Track2D": "lithepose.poses",
     "Track3D": "lithepose.poses",
     "convert_state_dict": "lithepose.lifters",
     "create_lifter": "lithepose.lifters",
-    "lift": "lithepose.pipeline.offline",
-    "lift_keypoints": "lithepose.pipeline.offline",
+    "lift": "lithepose.pipeline.lift",
+    "lift_keypoints": "lithepose.pipeline.lift",
 }
 
 __all__ = [

@@ -76,11 +76,11 @@ class World:
 
     Attributes:
         points: (T, 31, 3) metres, the joints of `lithepose31`; nan where there was no person.
-            `lithepose.rig.rig_points` of the fields below gives the same points.
+            `lithepose.world.rig.rig_points` of the fields below gives the same points.
         offsets: (N, 3) metres, the rig's rest pose: each node seen from its parent.
         markers: (31, 3) metres, each point of `lithepose31` seen from its node, in the rest pose.
         rotations: (T, N, 4) unit quaternions w, x, y, z, each node's turn against its parent;
-            nan where there was no person. `lithepose.rig` says which nodes there are.
+            nan where there was no person. `lithepose.world.rig` says which nodes there are.
         contact: (T, 2) bool, whether the left and the right foot stand.
         camera_rotation: (3, 3), world axes to camera axes.
         camera_position: (3,) metres.

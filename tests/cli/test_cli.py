@@ -21,11 +21,11 @@ from lithepose import __version__
 from lithepose.assets import ModelsError
 from lithepose.cli import COMMANDS, main
 from lithepose.cli.report import progress_of
-from lithepose.data.motions import motion
-from lithepose.data.people import random_body
 from lithepose.poses import Detections
 from lithepose.skeletons import SKELETONS
-from lithepose.video import VideoWriter
+from lithepose.synthetic.bodies import random_body
+from lithepose.synthetic.movements import motion
+from lithepose.video.read import VideoWriter
 
 SIZE, FPS, FRAMES = (320, 240), 25, 20
 H36M = SKELETONS["h36m17"].joints
@@ -86,7 +86,7 @@ def detecting(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                     skeleton=self.skeleton,
                 )
 
-        monkeypatch.setattr("lithepose.pipeline.offline.create_detector", lambda *_, **__: Fake())
+        monkeypatch.setattr("lithepose.pipeline.lift.create_detector", lambda *_, **__: Fake())
 
     return install
 
@@ -411,7 +411,7 @@ def test_models_that_are_not_there_are_said_to_be_missing(
     def create(*_: Any, **__: Any) -> None:
         raise ModelsError("no model files: lithepose models fetch")
 
-    monkeypatch.setattr("lithepose.pipeline.offline.create_detector", create)
+    monkeypatch.setattr("lithepose.pipeline.lift.create_detector", create)
     assert "lithepose models fetch" in failed(run("lift", clip, "--out", tmp_path / "out"), 2)
 
 
@@ -458,7 +458,7 @@ def test_ctrl_c_leaves_nothing_half_written(
 def test_a_real_interrupt_ends_a_real_process(clip: Path, tmp_path: Path):
     program = (
         "import sys, time\n"
-        "import lithepose.pipeline.offline as offline\n"
+        "import lithepose.pipeline.lift as offline\n"
         "from lithepose.cli import main\n"
         "class Slow:\n"
         "    skeleton = 'h36m17'\n"

@@ -13,7 +13,7 @@ from lithepose.cli import main
 from lithepose.formats import FORMATS, read_result, write_result
 from lithepose.formats.bvh import read_bvh
 from lithepose.poses import Track3D, World
-from lithepose.rig import NODES, rig_points
+from lithepose.world.rig import NODES, rig_points
 
 
 def run(*arguments: object) -> Result:

@@ -15,9 +15,9 @@ from click.testing import CliRunner, Result
 
 from lithepose.cli import main
 from lithepose.cli.data import COMMANDS
-from lithepose.data.motions import motion
-from lithepose.data.people import random_body
 from lithepose.skeletons import convert
+from lithepose.synthetic.bodies import random_body
+from lithepose.synthetic.movements import motion
 
 
 def run(*arguments: Any) -> Result:

@@ -11,10 +11,10 @@ from click.testing import CliRunner, Result
 
 from lithepose.cli import main
 from lithepose.cli.data_mocap import import_mocap
-from lithepose.data import importing
-from lithepose.data.importing import SPLITS, import_split
-from lithepose.data.inventory import take_inventory
-from lithepose.data.mocap import read_motions
+from lithepose.datasets.inventory import take_inventory
+from lithepose.mocap import importing
+from lithepose.mocap.importing import SPLITS, import_split
+from lithepose.mocap.motions import read_motions
 
 DOCS = Path(__file__).parents[2] / "docs"
 

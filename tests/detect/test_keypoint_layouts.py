@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from lithepose.cameras import Camera, look_at
-from lithepose.data.motions import motion
-from lithepose.data.people import random_body
-from lithepose.detect.external import is_keypoints, read_keypoints
-from lithepose.extremities import with_extremities
+from lithepose.keypoints.reading import is_keypoints, read_keypoints
 from lithepose.poses import Track2D
 from lithepose.skeletons import LIMB_JOINTS, PARTS_OF_LARGER, SKELETONS, convert
+from lithepose.synthetic.bodies import random_body
+from lithepose.synthetic.movements import motion
+from lithepose.world.extremities import with_extremities
 
 SIZE = (1280, 720)
 FRAMES = 10

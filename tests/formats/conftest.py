@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lithepose.poses import Track3D, World
-from lithepose.rig import NODE_PARENTS, NODES, rig_points
 from lithepose.skeletons import SKELETONS
+from lithepose.world.rig import NODE_PARENTS, NODES, rig_points
 
 BODY = SKELETONS["lithepose31"]
 

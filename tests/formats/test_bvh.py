@@ -9,7 +9,7 @@ import pytest
 
 from lithepose.formats.bvh import read_bvh, write_bvh
 from lithepose.formats.figure import Y_UP, motion_of
-from lithepose.rig import NODES, pose_nodes
+from lithepose.world.rig import NODES, pose_nodes
 
 RAW = [
     "amc2bvh_131_01", "amc2bvh_131_03", "daz_02_01", "daz_02_04", "daz_06_06", "daz_07_01",

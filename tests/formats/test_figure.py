@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lithepose.formats.figure import Y_UP, motion_of, turned_y_up
-from lithepose.rig import matrices_of, quaternions_of, rig_points
+from lithepose.world.rig import matrices_of, quaternions_of, rig_points
 
 
 def test_frames_with_the_person_are_left_as_they_are(make_walker):

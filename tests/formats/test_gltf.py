@@ -16,8 +16,8 @@ import pytest
 from lithepose.formats import gltf
 from lithepose.formats.figure import Y_UP, motion_of
 from lithepose.formats.gltf import write_glb
-from lithepose.rig import NODE_PARENTS, NODES, matrices_of, pose_nodes
 from lithepose.view import draw
+from lithepose.world.rig import NODE_PARENTS, NODES, matrices_of, pose_nodes
 
 KINDS = {5121: "u1", 5123: "<u2", 5126: "<f4"}
 WIDTHS = {"SCALAR": 1, "VEC3": 3, "VEC4": 4, "MAT4": 16}

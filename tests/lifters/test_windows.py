@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 
 from lithepose.cameras import rotation_to_ray
-from lithepose.data.motions import motion
-from lithepose.data.people import random_body
 from lithepose.lifters.windows import (
     CHANNELS,
     FPS_RANGE,
@@ -19,6 +17,8 @@ from lithepose.lifters.windows import (
     unrotate,
     with_midpoints,
 )
+from lithepose.synthetic.bodies import random_body
+from lithepose.synthetic.movements import motion
 
 TO_CAMERA = np.array([[1.0, 0, 0], [0, 0, -1.0], [0, 1.0, 0]])
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lithepose.data.coco import read_annotations
-from lithepose.data.mpii import head_sizes, read_people
+from lithepose.datasets.coco import read_annotations
+from lithepose.datasets.mpii import head_sizes, read_people
 from lithepose.metrics.pose2d import (
     AP_NAMES,
     coco_ap,

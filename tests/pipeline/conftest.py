@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from lithepose.cameras import Camera, look_at
-from lithepose.data.motions import motion
-from lithepose.data.people import random_body
 from lithepose.poses import Detections
 from lithepose.skeletons import SKELETONS
-from lithepose.video import VideoWriter
+from lithepose.synthetic.bodies import random_body
+from lithepose.synthetic.movements import motion
+from lithepose.video.read import VideoWriter
 
 
 @dataclass
@@ -114,7 +114,7 @@ def detecting(monkeypatch: pytest.MonkeyPatch) -> Callable[[np.ndarray], list[Fa
             made.append(FakeDetector(people, **options))
             return made[-1]
 
-        monkeypatch.setattr("lithepose.pipeline.offline.create_detector", create)
+        monkeypatch.setattr("lithepose.pipeline.lift.create_detector", create)
         return made
 
     return install

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from lithepose.assets import MODELS, ModelsError, model_path
-from lithepose.data.people import random_body
 from lithepose.pipeline import demo
 from lithepose.pipeline.demo import run_demo
 from lithepose.pipeline.files import WriteError
 from lithepose.poses import Detections
-from lithepose.video import open_video
+from lithepose.synthetic.bodies import random_body
+from lithepose.video.read import open_video
 
 FRAMES, SIZE, FPS = 25, (480, 270), 25.0
 
@@ -51,7 +51,7 @@ def test_the_clip_is_drawn_lifted_and_compared_with_the_truth(
                 keypoints=found, confidence=sure, score=np.ones(1), skeleton=self.skeleton
             )
 
-    monkeypatch.setattr("lithepose.pipeline.offline.create_detector", lambda *_, **__: Perfect())
+    monkeypatch.setattr("lithepose.pipeline.lift.create_detector", lambda *_, **__: Perfect())
     stages: list[tuple[str, int, int | None]] = []
     shown = run_demo(
         tmp_path / "demo",

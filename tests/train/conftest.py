@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lithepose.data.mocap import FRACTIONS
-from lithepose.data.motions import motion
-from lithepose.data.people import random_body
+from lithepose.mocap.motions import FRACTIONS
+from lithepose.synthetic.bodies import random_body
+from lithepose.synthetic.movements import motion
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lithepose.data.coco import read_annotations, read_coco
-from lithepose.data.images import People
-from lithepose.data.mpii import Heads, read_mpii
+from lithepose.datasets.coco import read_annotations, read_coco
+from lithepose.datasets.images import People
+from lithepose.datasets.mpii import Heads, read_mpii
 from lithepose.detect.heatmaps import (
     crop_matrix,
     encode,

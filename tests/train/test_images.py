@@ -17,8 +17,8 @@ import pytest
 import torch
 from torch import nn
 
-from lithepose.data.coco import read_coco
-from lithepose.data.images import People
+from lithepose.datasets.coco import read_coco
+from lithepose.datasets.images import People
 from lithepose.detect.heatmaps import (
     crop,
     crop_matrix,

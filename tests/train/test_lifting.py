@@ -20,8 +20,8 @@ torch = pytest.importorskip("torch")
 
 from safetensors.torch import save  # noqa: E402
 
-from lithepose.data.human36m import read_image_space  # noqa: E402
-from lithepose.data.sequences import PoseSequence  # noqa: E402
+from lithepose.datasets.human36m import read_image_space  # noqa: E402
+from lithepose.datasets.sequences import PoseSequence  # noqa: E402
 from lithepose.detect.sizes import create_pose_network  # noqa: E402
 from lithepose.lifters import LIFTERS, convert_state_dict, create_lifter  # noqa: E402
 from lithepose.lifters.htnet import back_project, refiner_from_authors  # noqa: E402
@@ -501,7 +501,7 @@ def test_refined_poses_are_those_of_the_authors(shared: Callable[[str], Path]):
 
 def _builders() -> ModuleType:
     """The builders of such files, which the tests of the readers use."""
-    path = Path(__file__).resolve().parents[1] / "data" / "conftest.py"
+    path = Path(__file__).resolve().parents[1] / "datasets" / "conftest.py"
     spec = importlib.util.spec_from_file_location("public_formats", path)
     assert spec is not None
     assert spec.loader is not None

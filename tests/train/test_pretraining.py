@@ -17,13 +17,13 @@ from click.testing import CliRunner  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 from lithepose.cli.pretrain import pretrain as command  # noqa: E402
-from lithepose.data.clips import ClipSettings  # noqa: E402
-from lithepose.data.mocap import read_motions  # noqa: E402
 from lithepose.lifters import create_lifter  # noqa: E402
+from lithepose.mocap.device_windows import DeviceClips  # noqa: E402
+from lithepose.mocap.motions import read_motions  # noqa: E402
+from lithepose.mocap.noise import DetectorNoise  # noqa: E402
+from lithepose.mocap.windows import ClipSettings  # noqa: E402
 from lithepose.train import pretraining  # noqa: E402
-from lithepose.train.device_clips import DeviceClips  # noqa: E402
 from lithepose.train.engine import LAST, Progress, RunSettings, run  # noqa: E402
-from lithepose.train.noise import DetectorNoise  # noqa: E402
 from lithepose.train.poseclr import PoseCLR, PoseCLRSettings, take_over  # noqa: E402
 from lithepose.train.pretraining import (  # noqa: E402
     OPTIMISATION,

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from lithepose.data.figure_bank import build_bank
 from lithepose.detect.heatmaps import encode
 from lithepose.detect.sizes import create_pose_network
+from lithepose.synthetic.figure_bank import build_bank
 from lithepose.train import synthetic_images
 from lithepose.train.engine import RunSettings
 from lithepose.train.images import begin_with

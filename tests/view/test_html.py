@@ -26,7 +26,7 @@ import pytest
 from lithepose.formats.text import read_json, write_csv, write_json
 from lithepose.poses import Track3D, World
 from lithepose.skeletons import SKELETONS
-from lithepose.video import VideoWriter, open_video
+from lithepose.video.read import VideoWriter, open_video
 from lithepose.view import html
 from lithepose.view.html import PageVideo, facts_of, write_page
 
@@ -281,7 +281,7 @@ def test_facts_tell_how_the_world_was_found():
     ],
 )
 def test_facts_tell_the_tilt_that_was_given(pitch_deg: float, roll_deg: float, told: str):
-    from lithepose.ground import Ground, up_of_tilt
+    from lithepose.world.ground import Ground, up_of_tilt
 
     rotation = Ground(up=up_of_tilt(pitch_deg, roll_deg), camera_height_m=1.0, cues={}).rotation
     metadata = {"world": {"up_known": True}}

@@ -62,8 +62,8 @@ def bench(
     """
     with failing_clearly():
         with needing_extras("the benchmark", "train,plot"):
-            from lithepose.train.bench import SIZES, entries, train_all
-            from lithepose.train.bench_report import write_report
+            from lithepose.bench.report import write_report
+            from lithepose.bench.run import SIZES, entries, train_all
             from lithepose.train.settings import RunSettings
         if size not in SIZES:
             raise ValueError(f"no size named {size!r}; known: {', '.join(SIZES)}")

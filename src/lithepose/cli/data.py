@@ -13,7 +13,7 @@ from lithepose.cli import LazyGroup
 from lithepose.cli.report import failing_clearly
 
 if TYPE_CHECKING:
-    from lithepose.data.inventory import Inventory
+    from lithepose.datasets.inventory import Inventory
 
 # Name of the command -> where it is, as in `lithepose.cli`.
 COMMANDS = {
@@ -40,7 +40,7 @@ def check(root: Path, as_json: bool, depth: int) -> None:
     is read in full; nothing in it is run. Exit codes: 2 if a file is broken, or nothing is found.
     """
     with failing_clearly():
-        from lithepose.data.inventory import as_record, as_text, take_inventory
+        from lithepose.datasets.inventory import as_record, as_text, take_inventory
 
         inventory = take_inventory(root, depth)
         if as_json:
@@ -61,7 +61,13 @@ def _print_tables(inventory: Inventory) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from lithepose.data.inventory import DATA_SETS, by_presence, describe, terms_of, with_origins
+    from lithepose.datasets.inventory import (
+        DATA_SETS,
+        by_presence,
+        describe,
+        terms_of,
+        with_origins,
+    )
 
     console = Console()
     for name in by_presence(inventory):

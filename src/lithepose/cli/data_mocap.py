@@ -10,7 +10,7 @@ import click
 from lithepose.cli.report import failing_clearly, printable, progress_of
 
 if TYPE_CHECKING:
-    from lithepose.data.importing import Imported, SplitFile, Trial
+    from lithepose.mocap.importing import Imported, SplitFile, Trial
 
 _SPLITS = ("train", "val", "test", "all")
 
@@ -59,7 +59,7 @@ def import_mocap(
 
 
 def _import_splits(folder: Path, out: Path, split: str | None, trial_list: Path | None) -> None:
-    from lithepose.data.importing import FILE_SPLITS, import_split, originals_folder
+    from lithepose.mocap.importing import FILE_SPLITS, import_split, originals_folder
     from lithepose.pipeline.files import WriteError, check_writable
 
     if split == "all" or trial_list is not None:
@@ -124,7 +124,7 @@ def _argument(path: Path) -> str:
 
 
 def _import_file(folder: Path, out: Path, split: str | None, trial_list: Path | None) -> None:
-    from lithepose.data.importing import (
+    from lithepose.mocap.importing import (
         import_motions,
         listed_trials,
         of_split,

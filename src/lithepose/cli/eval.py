@@ -70,7 +70,7 @@ def evaluate(
     the extra "train".
     """
     with failing_clearly():
-        from lithepose.formats.atomic import atomic_write
+        from lithepose.files import atomic_write
         from lithepose.train.recipes import LiftingRecipe, recipe_named
 
         recipe = recipe_named(name) if name is not None else None

@@ -23,7 +23,7 @@ def failing_clearly() -> Iterator[None]:
     """Turn the library's errors into a message on stderr and an exit code."""
     from lithepose.assets import ModelsError
     from lithepose.pipeline.files import WriteError
-    from lithepose.pipeline.offline import NoPersonError
+    from lithepose.pipeline.lift import NoPersonError
 
     try:
         yield

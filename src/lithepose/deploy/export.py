@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from lithepose.detect.hevitpose import fold
-from lithepose.formats.atomic import atomic_write
+from lithepose.files import atomic_write
 from lithepose.lifters.weights import network_of
 from lithepose.runtime import OnnxModel
 

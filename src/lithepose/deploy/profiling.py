@@ -29,7 +29,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from lithepose.detect.sizes import POSE_NETWORKS, create_pose_network
-from lithepose.formats.atomic import atomic_write
+from lithepose.files import atomic_write
 from lithepose.lifters import LIFTERS, Row, create_lifter
 from lithepose.lifters.blocks import ModulatedGraphConvolution
 from lithepose.lifters.sizes import SHIPPED, SHIPPED_FAMILY, SHIPPED_SETTINGS, short

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lithepose import __version__
-from lithepose.formats.atomic import atomic_write
+from lithepose.files import atomic_write
 from lithepose.formats.figure import world_of
 from lithepose.poses import Track3D
 from lithepose.skeletons import SKELETONS

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lithepose.poses import Floats, Track3D, World
-from lithepose.rig import MARKER_NODES, NODES, matrices_of, slerp
+from lithepose.world.rig import MARKER_NODES, NODES, matrices_of, slerp
 
 # World axes (z up) to those of animation files (y up): (x, y, z) -> (x, z, -y). The rest pose faces
 # -y in the world, so here it faces +z; its left arm is along +x in both.

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lithepose.formats.atomic import atomic_write
+from lithepose.files import atomic_write
 from lithepose.formats.record import SCHEMA, check_schema, json_ready, record_of, track_of
 from lithepose.poses import Track3D
 

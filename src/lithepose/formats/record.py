@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lithepose.poses import Floats, Track3D, World
-from lithepose.rig import NODE_PARENTS, NODES
 from lithepose.skeletons import SKELETONS
+from lithepose.world.rig import NODE_PARENTS, NODES
 
 SCHEMA = "lithepose/1"
 SKELETON = SKELETONS["h36m17"]

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lithepose.formats.atomic import atomic_write
+from lithepose.files import atomic_write
 from lithepose.formats.record import (
     BODY,
     SCHEMA,

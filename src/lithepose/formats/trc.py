@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lithepose.formats.atomic import atomic_write
+from lithepose.files import atomic_write
 from lithepose.formats.figure import motion_of, world_of
 from lithepose.poses import Floats, Track3D
-from lithepose.rig import rig_points
 from lithepose.skeletons import SKELETONS, convert
+from lithepose.world.rig import rig_points
 
 # Name in the file -> joint of Halpe-26. Head is the top of the head, Neck the base of the neck.
 MARKERS = {

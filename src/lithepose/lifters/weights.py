@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from lithepose.formats.atomic import atomic_write
+from lithepose.files import atomic_write
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lithepose.data.coco import SIGMAS
+from lithepose.datasets.coco import SIGMAS
 from lithepose.skeletons import SKELETONS
 
 Floats = NDArray[np.floating[Any]]
@@ -108,7 +108,8 @@ def pckh(
         predicted: (N, 16, 2) pixels, in the order of mpii16.
         target: the same of the truth; anything where not counted.
         counted: (N, 16) which joints are annotated.
-        head_sizes: (N,) pixels, 0.6 of the head box's diagonal (`lithepose.data.mpii.read_heads`).
+        head_sizes: (N,) pixels, 0.6 of the head box's diagonal
+            (`lithepose.datasets.mpii.read_heads`).
         threshold: 0.5 is the standard, 0.1 the strict one. A joint exactly on it counts.
 
     Raises:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lithepose.data.scenes import demo_clip
 from lithepose.metrics.pose3d import mpjpe, p_mpjpe
 from lithepose.pipeline.files import WriteError, Written, check_writable, lift_to_files
-from lithepose.pipeline.offline import Report
+from lithepose.pipeline.lift import Report
 from lithepose.skeletons import LIMB_JOINTS
-from lithepose.video import VideoWriter
+from lithepose.synthetic.scenes import demo_clip
+from lithepose.video.read import VideoWriter
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lithepose.formats import FORMATS, check_formats, check_without_world, write_result
-from lithepose.pipeline.offline import Report, Result, is_keypoints, lift
+from lithepose.pipeline.lift import Report, Result, is_keypoints, lift
 
 if TYPE_CHECKING:
-    from lithepose.video import Frame
+    from lithepose.video.read import Frame
     from lithepose.view.html import PageVideo
 
 
@@ -123,7 +123,7 @@ def _views(
     options: dict[str, Any],
 ) -> list[Path]:
     """Write the overlay video and the page, as `views` asks for; the clip is decoded once."""
-    from lithepose.video import open_video
+    from lithepose.video.read import open_video
     from lithepose.view.draw import write_overlay
     from lithepose.view.html import PageVideo, write_page
 

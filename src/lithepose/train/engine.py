@@ -36,7 +36,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from lithepose import __version__
-from lithepose.formats.atomic import atomic_write
+from lithepose.files import atomic_write
 from lithepose.train.muon import Muon, is_bfloat16_fast
 from lithepose.train.settings import Optimisation, RunSettings, found_device
 

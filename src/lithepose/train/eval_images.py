@@ -20,9 +20,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lithepose.data.coco import CocoAnnotations, read_coco
-from lithepose.data.images import People
-from lithepose.data.mpii import Heads, find_heads, read_heads, read_mpii
+from lithepose.datasets.coco import CocoAnnotations, read_coco
+from lithepose.datasets.images import People
+from lithepose.datasets.mpii import Heads, find_heads, read_heads, read_mpii
 from lithepose.detect.heatmaps import (
     Decoder,
     Geometry,
@@ -36,7 +36,7 @@ from lithepose.detect.heatmaps import (
     to_picture,
 )
 from lithepose.detect.sizes import POSE_NETWORKS
-from lithepose.formats.atomic import atomic_write
+from lithepose.files import atomic_write
 from lithepose.metrics.pose2d import CocoResults, PckhResults, coco_ap, oks_nms, pckh, person_scores
 from lithepose.skeletons import skeleton_named
 from lithepose.train.images import ImageRecipe, normalised

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from lithepose.data.coco import read_coco
-from lithepose.data.images import People
-from lithepose.data.mpii import find_heads, read_heads, read_mpii
+from lithepose.datasets.coco import read_coco
+from lithepose.datasets.images import People
+from lithepose.datasets.mpii import find_heads, read_heads, read_mpii
 from lithepose.detect.heatmaps import (
     MEAN_RGB,
     STD_RGB,

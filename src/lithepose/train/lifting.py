@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lithepose.cameras import normalise_pixels
-from lithepose.data import human36m, humaneva, mpi_inf_3dhp
-from lithepose.data.human36m import ImageSpaceSplit, read_human36m, read_image_space
-from lithepose.data.humaneva import read_humaneva
-from lithepose.data.mpi_inf_3dhp import read_test, read_training
-from lithepose.data.sequences import PoseSequence
+from lithepose.datasets import human36m, humaneva, mpi_inf_3dhp
+from lithepose.datasets.human36m import ImageSpaceSplit, read_human36m, read_image_space
+from lithepose.datasets.humaneva import read_humaneva
+from lithepose.datasets.mpi_inf_3dhp import read_test, read_training
+from lithepose.datasets.sequences import PoseSequence
 from lithepose.lifters import create_lifter
 from lithepose.lifters.hot import Hourglass
 from lithepose.lifters.htnet import PoseRefiner, back_project

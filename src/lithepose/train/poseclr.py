@@ -28,11 +28,11 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lithepose.data.views import RECORDINGS_APART
-from lithepose.formats.atomic import atomic_write
+from lithepose.files import atomic_write
 from lithepose.lifters.blocks import JOINTS
 from lithepose.lifters.nanohtnet import ContrastiveHead, NanoHTNet
 from lithepose.lifters.weights import load_weights, network_of
+from lithepose.mocap.multiview import RECORDINGS_APART
 
 _EMBEDDED_AT_ONCE = 256  # windows
 
@@ -204,7 +204,7 @@ class PoseCLR(nn.Module):
 
         Args:
             views: (B, V, F, 17, C) windows of V cameras, the anchor's first.
-            instants: (B,) int32, see `lithepose.data.views`.
+            instants: (B,) int32, see `lithepose.mocap.multiview`.
 
         Raises:
             ValueError: there is one view only, or more positives than the bank holds.

@@ -2,7 +2,7 @@
 
     lithepose pretrain nanohtnet-27-9 --data FOLDER --out runs/poseclr
 
-The method is `lithepose.train.poseclr`, the views come from `lithepose.data.views`, and
+The method is `lithepose.train.poseclr`, the views come from `lithepose.mocap.multiview`, and
 `lithepose.train.engine` trains.
 """
 
@@ -18,15 +18,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lithepose.data.clips import ClipSettings
-from lithepose.data.human36m import POSITIONS_FILE, TEST, TRAIN, read_human36m
-from lithepose.data.mocap import FRACTIONS, Motions, read_motions
-from lithepose.data.views import Centres, SynchronisedViews, VirtualViews
+from lithepose.datasets.human36m import POSITIONS_FILE, TEST, TRAIN, read_human36m
 from lithepose.lifters import create_lifter
 from lithepose.lifters.windows import CHANNELS
-from lithepose.train.device_clips import DeviceClips
+from lithepose.mocap.device_windows import DeviceClips
+from lithepose.mocap.motions import FRACTIONS, Motions, read_motions
+from lithepose.mocap.multiview import Centres, SynchronisedViews, VirtualViews
+from lithepose.mocap.noise import DetectorNoise
+from lithepose.mocap.windows import ClipSettings
 from lithepose.train.engine import LAST, Examples, Progress, kept_weights, run
-from lithepose.train.noise import DetectorNoise
 from lithepose.train.poseclr import (
     PoseCLR,
     PoseCLRSettings,
@@ -238,7 +238,7 @@ def camera_task(
     whatever they say.
 
     Args:
-        folder, keypoints: as for `lithepose.data.human36m.read_human36m`.
+        folder, keypoints: as for `lithepose.datasets.human36m.read_human36m`.
     """
     frames, channels = _window_of(lifter, overrides)
     data = read_human36m(folder, keypoints)

@@ -3,9 +3,9 @@
     lithepose train lithepose-81-9 --data FOLDER --out runs/default
 
 `Recipe` says everything that decides the result, `fit` follows it, and `finish` writes the weights
-as they are shipped. On a GPU the windows are drawn there (`lithepose.train.device_clips`), on a
-processor by NumPy in processes of their own (`lithepose.data.clips`): the same windows, but for the
-random numbers.
+as they are shipped. On a GPU the windows are drawn there (`lithepose.mocap.device_windows`), on a
+processor by NumPy in processes of their own (`lithepose.mocap.windows`): the same windows, but for
+the random numbers.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lithepose.data.clips import Batch, ClipSettings, Noise, draw_batch
-from lithepose.data.mocap import Motions, read_motions, without_clips
 from lithepose.lifters import create_lifter
 from lithepose.lifters.weights import load_into
 from lithepose.lifters.windows import CHANNELS, LIMBS, STANDARD_HEIGHT_M
 from lithepose.metrics.pose3d import mpjpe, p_mpjpe
-from lithepose.train.device_clips import DeviceClips
+from lithepose.mocap.device_windows import DeviceClips
+from lithepose.mocap.motions import Motions, read_motions, without_clips
+from lithepose.mocap.noise import DetectorNoise
+from lithepose.mocap.windows import Batch, ClipSettings, Noise, draw_batch
 from lithepose.train.engine import Progress, kept_weights, run
 from lithepose.train.losses import joint_distance, velocity_distance
-from lithepose.train.noise import DetectorNoise
 from lithepose.train.settings import Optimisation, RunSettings
 
 

@@ -2,7 +2,7 @@
 
 `SyntheticRecipe` says everything that decides the result; `SYNTHETIC_RECIPES` loads without
 PyTorch. No picture is ever stored: worker processes draw poses and cameras, the device that trains
-turns them into pictures (`lithepose.data.rendering`) and targets, so a run never sees a picture
+turns them into pictures (`lithepose.synthetic.render`) and targets, so a run never sees a picture
 twice. Training, validation (`val`) and `test` have people, backdrops and recorded motions of their
 own.
 
@@ -23,8 +23,6 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from lithepose.data.figure_bank import FigureBank, build_bank
-from lithepose.data.synthetic_crops import PLAIN, CropSettings, SyntheticCrops, crops_from
 from lithepose.detect.heatmaps import (
     MEAN_RGB,
     SIGMA,
@@ -39,6 +37,8 @@ from lithepose.detect.heatmaps import (
 from lithepose.detect.sizes import POSE_NETWORKS, create_pose_network
 from lithepose.metrics.pose2d import pck
 from lithepose.skeletons import skeleton_named
+from lithepose.synthetic.crops import PLAIN, CropSettings, SyntheticCrops, crops_from
+from lithepose.synthetic.figure_bank import FigureBank, build_bank
 from lithepose.train.images import begin_with, heatmap_loss
 from lithepose.train.recipe_parts import check_choices, crop_size
 from lithepose.train.settings import Optimisation
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from lithepose.data.rendering import Studio
+    from lithepose.synthetic.render import Studio
 
 Floats = NDArray[np.floating[Any]]
 
@@ -227,7 +227,7 @@ class SyntheticImageTask:
         self, network: nn.Module, batch: dict[str, Tensor], generator: torch.Generator
     ) -> Tensor:
         """Mean squared error of the heatmaps of pictures drawn now."""
-        from lithepose.data.rendering import open_studio, render
+        from lithepose.synthetic.render import open_studio, render
 
         settings = self.examples.settings
         device = batch["figure"].device
@@ -399,7 +399,7 @@ class SyntheticTest:
     def _draw(self, device: torch.device) -> SyntheticPictures:
         import torch
 
-        from lithepose.data.rendering import open_studio, render
+        from lithepose.synthetic.render import open_studio, render
 
         settings, seed = self.examples.settings, PARTS[self.part][1]
         backdrops = min(_TEST_BACKDROPS, self.recipe.backdrops)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from lithepose.poses import Floats, Track3D
 from lithepose.skeletons import SKELETONS, Skeleton
-from lithepose.video import Frame, VideoReader, VideoWriter, open_video
+from lithepose.video.read import Frame, VideoReader, VideoWriter, open_video
 
 Image = NDArray[np.uint8]
 Colour = tuple[int, int, int]  # RGB

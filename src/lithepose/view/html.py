@@ -27,13 +27,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lithepose.formats.atomic import atomic_write
+from lithepose.files import atomic_write
 from lithepose.formats.record import json_ready
 from lithepose.poses import Floats, Track3D, World
-from lithepose.rig import NODE_PARENTS, NODES, joint_angles
 from lithepose.skeletons import SKELETONS
-from lithepose.video import Image, VideoWriter, open_video
+from lithepose.video.read import Image, VideoWriter, open_video
 from lithepose.view.draw import fit_view
+from lithepose.world.rig import NODE_PARENTS, NODES, joint_angles
 
 # Longer videos lie beside the page: a minute is some 5 to 13 MB, a third more in the page.
 EMBED_S = 60.0

@@ -1,0 +1,1 @@
+"""LitheBench: every lifter under one rule and one budget."""

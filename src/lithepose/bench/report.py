@@ -1,0 +1,342 @@
+"""The page of LitheBench's results: a table, the papers' claims answered, and a plot.
+
+Reads the JSON files that `lithepose.bench.run.train_entry` leaves. Costs are counted and timed
+here, on the machine that writes the page, so that all times are of one run.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lithepose.bench.run import QUESTIONS, SIZES, TRACKS, VERSION, Entry, Question, entries
+from lithepose.deploy.profiling import count_cost, machine, measure_latency
+from lithepose.files import atomic_write
+
+SCORES = ("mpjpe", "p_mpjpe", "mpjve", "end_joints")
+_ROUNDS = 3  # of timing, all networks in each: other work on the machine comes and goes
+_NUMBERS = {"32": "float32", "bf16": "bfloat16"}
+_HEADINGS = {
+    "mpjpe": "MPJPE",
+    "p_mpjpe": "P-MPJPE",
+    "mpjve": "MPJVE",
+    "end_joints": "end joints",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expense:
+    """What a network costs per frame that it gives.
+
+    Attributes:
+        parameters: all that are trained.
+        macs: multiply-adds of a frame.
+        ms: milliseconds of a frame on one thread of this processor (PyTorch, one window at a time,
+            the least of many).
+    """
+
+    parameters: int
+    macs: float
+    ms: float
+
+
+def expense(entry: Entry, *, seconds: float = 1.0) -> Expense:
+    """Count and time a network with random weights."""
+    network = entry.build().eval()
+    clip = torch.randn(1, entry.frames, 17, entry.settings.get("in_channels", 4)) * 0.3
+    cost = count_cost(network, clip.shape[1:])
+    latency = measure_latency(network, clip, threads=1, seconds=seconds)
+    return Expense(
+        parameters=cost.parameters,
+        macs=cost.macs / entry.targets,
+        ms=latency.cpu_min_ms / entry.targets,
+    )
+
+
+def read_results(folder: Path, size: str) -> dict[str, list[dict[str, Any]]]:
+    """Finished runs of a size by network, in the order of `entries`, by rising seed.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: a result is of another version of the definition, or some are of float32 and
+            some of bfloat16.
+    """
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in entries(SIZES[size])}
+    for path in sorted((folder / size).glob("*-seed*.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if result["definition"]["version"] != VERSION:
+            raise ValueError(
+                f"{path} is of version {result['definition']['version']} of the benchmark, this is "
+                f"version {VERSION}: take it away"
+            )
+        if result["name"] in found:
+            found[result["name"]].append(result)
+    found = {name: sorted(runs, key=lambda r: r["seed"]) for name, runs in found.items() if runs}
+    if not found:
+        raise FileNotFoundError(f"no results of size {size!r} in {folder}: run lithepose bench")
+    if len(precisions := _precisions(found)) > 1:
+        raise ValueError(
+            f"{folder / size} has results of precision {' and '.join(precisions)}, which are not "
+            "compared: give each a folder"
+        )
+    return found
+
+
+def _precisions(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    return sorted({run["definition"]["precision"] for of in results.values() for run in of})
+
+
+def _spread(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard deviation; nan of a single value."""
+    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else math.nan
+
+
+def _cell(values: Sequence[float], digits: int = 1) -> str:
+    mean, spread = _spread(values)
+    return f"{mean:.{digits}f}" + ("" if math.isnan(spread) else f" ± {spread:.{digits}f}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the runs say to a claim, on one track.
+
+    Attributes:
+        question: the claim.
+        track: key of `TRACKS`.
+        first, second: errors by seed, in millimetres, of the seeds that both have.
+        macs: multiply-adds of the second over the first's.
+        parameters: parameters of the second over the first's.
+    """
+
+    question: Question
+    track: str
+    first: tuple[float, ...]
+    second: tuple[float, ...]
+    macs: float
+    parameters: float
+
+    @property
+    def differences(self) -> tuple[float, ...]:
+        """Second minus first, seed by seed."""
+        return tuple(b - a for a, b in zip(self.first, self.second, strict=True))
+
+    @property
+    def verdict(self) -> str:
+        """`"lower"` or `"higher"` if every seed says so and the mean is more than two standard
+        errors from zero; else `"no clear difference"`."""
+        mean, spread = _spread(self.differences)
+        if len(self.differences) < 2:
+            return "one seed only"
+        clear = abs(mean) > 2 * spread / math.sqrt(len(self.differences))
+        if clear and all(d < 0 for d in self.differences):
+            return "lower"
+        if clear and all(d > 0 for d in self.differences):
+            return "higher"
+        return "no clear difference"
+
+
+def answers(
+    results: Mapping[str, Sequence[Mapping[str, Any]]], expenses: Mapping[str, Expense]
+) -> list[Answer]:
+    """The answers to all claims whose networks have run with seeds in common."""
+    given = []
+    for question in QUESTIONS:
+        if question.first not in results or question.second not in results:
+            continue
+        runs = [{r["seed"]: r for r in results[n]} for n in (question.first, question.second)]
+        seeds = sorted(runs[0].keys() & runs[1].keys())
+        if not seeds:
+            continue
+        costs = [expenses[name] for name in (question.first, question.second)]
+        for track in TRACKS:
+            errors = [
+                tuple(run[seed]["scores"][track][question.score] for seed in seeds) for run in runs
+            ]
+            given.append(
+                Answer(
+                    question=question,
+                    track=track,
+                    first=errors[0],
+                    second=errors[1],
+                    macs=costs[1].macs / costs[0].macs,
+                    parameters=costs[1].parameters / costs[0].parameters,
+                )
+            )
+    return given
+
+
+def as_markdown(
+    size: str,
+    results: Mapping[str, Sequence[Mapping[str, Any]]],
+    expenses: Mapping[str, Expense],
+    *,
+    date: datetime.date,
+    plot: str | None = None,
+) -> str:
+    """The page of results.
+
+    Args:
+        date: when the page is written.
+        plot: address of the picture, if there is one.
+    """
+    budget = SIZES[size].budget
+    runs = [run for of in results.values() for run in of]
+    lines = [
+        f"# LitheBench {VERSION}, size {size}: results",
+        "",
+        f"Every network got {budget.steps} steps of {budget.batch} windows "
+        f"({(budget.steps or 0) * budget.batch:,} windows drawn anew; nanohtnet-twice twice as "
+        "many), with one optimiser, one learning rate and one loss. Errors are millimetres on the "
+        "test subjects over twelve limb joints (MPJVE: millimetres per frame at 25 frames per "
+        "second; end joints: ankles and wrists), mean ± standard deviation over seeds. "
+        "[What exactly is measured](../benchmark.md).",
+        "",
+    ]
+    if plot:
+        lines += [f"![Error against multiply-adds and against time per frame]({plot})", ""]
+    heads = ["network", "seeds", "parameters", "MACs/frame", "ms/frame"]
+    heads += [f"{_HEADINGS[s]}, {track} 2D" for track in TRACKS for s in SCORES]
+    lines += [_row(heads), _row(["---", *["---:"] * (len(heads) - 1)])]
+    for name, of in results.items():
+        cost = expenses[name]
+        cells = [name, str(len(of)), f"{cost.parameters:,}", f"{cost.macs / 1e6:.2f} M"]
+        cells.append(f"{cost.ms:.2f}")
+        for track in TRACKS:
+            for score in SCORES:
+                values = [run["scores"][track][score] for run in of]
+                cells.append(_cell(values, 2 if score == "mpjve" else 1))
+        lines.append(_row(cells))
+    lines += ["", "## The papers' claims on this data", ""]
+    heads = ["claim", "compared", "2D", "first", "second", "second − first by seed", "is"]
+    heads += ["MACs", "parameters"]
+    lines += [_row(heads), _row(["---"] * len(heads))]
+    for answer in answers(results, expenses):
+        question = answer.question
+        lines.append(
+            _row(
+                [
+                    f"{question.claim} ({question.source})",
+                    f"{question.first} → {question.second}, {_HEADINGS[question.score]}",
+                    answer.track,
+                    _cell(answer.first),
+                    _cell(answer.second),
+                    ", ".join(f"{d:+.1f}" for d in answer.differences),
+                    answer.verdict,
+                    f"× {answer.macs:.2f}",
+                    f"× {answer.parameters:.2f}",
+                ]
+            )
+        )
+    devices = sorted({run["device"] for run in runs})
+    hours = sum(run["seconds"] for run in runs) / 3600
+    lines += [
+        "",
+        '"Lower" or "higher" error: in every seed, and on average by more than two standard '
+        "errors. MACs and parameters are the second's over the first's.",
+        "",
+        f"{len(runs)} runs, {hours:.1f} hours in all, trained in "
+        f"{' and '.join(_NUMBERS[p] for p in _precisions(results))} on: {'; '.join(devices)}. "
+        f"Times per frame: PyTorch, one thread, one window at a time, least of {_ROUNDS} rounds, "
+        f"on: {machine()}. Written by `lithepose bench --size {size}` on {date.isoformat()}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def draw(
+    path: Path,
+    results: Mapping[str, Sequence[Mapping[str, Any]]],
+    expenses: Mapping[str, Expense],
+) -> None:
+    """Plot the error with the detector's 2D against the cost of a frame; needs Matplotlib.
+
+    Raises:
+        ModuleNotFoundError: Matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            'the plot needs Matplotlib: pip install "lithepose[plot]"', name=error.name
+        ) from error
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    # The same file from the same numbers.
+    matplotlib.rcParams["svg.hashsalt"] = "lithepose"
+    figure, axes = pyplot.subplots(1, 2, figsize=(12, 5), sharey=True, layout="constrained")
+    for axis, what, label in (
+        (axes[0], "macs", "multiply-adds per frame"),
+        (axes[1], "ms", "milliseconds per frame, one thread"),
+    ):
+        for index, (name, of) in enumerate(results.items()):
+            mean, spread = _spread([run["scores"]["detector"]["mpjpe"] for run in of])
+            axis.errorbar(
+                getattr(expenses[name], what),
+                mean,
+                yerr=0.0 if math.isnan(spread) else spread,
+                fmt="os^D"[index // 10 % 4],
+                color=f"C{index % 10}",
+                label=name,
+            )
+        axis.set_xscale("log")
+        axis.set_xlabel(label)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("MPJPE, mm (detector's 2D)")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, format="svg", metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def write_report(
+    folder: Path, size: str, page: Path, *, report: Callable[[str], None] = lambda _: None
+) -> list[Path]:
+    """Write the page of results, its plot beside it, and all results as one JSON file.
+
+    Args:
+        folder: of the results.
+        page: the Markdown file to write; the plot and the JSON have its name with other endings.
+        report: is told which network is being timed.
+
+    Returns:
+        The files written.
+    """
+    results = read_results(folder, size)
+    known = entries(SIZES[size])
+    expenses: dict[str, Expense] = {}
+    for number in range(1, _ROUNDS + 1):
+        for name in results:
+            report(f"timing {name}, round {number} of {_ROUNDS}")
+            cost = expense(known[name])
+            if name not in expenses or cost.ms < expenses[name].ms:
+                expenses[name] = cost
+    page.parent.mkdir(parents=True, exist_ok=True)
+    plot, data = page.with_suffix(".svg"), page.with_suffix(".json")
+    draw(plot, results, expenses)
+    with atomic_write(page) as temporary:
+        text = as_markdown(size, results, expenses, date=datetime.date.today(), plot=plot.name)
+        temporary.write_text(text, encoding="utf-8")
+    everything = {
+        "expenses": {name: asdict(cost) for name, cost in expenses.items()},
+        "runs": [
+            {k: v for k, v in run.items() if k != "definition"}
+            for of in results.values()
+            for run in of
+        ],
+    }
+    with atomic_write(data) as temporary:
+        temporary.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
+    return [page, plot, data]

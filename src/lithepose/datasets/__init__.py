@@ -1,0 +1,1 @@
+"""Readers of the research data sets' files."""

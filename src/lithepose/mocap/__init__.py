@@ -1,0 +1,1 @@
+"""Motion capture: originals, motion files, and the training windows drawn from them."""

@@ -1,0 +1,1 @@
+"""Video: frames in, frames out, and what the camera did."""

@@ -1,0 +1,1 @@
+"""From a person before a camera to a person in a world: path, floor, feet, rig."""

@@ -1,0 +1,612 @@
+"""Head, hands and feet: the 14 points of `lithepose31` that no lifter gives, found in 3D.
+
+Head, hands and feet are rigid, so one rotation each says where their points are. Three things
+decide it: the points seen in 2D, which lie on known lines of sight; the detector's own 3D, if it
+has one, which can tell near from far; and anatomy, a rest pose against trunk, forearm or shin. Each
+is weighted by how well it is known, the rotation that fits best is found in every frame, and what a
+part does against its rest pose is then averaged over neighbouring frames. A part that was not seen
+thus follows its neighbours in time and, farther away, its rest pose.
+
+Axes of a part: right, forward and up of a person who stands upright with hanging arms, palms to
+the body. A part's rotation takes them to camera axes (x right, y down, z forward).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lithepose.skeletons import skeleton_named
+from lithepose.world.rig import cross_matrices, swing
+
+Floats = NDArray[np.floating[Any]]
+Table = Mapping[str, Mapping[str, tuple[float, float, float]]]
+
+_BODY = skeleton_named("lithepose31")
+_PARENTS = np.array(_BODY.parents[:17])
+_LIMB_ENDS = [2, 3, 5, 6, 12, 13, 15, 16]  # knees, ankles, elbows, wrists
+
+# Where the points are on a person, in shares of the stature: right, forward and up of the base of
+# the skull (head), of the wrist (hand) and of the ankle joint (foot); of the right side. Nose,
+# vertex and the height of the ears are those of the rules in `lithepose.skeletons`; the rest are
+# adults' mean sizes, the feet in shoes, the soles 0.0485 below the ankles. The rig measures its
+# markers from the points placed by this table.
+TEMPLATES: Table = {
+    "head": {
+        "nose": (0.0, 0.062, 0.018),
+        "eye": (0.0187, 0.043, 0.0385),
+        "ear": (0.043, 0.006, 0.030),
+        "head_top": (0.0, 0.0, 0.106),
+    },
+    "hand": {
+        "wrist": (0.0, 0.0, 0.0),
+        "index": (0.0, 0.016, -0.050),
+        "pinky": (0.0, -0.016, -0.050),
+    },
+    "foot": {
+        "ankle": (0.0, 0.0, 0.0),
+        "heel": (0.0, -0.041, -0.033),
+        "big_toe": (-0.006, 0.106, -0.037),
+        "small_toe": (0.028, 0.082, -0.037),
+    },
+}
+# Where BlazePose sees them instead: its heads are flat, its heels far forward, its knuckles close
+# together. Robust means over rendered people whose turns are known (benchmarks/extremities.py).
+BLAZEPOSE_SEES: Table = {
+    "head": {
+        "nose": (0.0, 0.046, 0.030),
+        "eye": (0.014, 0.031, 0.047),
+        "ear": (0.031, 0.009, 0.036),
+    },
+    "hand": {
+        "wrist": (0.0, 0.003, -0.002),
+        "index": (0.0, 0.010, -0.050),
+        "pinky": (0.0, -0.002, -0.047),
+    },
+    "foot": {
+        "ankle": (0.0, 0.0, 0.006),
+        "heel": (-0.003, -0.021, -0.030),
+        "big_toe": (0.0, 0.093, -0.029),
+        "small_toe": TEMPLATES["foot"]["small_toe"],
+    },
+}
+# And where its own 3D has them; the head about the middle of these points.
+BLAZEPOSE_WORLD: Table = {
+    "head": {
+        "nose": (0.0, 0.029, -0.008),
+        "eye": (0.009, 0.018, 0.010),
+        "ear": (0.038, -0.032, -0.006),
+    },
+    "hand": {
+        "wrist": (0.0, 0.0, 0.0),
+        "index": (0.001, 0.005, -0.039),
+        "pinky": (0.001, -0.007, -0.034),
+    },
+    "foot": {
+        "ankle": (0.0, 0.0, 0.0),
+        "heel": (0.0, 0.003, -0.024),
+        "big_toe": (0.006, 0.054, -0.038),
+        "small_toe": TEMPLATES["foot"]["small_toe"],
+    },
+}
+
+# Bones that tell the stature: joints of both sides, and the bone's share of it.
+STATURE_BONES = ((((1, 2), (4, 5)), 0.242), (((2, 3), (5, 6)), 0.232), (((0, 8),), 0.287))
+STATURES_M = (0.3, 4.0)  # outside, the joints are in another unit
+
+# How far, in degrees about right, forward and up, parts turn from their rest pose; for the head,
+# whose rest pose comes from the lifted nose and vertex, how far that is off.
+REST_SPREAD_DEG = {"head": (10, 8, 12), "hand": (15, 25, 40), "foot": (20, 10, 18)}
+# A turn beyond so many spreads is no person's: this is what keeps feet from pointing backwards.
+MOST_SPREADS = 2.5
+# How far a seen point is from where its part's rotation puts it, in shares of the stature.
+PICTURE_SPREAD = {"head": 0.006, "hand": 0.008, "foot": 0.010}
+# The same of the detector's own 3D, whose errors are large and shared by a part's points.
+WORLD_SPREAD = 0.08
+# Errors beyond so many spreads count less and less.
+OUTLIER = 3.0
+# How strongly hips and shoulders speak on the twist of a limb, against its own bend, and shoulders
+# on the turn of the head, against nose and vertex.
+TRUNK_VOTE = 0.3
+HEAD_VOTE = 0.5
+# From the face turned towards the camera by this much it counts in full, and away by it, not at all
+# (sine of the angle): detectors invent faces on the backs of heads.
+FACING = 0.4
+SMOOTH_S = 0.1  # standard deviation of the average over time
+ROUNDS = 3  # of the fit; more change nothing that could be measured
+
+# What the confidence in 3D is made of: misses and spreads in shares of the stature at which it is
+# halved, what is left of it where nothing was seen, and what a limb along the line of sight costs.
+HALF_MISS = 0.03
+HALF_SPREAD = 0.03
+UNSEEN = 0.3
+ALONG_SIGHT = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """A rigid part of the body.
+
+    Attributes:
+        kind: its key in the tables.
+        points: numbers in `lithepose31` of the points that show its turn; the joint that carries a
+            hand or foot comes first.
+        names: their names in the tables.
+        sides: -1 or 1, of each point; the tables hold right sides.
+    """
+
+    kind: str
+    points: tuple[int, ...]
+    names: tuple[str, ...]
+    sides: tuple[int, ...]
+
+    def places(self, table: Table) -> Floats:
+        """(N, 3) shares of the stature, part axes."""
+        places = np.array([table[self.kind][name] for name in self.names])
+        places[:, 0] *= self.sides
+        return places
+
+
+def _limb_part(kind: str, side: str, names: tuple[str, ...]) -> _Part:
+    sign = -1 if side == "left" else 1
+    points = tuple(_BODY.index(f"{side}_{name}") for name in names)
+    return _Part(kind=kind, points=points, names=names, sides=(sign,) * len(names))
+
+
+_HEAD = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
+_HAND = ("wrist", "index", "pinky")
+_FOOT = ("ankle", "heel", "big_toe", "small_toe")
+PARTS = {
+    "head": _Part(
+        kind="head",
+        points=tuple(map(_BODY.index, _HEAD)),
+        names=("nose", "eye", "eye", "ear", "ear"),
+        sides=(1, -1, 1, -1, 1),
+    ),
+    "left_hand": _limb_part("hand", "left", _HAND),
+    "right_hand": _limb_part("hand", "right", _HAND),
+    "left_foot": _limb_part("foot", "left", _FOOT),
+    "right_foot": _limb_part("foot", "right", _FOOT),
+}
+_HEAD_MIDDLE = np.add(TEMPLATES["head"]["nose"], TEMPLATES["head"]["head_top"]) / 2
+_CARRIERS = [9, 9, 9, 9, *_BODY.parents[21:]]  # of each further point: nose, ankles, wrists
+_PART, _OVERLAP = 4000, 200  # frames
+_MOST = max(len(part.points) for part in PARTS.values())
+
+
+def with_extremities(
+    joints_camera: Floats,
+    keypoints: Floats,
+    confidence: Floats,
+    time_s: Floats,
+    focal_px: float,
+    image_size: tuple[int, int],
+    detector_world: Floats | None = None,
+    *,
+    skeleton: str = "blazepose33",
+) -> tuple[Floats, Floats]:
+    """Add eyes, ears, heels, toes and knuckles to lifted joints, and say how sure each point is.
+
+    Args:
+        joints_camera: (T, 17, 3) metres, camera axes, absolute; a frame with nan has no person.
+        keypoints: (T, 31, 2) pixels, the observed points of `lithepose31`; nan where missing.
+        confidence: (T, 31) in [0, 1], of the keypoints.
+        time_s: (T,) seconds, ascending.
+        focal_px: focal length in pixels.
+        image_size: (width, height) in pixels.
+        detector_world: (T, 31, 3) metres, the detector's own 3D, camera axes, about any centre; nan
+            where missing.
+        skeleton: the joint set of the detector. BlazePose's points lie elsewhere than their names
+            say (`BLAZEPOSE_SEES`); others are taken at their word.
+    Returns:
+        points (T, 31, 3) float64 metres, camera axes; the first 17 are `joints_camera`, all are nan
+        in frames without a person. Confidence (T, 31) in [0, 1], see `confidence_in_3d`; 0 where a
+        point is nan.
+    Raises:
+        ValueError: shapes don't fit each other, the joint set is unknown, times don't ascend, focal
+            length or image size are not positive, or the joints are not in metres.
+    """
+    skeleton_named(skeleton)
+    joints = np.asarray(joints_camera, dtype=np.float64)
+    _check(joints, keypoints, confidence, time_s, focal_px, image_size, detector_world)
+    points = np.full((len(joints), len(_BODY), 3), np.nan)
+    points[:, :17] = joints
+    sure = np.zeros((len(joints), len(_BODY)))
+    there = np.isfinite(joints).all((1, 2)) & (joints[..., 2] > 0).all(1)
+    if not there.any():
+        return points, sure
+
+    joints = joints[there]
+    height = stature(joints)
+    if not STATURES_M[0] <= height <= STATURES_M[1]:
+        raise ValueError(
+            f"the joints are those of a person {height:.3g} m tall: give joints_camera in metres"
+        )
+    rays = (np.asarray(keypoints, np.float64)[there] - np.array(image_size) / 2) / focal_px
+    trust = np.clip(np.nan_to_num(np.asarray(confidence, np.float64)[there]), 0, 1)
+    trust[~np.isfinite(rays).all(-1)] = 0
+    world = None if detector_world is None else np.asarray(detector_world, np.float64)[there]
+    times = np.asarray(time_s, np.float64)[there]
+    # In parts, so that an hour of video takes no more memory than a minute; they overlap so far
+    # that no seam shows.
+    frames = np.flatnonzero(there)
+    for start in range(0, len(joints), _PART):
+        low, high = max(0, start - _OVERLAP), start + _PART + _OVERLAP
+        part = slice(low, high)
+        own = None if world is None else world[part]
+        rotations, covariance = fit_rotations(
+            joints[part], rays[part], trust[part], times[part], height, own, skeleton
+        )
+        placed, unsure = _place(joints[part], rotations, covariance, height)
+        certain = confidence_in_3d(placed, rays[part], trust[part], unsure, height)
+        inner = slice(start - low, start - low + _PART)
+        at = frames[start : start + _PART]
+        points[at], sure[at] = placed[inner], certain[inner]
+    return points, sure
+
+
+def _check(joints, keypoints, confidence, time_s, focal_px, image_size, world) -> None:
+    frames = len(joints)
+    shapes = {
+        "joints_camera": (joints, (frames, 17, 3)),
+        "keypoints": (keypoints, (frames, 31, 2)),
+        "confidence": (confidence, (frames, 31)),
+        "time_s": (time_s, (frames,)),
+    }
+    if world is not None:
+        shapes["detector_world"] = (world, (frames, 31, 3))
+    for name, (array, shape) in shapes.items():
+        if np.shape(array) != shape:
+            raise ValueError(
+                f"{name} has shape {np.shape(array)}: for {frames} frames give {shape}, the points "
+                "in the order of lithepose31"
+            )
+    if (np.diff(time_s) <= 0).any() or not np.isfinite(time_s).all():
+        raise ValueError("time_s does not ascend: give the frames in order, with their seconds")
+    if not (np.isfinite(focal_px) and focal_px > 0):
+        raise ValueError(f"focal_px is {focal_px}: give a positive focal length in pixels")
+    if len(image_size) != 2 or not all(np.isfinite(side) and side > 0 for side in image_size):
+        raise ValueError(f"image_size is {image_size}: give (width, height) in pixels")
+
+
+def stature(joints: Floats) -> float:
+    """A person's height in metres, from thighs, shins and trunk.
+
+    Args:
+        joints: (T, 17, 3) metres; nan frames are left out, one frame must be whole.
+    """
+    heights = []
+    for bones, share in STATURE_BONES:
+        ends = np.array(bones)
+        lengths = np.linalg.norm(joints[:, ends[:, 0]] - joints[:, ends[:, 1]], axis=-1)
+        heights.append(np.nanmedian(lengths) / share)
+    return float(np.mean(heights))
+
+
+# --- rotations -------------------------------------------------------------------------------
+
+
+def _unit(vectors: Floats) -> Floats:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
+
+
+def _dot(a: Floats, b: Floats) -> Floats:
+    return (a * b).sum(-1, keepdims=True)
+
+
+def _frames(right: Floats, up: Floats) -> Floats:
+    """Rotations (..., 3, 3) with columns right, forward, up; `up` is kept, `right` made square."""
+    up = _unit(up)
+    right = _unit(right - _dot(right, up) * up)
+    return np.stack([right, np.cross(up, right), up], axis=-1)
+
+
+def _rotations_about(vectors: Floats) -> Floats:
+    """(..., 3, 3) about vectors (..., 3) by their lengths in radians."""
+    angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
+    half = np.sinc(angle / (2 * np.pi))
+    outer = vectors[..., :, None] * vectors[..., None, :]
+    turned = np.sinc(angle / np.pi) * cross_matrices(vectors)
+    return np.cos(angle) * np.eye(3) + turned + half**2 / 2 * outer
+
+
+def _vectors_of(rotations: Floats) -> Floats:
+    """Rotation vectors (..., 3) in radians; turns of nearly 180 degrees lose their axis."""
+    m = rotations
+    axial = np.stack([m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0],
+                      m[..., 1, 0] - m[..., 0, 1]], -1)  # fmt: skip
+    sine = np.linalg.norm(axial, axis=-1)
+    angle = np.arctan2(sine, m[..., 0, 0] + m[..., 1, 1] + m[..., 2, 2] - 1)
+    return axial * np.where(sine > 1e-9, angle / np.maximum(sine, 1e-9), 0.5)[..., None]
+
+
+def rest_rotations(joints: Floats) -> Floats:
+    """How head, hands and feet are turned as far as the joints tell.
+
+    Args:
+        joints: (T, 17, 3) camera axes, finite.
+    Returns:
+        (T, 5, 3, 3) in the order of `PARTS`.
+    """
+    hips = _unit(joints[:, 1] - joints[:, 4])
+    chest = _frames(joints[:, 14] - joints[:, 11], joints[:, 8] - joints[:, 0])
+    rest = [_rest_head(joints, chest[..., 0])]
+    for side, shoulder in ((-1, 11), (1, 14)):
+        upper = _unit(joints[:, shoulder + 1] - joints[:, shoulder])
+        fore = _unit(joints[:, shoulder + 2] - joints[:, shoulder + 1])
+        # Arms half raised to the side are least twisted; from there the shortest way leads to
+        # where a straight arm points. A bent elbow shows its axis by itself.
+        raised = chest @ _rotations_about(np.array([0.0, -side * np.pi / 4, 0.0]))
+        straight = (swing(-raised[..., 2], fore) @ raised)[..., 0]
+        rest.append(_frames(TRUNK_VOTE * straight + np.cross(upper, fore), -fore))
+    for hip in (4, 1):
+        thigh = _unit(joints[:, hip + 1] - joints[:, hip])
+        shin = _unit(joints[:, hip + 2] - joints[:, hip + 1])
+        # A foot is square to its shin and looks where the knee bends, or where the hips look.
+        rest.append(_frames(TRUNK_VOTE * hips - np.cross(thigh, shin), -shin))
+    return np.stack(rest, axis=1)
+
+
+def _rest_head(joints: Floats, shoulders: Floats) -> Floats:
+    """(T, 3, 3) of nose, vertex and thorax, leaning on the shoulders."""
+    to_nose = _unit(joints[:, 9] - joints[:, 10])
+    across = _unit(np.cross(to_nose, joints[:, 10] - joints[:, 8]))
+    # Nobody looks backwards: where the line's sense is lost, the shoulders know it.
+    across = across * np.where(_dot(across, shoulders) < 0, -1, 1) + HEAD_VOTE * shoulders
+    right = _unit(across - _dot(across, to_nose) * to_nose)
+    _, forward, up = np.subtract(TEMPLATES["head"]["head_top"], TEMPLATES["head"]["nose"])
+    lean = np.arctan2(-forward, up)  # of the line from vertex to nose, out of straight down
+    return _frames(right, -np.cos(lean) * to_nose - np.sin(lean) * np.cross(to_nose, right))
+
+
+# --- the fit ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Observed:
+    """What was seen of all parts; P parts, N points each, T frames last: long inner axes are what
+    makes arithmetic on whole arrays fast.
+
+    Attributes:
+        shape: (P, N, 3) metres, part axes, where the detector sees the points.
+        rays: (P, N, 2, T), 0 where not seen.
+        depth: (P, T) metres.
+        weight: (P, N, T), one over the variance in square metres, 0 where not seen.
+        pull: (P, 3, 3, T), sum of the detector's 3D times its template, weighted; camera axes by
+            part axes.
+        spin: (P, 3, 3, T), its information about turns in part axes.
+    """
+
+    shape: Floats
+    rays: Floats
+    depth: Floats
+    weight: Floats
+    pull: Floats
+    spin: Floats
+
+
+def _observe(
+    joints: Floats,
+    rays: Floats,
+    confidence: Floats,
+    height: float,
+    world: Floats | None,
+    skeleton: str,
+    facing: Floats,
+) -> _Observed:
+    frames, parts = len(joints), len(PARTS)
+    is_blazepose = skeleton == "blazepose33"
+    shape = np.zeros((parts, _MOST, 3))
+    seen_rays = np.zeros((parts, _MOST, 2, frames))
+    depth = np.zeros((parts, frames))
+    weight = np.zeros((parts, _MOST, frames))
+    pull, spin = np.zeros((2, parts, 3, 3, frames))
+    for number, part in enumerate(PARTS.values()):
+        points, count = list(part.points), len(part.points)
+        own = part.places(BLAZEPOSE_SEES if is_blazepose else TEMPLATES)
+        if part.kind == "head":
+            own = own - _HEAD_MIDDLE
+            depth[number] = joints[:, [9, 10], 2].mean(1)
+        else:
+            depth[number] = joints[:, points[0], 2]
+        shape[number, :count] = own * height
+        sure = confidence[:, points].T * (facing if part.kind == "head" else 1)  # (N, T)
+        seen_rays[number, :count] = np.nan_to_num(rays[:, points]).transpose(1, 2, 0)
+        weight[number, :count] = (sure / (PICTURE_SPREAD[part.kind] * height)) ** 2
+        if world is None:
+            continue
+        place = world[:, points]
+        share = np.where(np.isfinite(place).all(-1), sure.T, 0)[..., None]  # (T, N, 1)
+        middle = np.maximum(share.sum(1, keepdims=True), 1e-9)
+        place = np.nan_to_num(place)
+        place = place - (share * place).sum(1, keepdims=True) / middle
+        own = part.places(BLAZEPOSE_WORLD if is_blazepose else TEMPLATES) * height
+        own = own - (share * own).sum(1, keepdims=True) / middle
+        share = share / (WORLD_SPREAD * height) ** 2
+        pull[number] = np.einsum("tni,tnj->ijt", share * place, own)
+        inertia = np.einsum("tni,tnj->ijt", share * own, own)
+        spin[number] = np.eye(3)[..., None] * np.trace(inertia) - inertia
+    return _Observed(shape=shape, rays=seen_rays, depth=depth, weight=weight, pull=pull, spin=spin)
+
+
+def _evidence(observed: _Observed, rotations: Floats) -> tuple[Floats, Floats]:
+    """What was seen says this about small turns of the parts about their own axes, in radians.
+
+    Args:
+        rotations: (T, P, 3, 3).
+    Returns:
+        half the gradient (T, P, 3) and the curvature (T, P, 3, 3) of the sum of squared errors.
+    """
+    frames, parts = rotations.shape[:2]
+    rows = rotations.transpose(1, 3, 2, 0).reshape(parts, 3, 3 * frames)  # part axis; camera, T
+    placed = (observed.shape @ rows).reshape(parts, _MOST, 3, frames)
+    # R exp(w) x changes by R (w × x), so row a of R by w · (x × a).
+    cross = cross_matrices(observed.shape).reshape(parts, 3 * _MOST, 3)
+    moves = (cross @ rows).reshape(parts, _MOST, 3, 3, frames)  # (P, N, turn, camera axis, T)
+    # A point is on its line of sight where X - x Z = 0: an error in metres at its depth. Where the
+    # part is across the line of sight does not matter: the mean is taken out.
+    weight = observed.weight[:, :, None]  # (P, N, 1, T)
+    deep = placed[:, :, 2:] + observed.depth[:, None, None]
+    error = placed[:, :, :2] - observed.rays * deep  # (P, N, 2, T)
+    # Cauchy's weights: an outlier is not followed, however far it is, nor moves the mean.
+    share = robust = weight
+    for _ in range(3):
+        share = robust / np.maximum(robust.sum(1, keepdims=True), 1e-9)
+        error = error - (share * error).sum(1, keepdims=True)
+        robust = weight / (1 + weight * (error**2).sum(2, keepdims=True) / OUTLIER**2)
+    slope = moves[:, :, :, :2] - observed.rays[:, :, None] * moves[:, :, :, 2:]
+    slope = slope - (share[:, :, None] * slope).sum(1, keepdims=True)  # (P, N, turn, 2, T)
+    scaled = slope * robust[:, :, None]
+    gradient = (scaled * error[:, :, None]).sum((1, 3))  # (P, turn, T)
+    curve = np.empty((parts, 3, 3, frames))
+    for i in range(3):
+        for j in range(i + 1):
+            curve[:, i, j] = curve[:, j, i] = (scaled[:, :, i] * slope[:, :, j]).sum((1, 2))
+
+    # The detector's 3D: the sum of |R x - d|² changes by -2 w · sum of x × R'd.
+    turned = np.einsum("tpki,pkjt->pijt", rotations, observed.pull)  # R'd by x
+    gradient -= np.stack(
+        [
+            turned[:, 2, 1] - turned[:, 1, 2],
+            turned[:, 0, 2] - turned[:, 2, 0],
+            turned[:, 1, 0] - turned[:, 0, 1],
+        ],
+        1,
+    )
+    curve += observed.spin
+    return gradient.transpose(2, 0, 1), curve.transpose(3, 0, 1, 2)
+
+
+def fit_rotations(
+    joints: Floats,
+    rays: Floats,
+    confidence: Floats,
+    time_s: Floats,
+    height: float,
+    world: Floats | None = None,
+    skeleton: str = "blazepose33",
+) -> tuple[Floats, Floats]:
+    """How head, hands and feet are turned.
+
+    Args:
+        joints: (T, 17, 3) metres, camera axes, absolute, finite.
+        rays: (T, 31, 2), pixels minus the principal point over the focal length; nan if unseen.
+        confidence: (T, 31) in [0, 1]; 0 where unseen.
+        time_s: (T,) seconds, ascending.
+        height: stature in metres.
+        world: (T, 31, 3) metres, the detector's own 3D, or None.
+        skeleton: the joint set of the detector.
+    Returns:
+        rotations (T, 5, 3, 3) in the order of `PARTS`, and the covariance (T, 5, 3, 3) in square
+        radians of their errors about the parts' own axes, as far as the spreads above are right.
+    """
+    rest = rest_rotations(joints)
+    facing = -_dot(rest[:, 0, :, 1], _unit(joints[:, 10]))[:, 0]
+    facing = np.clip(0.5 + facing / (2 * FACING), 0, 1)
+    observed = _observe(joints, rays, confidence, height, world, skeleton, facing)
+    spread = np.radians([REST_SPREAD_DEG[part.kind] for part in PARTS.values()])  # (P, 3)
+    hold = np.eye(3) / spread[:, None] ** 2  # (P, 3, 3)
+
+    most = MOST_SPREADS * spread
+    turn = np.zeros(rest.shape[:-1])
+    for _ in range(ROUNDS):
+        gradient, curve = _evidence(observed, rest @ _rotations_about(turn))
+        slope = gradient + (hold @ turn[..., None])[..., 0]
+        step = -np.linalg.solve(curve + hold, slope[..., None])[..., 0]
+        step *= np.minimum(1, 0.5 / np.maximum(np.linalg.norm(step, axis=-1), 1e-9))[..., None]
+        turn = _vectors_of(_rotations_about(turn) @ _rotations_about(step))
+        turn = np.clip(turn, -most, most)
+    # The average is of what was seen, not of what came out: a frame that saw nothing has no vote.
+    gradient, curve = _evidence(observed, rest @ _rotations_about(turn))
+    curve, seen = _average(curve, (curve @ turn[..., None])[..., 0] - gradient, time_s)
+    turn = np.clip(np.linalg.solve(curve + hold, seen[..., None])[..., 0], -most, most)
+    return rest @ _rotations_about(turn), np.linalg.inv(curve + hold)
+
+
+def _average(curve: Floats, seen: Floats, time_s: Floats) -> tuple[Floats, Floats]:
+    """Means over neighbouring frames, weighted by a bell of `SMOOTH_S`, the same before and after.
+
+    Args:
+        curve: (T, P, 3, 3), seen: (T, P, 3), time_s: (T,) seconds.
+    """
+    frames = len(time_s)
+    flat = np.concatenate([curve.reshape(frames, -1), seen.reshape(frames, -1)], axis=-1)
+    mean = np.empty_like(flat)
+    block, reach = 64, 5 * SMOOTH_S  # frames at once; seconds
+    for start in range(0, frames, block):
+        here = slice(start, min(start + block, frames))
+        ends = time_s[start] - reach, time_s[here.stop - 1] + reach
+        near = slice(*np.searchsorted(time_s, ends))
+        apart = np.abs(time_s[here, None] - time_s[near])
+        # Cut off, and not as small as numbers get: those are slow to multiply.
+        bell = np.where(apart < reach, np.exp(-((apart / SMOOTH_S) ** 2) / 2), 0)
+        mean[here] = bell @ flat[near] / bell.sum(1, keepdims=True)
+    return mean[:, : curve[0].size].reshape(curve.shape), mean[:, curve[0].size :].reshape(
+        seen.shape
+    )
+
+
+# --- places and confidence -------------------------------------------------------------------
+
+
+def _place(
+    joints: Floats, rotations: Floats, covariance: Floats, height: float
+) -> tuple[Floats, Floats]:
+    """The 31 points (T, 31, 3), and the spread in metres (T, 31) that their parts' turns leave.
+
+    The joints stay as they are. A head's own place is where nose and vertex fit its turn best.
+    """
+    points = np.full((len(joints), len(_BODY), 3), np.nan)
+    points[:, :17] = joints
+    unsure = np.zeros((len(joints), len(_BODY)))
+    for number, part in enumerate(PARTS.values()):
+        rotation = rotations[:, number]
+        if part.kind == "head":
+            origin = (joints[:, 9] + joints[:, 10]) / 2 - rotation @ (_HEAD_MIDDLE * height)
+        else:
+            origin = joints[:, part.points[0]]
+        # The first point is a joint: of the head the nose.
+        own = part.places(TEMPLATES)[1:] * height
+        added = list(part.points[1:])
+        points[:, added] = origin[:, None] + own @ rotation.transpose(0, 2, 1)
+        arm = cross_matrices(own)  # (N, 3, 3)
+        moved = np.einsum("nij,tjk,nik->tn", arm, covariance[:, number], arm)
+        unsure[:, added] = np.sqrt(moved)
+    return points, unsure
+
+
+def confidence_in_3d(
+    points: Floats, rays: Floats, confidence: Floats, unsure: Floats, height: float
+) -> Floats:
+    """How far each point can be trusted, from 0 to 1.
+
+    Of a joint, the product of three: `UNSEEN` plus the rest times its confidence in 2D; one half at
+    a miss of `HALF_MISS` between its place and the line of sight to where it was seen, less
+    beyond; and, at the ends of thighs, shins and arms, less the more the limb points along the line
+    of sight, since its length in depth is then guessed. Of another point, what its joint has, times
+    one half where the turn of its part leaves a spread of `HALF_SPREAD`.
+
+    Args:
+        points: (T, 31, 3) metres, camera axes.
+        rays: (T, 31, 2), pixels minus the principal point over the focal length; nan if unseen.
+        confidence: (T, 31) of the 2D, 0 if unseen.
+        unsure: (T, 31) metres, how far points may be off their places on the part they belong to.
+        height: stature in metres.
+    Returns:
+        (T, 31).
+    """
+    joints = points[:, :17]
+    miss = np.linalg.norm(joints[..., :2] - rays[:, :17] * joints[..., 2:], axis=-1) / height
+    miss = np.where(confidence[:, :17] > 0, miss, 0)
+    bone = _unit(joints[:, _LIMB_ENDS] - joints[:, _PARENTS[_LIMB_ENDS]])
+    along = np.zeros(joints.shape[:-1])
+    along[:, _LIMB_ENDS] = _dot(bone, _unit(joints[:, _LIMB_ENDS]))[..., 0] ** 2
+    seen = UNSEEN + (1 - UNSEEN) * confidence[:, :17]
+    sure = np.empty(points.shape[:-1])
+    sure[:, :17] = seen * (1 - ALONG_SIGHT * along) / (1 + (miss / HALF_MISS) ** 2)
+    sure[:, 17:] = sure[:, _CARRIERS] / (1 + (unsure[:, 17:] / (HALF_SPREAD * height)) ** 2)
+    return sure
