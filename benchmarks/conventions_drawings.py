@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lithepose.poses import Floats
+from lithepose.arrays import Floats
 from lithepose.skeletons import SKELETONS
 from lithepose.synthetic.bodies import (
     Body,

@@ -23,9 +23,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from lithepose.arrays import Floats
 from lithepose.cameras import Camera
 from lithepose.detect import create_detector
-from lithepose.poses import Floats
 from lithepose.skeletons import LIMB_JOINTS, convert, skeleton_named
 from lithepose.synthetic.bodies import (
     BONES,

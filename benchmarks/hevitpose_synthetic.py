@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 import lithepose
+from lithepose.arrays import Floats
 from lithepose.datasets.coco import read_annotations
 from lithepose.datasets.images import People
 from lithepose.datasets.mpii import read_people
@@ -46,7 +47,7 @@ from lithepose.detect.heatmaps import (
 from lithepose.detect.sizes import POSE_NETWORKS
 from lithepose.metrics.pose2d import CocoResults, coco_ap, oks_nms, pck, person_scores
 from lithepose.metrics.pose3d import p_mpjpe
-from lithepose.poses import Floats, Track3D
+from lithepose.poses import Track3D
 from lithepose.skeletons import LIMB_JOINTS, SKELETONS, convert
 from lithepose.train.eval_images import EvalSettings, predict
 from lithepose.train.runs import read_trained

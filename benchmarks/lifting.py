@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
+from lithepose.arrays import Floats
 from lithepose.bench.rule import View, measure
 from lithepose.lifters.windows import STANDARD_HEIGHT_M, WindowLifter
 from lithepose.mocap.motions import read_motions
 from lithepose.mocap.noise import seen_by_detector
 from lithepose.pipeline.lift import lift_track, track_from_arrays
-from lithepose.poses import Floats
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 
 from detector_noise import draw_motion, load_motions
+from lithepose.arrays import Floats
 from lithepose.cameras import Camera, look_at
 from lithepose.detect import create_detector
 from lithepose.lifters.default import default_lifter
@@ -30,7 +31,7 @@ from lithepose.metrics.pose3d import p_mpjpe
 from lithepose.mocap.motions import Motions, read_motions
 from lithepose.mocap.noise import DetectorNoise
 from lithepose.pipeline.lift import MOST_PEOPLE, lift_track, track_from_arrays
-from lithepose.poses import Detections, Floats, Track2D, Track3D
+from lithepose.poses import Detections, Track2D, Track3D
 from lithepose.skeletons import LIMB_JOINTS
 from lithepose.synthetic.bodies import build_figure, random_appearance, random_body, rebone
 from lithepose.synthetic.movements import motion

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.arrays import Floats
 from lithepose.detect.blazepose import BlazePose, Crop
-from lithepose.poses import Floats
 from lithepose.video.read import open_video
 
 JOINTS = {

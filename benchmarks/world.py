@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from detector_noise import draw_camera, draw_motion, load_motions
+from lithepose.arrays import Floats
 from lithepose.cameras import Camera
 from lithepose.detect import create_detector
 from lithepose.lifters.default import default_lifter
 from lithepose.metrics.pose3d import mpjpe, p_mpjpe
 from lithepose.pipeline.lift import lift_track
-from lithepose.poses import Floats, Track2D, Track3D
+from lithepose.poses import Track2D, Track3D
 from lithepose.skeletons import LIMB_JOINTS
 from lithepose.synthetic.bodies import build_figure, random_appearance, random_body
 from lithepose.synthetic.movements import motion

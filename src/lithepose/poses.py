@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.floating[Any]]
+from lithepose.arrays import Floats
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lithepose.poses import Detections, Floats, Track2D
+from lithepose.arrays import Floats
+from lithepose.poses import Detections, Track2D
 
 logger = logging.getLogger(__name__)
 

@@ -11,17 +11,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lithepose.arrays import Floats
 from lithepose.cameras import Camera, look_at
 from lithepose.metrics.pose3d import mpjpe, n_mpjpe, p_mpjpe
 from lithepose.mocap.motions import Motions
 from lithepose.skeletons import LIMB_JOINTS
-
-Floats = NDArray[np.floating[Any]]
 
 # name -> (image size, (lowest, highest) focal length over the long side): a phone's main camera
 # films at 24 to 29 mm equivalent; the laboratory's are the field of view of Human3.6M's.

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.arrays import Floats
 from lithepose.cameras import (
     Camera,
     denormalise_pixels,
@@ -36,8 +37,6 @@ from lithepose.datasets.sequences import (
     reprojection_px,
 )
 from lithepose.datasets.videopose3d import Keypoints, Positions, matching_keypoints
-
-Floats = NDArray[np.floating[Any]]
 
 GUIDE = "docs/data/human36m.md"
 POSITIONS_FILE = "data_3d_h36m.npz"

@@ -12,11 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lithepose.arrays import Floats
 from lithepose.cameras import rotation_from_quaternion, world_to_camera
 from lithepose.datasets import videopose3d
 from lithepose.datasets.sequences import (
@@ -26,8 +25,6 @@ from lithepose.datasets.sequences import (
     relative_to_root,
 )
 from lithepose.datasets.videopose3d import Keypoints, Positions, matching_keypoints
-
-Floats = NDArray[np.floating[Any]]
 
 GUIDE = "docs/data/humaneva.md"
 POSITIONS_FILE = "data_3d_humaneva15.npz"

@@ -16,9 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.arrays import Floats
 from lithepose.skeletons import skeleton_named
-
-Floats = NDArray[np.floating[Any]]
 
 # Three bytes each, and as much again while they are decoded: 1.2 GB.
 LARGEST_PIXELS = 200_000_000

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.arrays import Floats
 from lithepose.datasets.pickles import read_npz
 from lithepose.datasets.sequences import (
     PoseSequence,
@@ -26,8 +27,6 @@ from lithepose.datasets.sequences import (
     chosen,
     relative_to_root,
 )
-
-Floats = NDArray[np.floating[Any]]
 
 GUIDE = "docs/data/mpi_inf_3dhp.md"
 TRAIN_FILE = "data_train_3dhp.npz"

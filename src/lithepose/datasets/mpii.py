@@ -12,14 +12,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.arrays import Floats
 from lithepose.datasets.images import People
-
-Floats = NDArray[np.floating[Any]]
 
 GUIDE = "docs/data/mpii.md"
 SKELETON = "mpii16"

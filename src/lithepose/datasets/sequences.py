@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.arrays import Floats
 from lithepose.cameras import Camera, normalise_pixels
 from lithepose.skeletons import skeleton_named
-
-Floats = NDArray[np.floating[Any]]
 
 # Knee to ankle of a child and of a giant, in metres: what lies outside is in another unit.
 SHIN_M = (0.15, 0.75)

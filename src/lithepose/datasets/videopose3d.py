@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lithepose.arrays import Floats
 from lithepose.datasets.pickles import read_npz
 from lithepose.datasets.sequences import checked_array
 from lithepose.skeletons import SKELETONS
 
-Floats = NDArray[np.floating[Any]]
 Positions = dict[str, dict[str, Floats]]  # subject -> trial -> (T, J, 3) metres, world axes
 
 # The joint sets of 2D files that occur; a file says which one by its left and right joints.

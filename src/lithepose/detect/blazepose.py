@@ -22,8 +22,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.arrays import Floats
 from lithepose.assets import MODELS, model_path
-from lithepose.poses import Detections, Floats
+from lithepose.poses import Detections
 
 LANDMARKS = 33  # of the 39 points of the network; 33 and 34 make the next crop, the rest is unused
 

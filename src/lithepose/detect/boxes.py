@@ -27,9 +27,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.arrays import Floats
 from lithepose.detect import is_onnx
 from lithepose.detect.onnx_file import PictureNetwork, letterbox, prepare
-from lithepose.poses import Floats
 
 _PERSON_CLASS = 0  # class of a person in COCO's 80 and in networks that know people alone
 

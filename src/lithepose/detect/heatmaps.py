@@ -24,7 +24,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.floating[Any]]
+from lithepose.arrays import Floats
+
 Geometry = Literal["standard", "udp"]
 Encoding = Literal["msra", "dark", "udp"]
 Decoder = Literal["quarter", "dark", "udp"]

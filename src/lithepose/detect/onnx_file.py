@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lithepose.poses import Floats
+from lithepose.arrays import Floats
 
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 

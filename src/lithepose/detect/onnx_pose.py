@@ -25,6 +25,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.arrays import Floats
 from lithepose.detect.boxes import suppress
 from lithepose.detect.heatmaps import (
     Decoder,
@@ -37,7 +38,7 @@ from lithepose.detect.heatmaps import (
     to_picture,
 )
 from lithepose.detect.onnx_file import PictureNetwork, letterbox, prepare
-from lithepose.poses import Detections, Floats
+from lithepose.poses import Detections
 from lithepose.skeletons import PARTS_OF_LARGER, SKELETONS, skeleton_named
 
 _IMAGENET_MEAN = (123.675, 116.28, 103.53)  # red, green, blue

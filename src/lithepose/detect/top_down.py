@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.arrays import Floats
 from lithepose.detect.boxes import BoxSource, PersonBoxes, create_boxes, overlaps
 from lithepose.detect.onnx_file import PictureNetwork
 from lithepose.detect.onnx_pose import (
@@ -18,7 +19,7 @@ from lithepose.detect.onnx_pose import (
     check_frame,
     kind_of,
 )
-from lithepose.poses import Detections, Floats
+from lithepose.poses import Detections
 
 _SEEN = 0.3  # confidence of a joint that tells where a person is
 _LEAST_SEEN = 4  # joints without which nobody can be followed

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lithepose.poses import Floats
+from lithepose.arrays import Floats
 
 INCH_M = 0.0254
 _AXES = "XYZ"

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from lithepose.arrays import Floats
 from lithepose.files import atomic_write
 from lithepose.formats.figure import Y_UP, motion_of, turned_y_up, world_of
-from lithepose.poses import Floats, Track3D
+from lithepose.poses import Track3D
 from lithepose.world.rig import NODE_PARENTS, NODES, matrices_of
 
 _AXES = "XYZ"

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lithepose.poses import Floats, Track3D, World
+from lithepose.arrays import Floats
+from lithepose.poses import Track3D, World
 from lithepose.world.rig import MARKER_NODES, NODES, matrices_of, slerp
 
 # World axes (z up) to those of animation files (y up): (x, y, z) -> (x, z, -y). The rest pose faces

@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lithepose import __version__
+from lithepose.arrays import Floats
 from lithepose.files import atomic_write
 from lithepose.formats.figure import Y_UP, motion_of, turned_y_up, world_of
-from lithepose.poses import Floats, Track3D
+from lithepose.poses import Track3D
 from lithepose.world.rig import MARKER_NODES, NODE_PARENTS, NODES, pose_nodes
 
 # The colours of `view.draw`, which loads OpenCV, as linear RGB of its 8-bit sRGB.

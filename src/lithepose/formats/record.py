@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lithepose.poses import Floats, Track3D, World
+from lithepose.arrays import Floats
+from lithepose.poses import Track3D, World
 from lithepose.skeletons import SKELETONS
 from lithepose.world.rig import NODE_PARENTS, NODES
 

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from lithepose.arrays import Floats
 from lithepose.files import atomic_write
 from lithepose.formats.figure import motion_of, world_of
-from lithepose.poses import Floats, Track3D
+from lithepose.poses import Track3D
 from lithepose.skeletons import SKELETONS, convert
 from lithepose.world.rig import rig_points
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from lithepose.arrays import Floats
 from lithepose.keypoints.layouts import (
     Clip,
     Found,
@@ -26,7 +27,6 @@ from lithepose.keypoints.layouts import (
     load_json,
     numbers,
 )
-from lithepose.poses import Floats
 from lithepose.skeletons import SKELETONS, skeleton_named
 
 # Shares reach a little beyond [0, 1] where a joint is placed outside the frame, pixels far.

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lithepose.poses import Floats
+from lithepose.arrays import Floats
 from lithepose.skeletons import SKELETONS, skeleton_named
 
 KEYPOINT_NAMES = ("keypoints", "kp2d", "keypoints_2d")

@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from lithepose.arrays import Floats
 from lithepose.keypoints.landmarks import (
     from_landmark_rows,
     from_mediapipe,
@@ -53,7 +54,7 @@ from lithepose.keypoints.layouts import (
     read_openpose,
     read_rows,
 )
-from lithepose.poses import Detections, Floats, Track2D
+from lithepose.poses import Detections, Track2D
 from lithepose.skeletons import PARTS_OF_LARGER, SKELETONS, skeleton_named
 
 logger = logging.getLogger(__name__)

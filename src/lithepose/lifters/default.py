@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib.resources import as_file, files
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lithepose.arrays import Floats
 from lithepose.runtime import OnnxModel
 
-Floats = NDArray[np.floating[Any]]
 WEIGHTS = "lithepose-81-9"
 
 

@@ -15,15 +15,13 @@ into camera axes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lithepose.arrays import Floats
 from lithepose.cameras import rotation_to_ray
 from lithepose.skeletons import LIMB_JOINTS, SKELETONS
-
-Floats = NDArray[np.floating[Any]]
 
 # The network answers for a body of this stature: an image never tells how tall a person is.
 STANDARD_HEIGHT_M = 1.71

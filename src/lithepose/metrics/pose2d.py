@@ -18,11 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.arrays import Flags, Floats
 from lithepose.datasets.coco import SIGMAS
 from lithepose.skeletons import SKELETONS
-
-Floats = NDArray[np.floating[Any]]
-Mask = NDArray[np.bool_]
 
 # --- MPII ---------------------------------------------------------------------------------------
 
@@ -98,7 +96,7 @@ class PckhResults:
 def pckh(
     predicted: Floats,
     target: Floats,
-    counted: Mask,
+    counted: Flags,
     head_sizes: Floats,
     threshold: float = 0.5,
 ) -> PckhResults:
@@ -134,7 +132,7 @@ def pckh(
 
 
 def pck(
-    predicted: Floats, target: Floats, counted: Mask, sizes: Floats, threshold: float
+    predicted: Floats, target: Floats, counted: Flags, sizes: Floats, threshold: float
 ) -> tuple[float, Floats]:
     """PCK: how many joints lie within a share of the person's size of their true place.
 
@@ -203,7 +201,7 @@ class CocoResults:
 def oks(
     predicted: Floats,
     target: Floats,
-    visible: Mask,
+    visible: Flags,
     areas: Floats,
     boxes: Floats,
     sigmas: Sequence[float] = SIGMAS,
@@ -330,7 +328,7 @@ def coco_ap(
 # --- shared -------------------------------------------------------------------------------------
 
 
-def _check_shapes(predicted: Floats, target: Floats, counted: Mask, joints: int) -> None:
+def _check_shapes(predicted: Floats, target: Floats, counted: Flags, joints: int) -> None:
     shape = (len(predicted), joints, 2)
     if predicted.shape != shape or target.shape != shape or counted.shape != shape[:2]:
         raise ValueError(
@@ -341,7 +339,7 @@ def _check_shapes(predicted: Floats, target: Floats, counted: Mask, joints: int)
         raise ValueError("a predicted joint is not finite: every joint needs a place")
 
 
-def _errors(predicted: Floats, target: Floats, counted: Mask) -> Floats:
+def _errors(predicted: Floats, target: Floats, counted: Flags) -> Floats:
     return np.linalg.norm(predicted - np.where(counted[..., None], target, predicted), axis=-1)
 
 

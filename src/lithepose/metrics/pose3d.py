@@ -11,15 +11,11 @@ never read. A pose without a joint that counts is nan.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from lithepose.arrays import Flags, Floats
 from lithepose.skeletons import Skeleton
-
-Floats = NDArray[np.floating[Any]]
-Mask = NDArray[np.bool_]
 
 PCK_THRESHOLD_M = 0.150
 # The official thresholds of MPI-INF-3DHP, and those of the code of GraphMLP and NanoHTNet. Divided
@@ -30,7 +26,7 @@ AUC_MILLIMETRE_THRESHOLDS_M = np.arange(0, 150, 1) / 1000
 
 def _pair(
     predicted: ArrayLike, target: ArrayLike, valid: ArrayLike | None = None, frames: int = 0
-) -> tuple[Floats, Floats, Mask]:
+) -> tuple[Floats, Floats, Flags]:
     """Both poses in float64 and which joints count, after checking that they fit. `frames` is the
     number of frames that a metric over time needs, 0 for a metric of single poses."""
     predicted = np.asarray(predicted, dtype=np.float64)
@@ -58,11 +54,11 @@ def _pair(
     return predicted, target, valid
 
 
-def _joint_distance(first: Floats, second: Floats, valid: Mask) -> Floats:
+def _joint_distance(first: Floats, second: Floats, valid: Flags) -> Floats:
     return np.where(valid, np.linalg.norm(first - second, axis=-1), np.nan)
 
 
-def _mean_of_joints(values: Floats, valid: Mask) -> Floats:
+def _mean_of_joints(values: Floats, valid: Flags) -> Floats:
     """Mean over the joints that count: (..., J) to (...)."""
     count = valid.sum(axis=-1)
     # 0 of nothing would look like a perfect pose.
@@ -261,7 +257,7 @@ def step_errors(
     return _joint_distance(own, true, _steps_that_count(valid, order))
 
 
-def _steps_that_count(valid: Mask, order: int) -> Mask:
+def _steps_that_count(valid: Flags, order: int) -> Flags:
     for _ in range(order):
         valid = valid[..., 1:, :] & valid[..., :-1, :]
     return valid

@@ -23,8 +23,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lithepose.arrays import Flags, Floats
 from lithepose.metrics.pose3d import (
     AUC_MILLIMETRE_THRESHOLDS_M,
     AUC_THRESHOLDS_M,
@@ -38,9 +38,6 @@ from lithepose.metrics.pose3d import (
     step_errors,
 )
 from lithepose.skeletons import LIMB_JOINTS, SKELETONS, skeleton_named
-
-Floats = NDArray[np.floating[Any]]
-Mask = NDArray[np.bool_]
 
 MM = 1000.0
 # Root-relative networks leave their root within centimetres of the origin; further off the poses
@@ -149,7 +146,7 @@ SWITCHES: dict[str, dict[str, str]] = {
         "cpn": "2D from CPN fine-tuned on Human3.6M, as in VideoPose3D's file",
         "hourglass": "2D from a fine-tuned stacked hourglass",
         "hrnet": "2D from HRNet",
-        "mask_rcnn": "2D from Mask R-CNN (COCO)",
+        "mask_rcnn": "2D from Flags R-CNN (COCO)",
         "projected": "ground-truth 2D, projected with lens distortion",
         "orthographic": "ground-truth 2D, taken from the scaled 3D target (orthographic)",
         "annotated": "ground-truth 2D of the data set",
@@ -337,7 +334,7 @@ class LiftedSequence:
     camera: str = ""
     predicted: Floats
     target: Floats
-    valid: Mask | None = None
+    valid: Flags | None = None
     fps: float | None = None
 
     @property
@@ -575,7 +572,7 @@ def _joint_values(protocol: Protocol, sequence: LiftedSequence) -> tuple[int, di
     return int(valid.sum()), values
 
 
-def _checked(protocol: Protocol, sequence: LiftedSequence) -> tuple[Floats, Floats, Mask]:
+def _checked(protocol: Protocol, sequence: LiftedSequence) -> tuple[Floats, Floats, Flags]:
     """Poses in float64 and the frames that count, every `frame_step`th."""
     predicted = np.asarray(sequence.predicted, dtype=np.float64)
     target = np.asarray(sequence.target, dtype=np.float64)

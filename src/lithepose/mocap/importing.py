@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
+from lithepose.arrays import Floats
 from lithepose.files import atomic_write
 from lithepose.formats.asfamc import INCH_M, read_amc, read_asf
 from lithepose.formats.bvh import read_bvh
 from lithepose.mocap.motions import read_motions
-from lithepose.poses import Floats
 from lithepose.world.rig import matrices_of, quaternions_of, slerp
 
 MOTION_FPS = 50.0  # of the files made

@@ -12,12 +12,11 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.floating[Any]]
+from lithepose.arrays import Floats
 
 # Which of the file's segment lengths scales the bone that ends in each joint (the root has none).
 BONE_OF_JOINT = (

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.arrays import Floats, Indices
 from lithepose.cameras import undistort, unproject
 from lithepose.datasets.sequences import PoseSequence
 from lithepose.lifters.windows import (
@@ -34,9 +35,6 @@ from lithepose.lifters.windows import (
 from lithepose.mocap.motions import Motions
 from lithepose.mocap.windows import ClipSettings, Noise, draw_views, focal_errors
 from lithepose.skeletons import convert
-
-Floats = NDArray[np.floating[Any]]
-Indices = NDArray[np.int64]
 
 SKELETON = "h36m17"
 RECORDINGS_APART = 1000

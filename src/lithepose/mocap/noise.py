@@ -19,12 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.arrays import Floats
 from lithepose.bench.rule import View
 from lithepose.lifters.windows import LIMBS, MIRROR, STANDARD_HEIGHT_M
 from lithepose.mocap.motions import trunk_frame
 from lithepose.skeletons import SKELETONS
-
-Floats = NDArray[np.floating[Any]]
 
 _BODY = SKELETONS["h36m17"]
 _PARENTS = np.array(_BODY.parents)

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.arrays import Floats
 from lithepose.lifters.windows import MIRROR, STANDARD_HEIGHT_M, look_at_person, with_midpoints
 from lithepose.mocap.motions import Motions, draw_bodies, trunk_frame
 from lithepose.world.path import bones, from_bones
 
-Floats = NDArray[np.floating[Any]]
 # (rays (B, F, 17, 2), joints in camera axes (B, F, 17, 3), frames per second (B,), random)
 #   -> (rays, confidence (B, F, 17)): what a detector would have seen.
 Noise = Callable[

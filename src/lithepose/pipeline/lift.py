@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lithepose.arrays import Floats
 from lithepose.cameras import focal_from_fov
 from lithepose.detect import Detector, create_detector, facts_of, is_onnx
 from lithepose.keypoints.reading import is_keypoints, read_keypoints
@@ -40,7 +40,6 @@ from lithepose.world.ground import stretches
 from lithepose.world.path import bone_lengths, fit_root_path, with_lengths
 from lithepose.world.solve import WorldOptions, settle
 
-Floats = NDArray[np.floating[Any]]
 log = logging.getLogger(__name__)
 
 # Absences up to this long are interpolated; longer ones stay nan in the result.

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.arrays import Floats
 from lithepose.mocap.motions import Motions, read_motions, trunk_frame
 from lithepose.skeletons import SKELETONS, skeleton_named
 from lithepose.synthetic.bodies import _ARM_ANGLE, _LEG_ANGLE, _MEAN_STATURE, BONES, random_body
@@ -34,8 +35,6 @@ from lithepose.world.rig import (
     slerp,
     swing,
 )
-
-Floats = NDArray[np.floating[Any]]
 
 PEOPLE = 3  # at most in a picture: the one that is cut out and two others
 PADDING = 1.25  # crop over box

@@ -24,11 +24,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from lithepose.arrays import Floats
 from lithepose.files import atomic_write
 from lithepose.synthetic import bodies as people
 from lithepose.synthetic.bodies import BONES, Appearance, Body, random_appearance, random_body
-
-Floats = NDArray[np.floating[Any]]
 
 logger = logging.getLogger(__name__)
 

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lithepose.arrays import Floats
 from lithepose.synthetic.bodies import Body
-
-Floats = NDArray[np.floating[Any]]
 
 _RIGHT, _LEFT = 0, 1  # index of the two sides in the arrays below
 _SIDES = np.array([1.0, -1.0])  # x of the side in the body's axes

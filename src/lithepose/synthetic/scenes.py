@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lithepose.arrays import Floats, Image
 from lithepose.cameras import Camera, look_at
 from lithepose.synthetic.bodies import (
     BONES,
@@ -28,9 +28,6 @@ from lithepose.synthetic.bodies import (
     random_body,
 )
 from lithepose.synthetic.movements import demo_motion
-
-Floats = NDArray[np.floating[Any]]
-Image = NDArray[np.uint8]
 
 _OVERSAMPLING = 2
 _SHIFT = 4  # binary digits of the fraction in OpenCV's drawing coordinates

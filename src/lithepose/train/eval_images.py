@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from lithepose.arrays import Floats
 from lithepose.datasets.coco import CocoAnnotations, read_coco
 from lithepose.datasets.images import People
 from lithepose.datasets.mpii import Heads, find_heads, read_heads, read_mpii
@@ -41,7 +42,6 @@ from lithepose.metrics.pose2d import CocoResults, PckhResults, coco_ap, oks_nms,
 from lithepose.skeletons import skeleton_named
 from lithepose.train.images import ImageRecipe, normalised
 
-Floats = NDArray[np.floating[Any]]
 Results = CocoResults | PckhResults
 
 # Threads that read pictures, a batch each.

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.arrays import Floats
 from lithepose.datasets.coco import read_coco
 from lithepose.datasets.images import People
 from lithepose.datasets.mpii import find_heads, read_heads, read_mpii
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-Floats = NDArray[np.floating[Any]]
 
 # Data set -> its joint set, the split to train on, the split to test on, and the score.
 DATASETS = {

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lithepose.arrays import Floats, Indices
 from lithepose.cameras import normalise_pixels
 from lithepose.datasets import human36m, humaneva, mpi_inf_3dhp
 from lithepose.datasets.human36m import ImageSpaceSplit, read_human36m, read_image_space
@@ -44,9 +45,6 @@ from lithepose.skeletons import SKELETONS, convert
 from lithepose.train.poseclr import take_over
 from lithepose.train.recipes import LiftingRecipe
 from lithepose.train.video_losses import mean_distance, mixste_loss, motionbert_loss
-
-Floats = NDArray[np.floating[Any]]
-Indices = NDArray[np.int64]
 
 log = logging.getLogger(__name__)
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.arrays import Floats
 from lithepose.detect.heatmaps import (
     MEAN_RGB,
     SIGMA,
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
 
     from lithepose.synthetic.render import Studio
 
-Floats = NDArray[np.floating[Any]]
 
 # Part -> the file of its motions (docs/data/mocap.md), and the seed of its people, poses by code
 # and backdrops: nobody and nothing is in two parts.

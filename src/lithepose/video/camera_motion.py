@@ -29,14 +29,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.floating[Any]]
-Image = NDArray[np.uint8]
+from lithepose.arrays import Floats, Image
 
 Kind = Literal["still", "shaking", "moving", "unknown"]
 

@@ -19,11 +19,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lithepose.poses import Floats, Track3D
+from lithepose.arrays import Floats, Image
+from lithepose.poses import Track3D
 from lithepose.skeletons import SKELETONS, Skeleton
 from lithepose.video.read import Frame, VideoReader, VideoWriter, open_video
 
-Image = NDArray[np.uint8]
 Colour = tuple[int, int, int]  # RGB
 
 LEFT: Colour = (246, 154, 56)

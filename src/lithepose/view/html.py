@@ -27,11 +27,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.arrays import Floats, Image
 from lithepose.files import atomic_write
 from lithepose.formats.record import json_ready
-from lithepose.poses import Floats, Track3D, World
+from lithepose.poses import Track3D, World
 from lithepose.skeletons import SKELETONS
-from lithepose.video.read import Image, VideoWriter, open_video
+from lithepose.video.read import VideoWriter, open_video
 from lithepose.view.draw import fit_view
 from lithepose.world.rig import NODE_PARENTS, NODES, joint_angles
 

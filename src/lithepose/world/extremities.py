@@ -15,15 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lithepose.arrays import Floats
 from lithepose.skeletons import skeleton_named
 from lithepose.world.rig import cross_matrices, swing
 
-Floats = NDArray[np.floating[Any]]
 Table = Mapping[str, Mapping[str, tuple[float, float, float]]]
 
 _BODY = skeleton_named("lithepose31")

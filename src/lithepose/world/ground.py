@@ -12,12 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lithepose.arrays import Flags, Floats
 from lithepose.world.path import PathTies, bones
-
-Floats = NDArray[np.floating[Any]]
-Flags = NDArray[np.bool_]
 
 # Of `h36m17`: hip, knee and ankle of the left and the right leg, in the order of `contact`.
 LEGS = ((4, 5, 6), (1, 2, 3))

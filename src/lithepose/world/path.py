@@ -9,14 +9,11 @@ from a person's steady motion.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lithepose.arrays import Floats
 from lithepose.skeletons import SKELETONS
-
-Floats = NDArray[np.floating[Any]]
 
 _BODY = SKELETONS["h36m17"]
 PARENTS = np.array(_BODY.parents)

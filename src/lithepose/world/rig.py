@@ -28,10 +28,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.arrays import Floats
 from lithepose.skeletons import SKELETONS
 from lithepose.world.path import bone_lengths
-
-Floats = NDArray[np.floating[Any]]
 
 # Node, its parent, and the joint of `lithepose31` it lies on (None: on none of them). Parents come
 # before their children. Names ending in End have no rotation of their own.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lithepose.poses import Floats
+from lithepose.arrays import Floats
 
 # Reflected seconds at both ends, so that the first and last frames are not pulled to each other.
 _REFLECTED_S = 2.0

@@ -19,13 +19,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lithepose.arrays import Flags, Floats
 from lithepose.lifters.windows import with_midpoints
-from lithepose.poses import Floats, Track3D, World
+from lithepose.poses import Track3D, World
 from lithepose.skeletons import SKELETONS
 from lithepose.world.ground import (
     ANKLE_HEIGHT,
     ANKLES,
-    Flags,
     Ground,
     find_contacts,
     fit_ground,
