@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from lithepose.bones import bones
 from lithepose.lifters.windows import mirror_poses
 from lithepose.pipeline.lift import lift
 from lithepose.video.read import VideoWriter, open_video
-from lithepose.world.path import bones
 
 
 def mirrored(path: Path, folder: Path) -> Path:

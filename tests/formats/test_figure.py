@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from lithepose.formats.figure import Y_UP, motion_of, turned_y_up
-from lithepose.world.rig import matrices_of, quaternions_of, rig_points
+from lithepose.rotations import from_quaternions, to_quaternions
+from lithepose.world.rig import rig_points
 
 
 def test_frames_with_the_person_are_left_as_they_are(make_walker):
@@ -48,7 +49,7 @@ def test_signs_of_quaternions_do_not_matter(make_walker):
     motion = motion_of(track.world, track.time_s)
     other = motion_of(replace(track.world, rotations=flipped), track.time_s)
     np.testing.assert_allclose(
-        matrices_of(other.rotations), matrices_of(motion.rotations), atol=1e-6
+        from_quaternions(other.rotations), from_quaternions(motion.rotations), atol=1e-6
     )
     assert ((motion.rotations[1:] * motion.rotations[:-1]).sum(-1) > 0).all()
 
@@ -56,7 +57,7 @@ def test_signs_of_quaternions_do_not_matter(make_walker):
 def test_turns_about_y_up_axes_are_the_same_turns():
     rng = np.random.default_rng(5)
     quaternions = rng.normal(size=(20, 4))
-    expected = Y_UP @ matrices_of(quaternions) @ Y_UP.T
-    np.testing.assert_allclose(matrices_of(turned_y_up(quaternions)), expected, atol=1e-12)
+    expected = Y_UP @ from_quaternions(quaternions) @ Y_UP.T
+    np.testing.assert_allclose(from_quaternions(turned_y_up(quaternions)), expected, atol=1e-12)
     assert np.linalg.det(Y_UP) == pytest.approx(1)
-    np.testing.assert_allclose(matrices_of(quaternions_of(expected)), expected, atol=1e-12)
+    np.testing.assert_allclose(from_quaternions(to_quaternions(expected)), expected, atol=1e-12)

@@ -16,8 +16,9 @@ import pytest
 from lithepose.formats import gltf
 from lithepose.formats.figure import Y_UP, motion_of
 from lithepose.formats.gltf import write_glb
+from lithepose.rotations import from_quaternions
 from lithepose.view import draw
-from lithepose.world.rig import NODE_PARENTS, NODES, matrices_of, pose_nodes
+from lithepose.world.rig import NODE_PARENTS, NODES, pose_nodes
 
 KINDS = {5121: "u1", 5123: "<u2", 5126: "<f4"}
 WIDTHS = {"SCALAR": 1, "VEC3": 3, "VEC4": 4, "MAT4": 16}
@@ -115,7 +116,7 @@ def test_an_independent_reader_finds_the_figure_where_it_should_be(tmp_path, mak
         if channel.target.path == "translation":
             move[:, :3, 3] = array(sampler.output)
         else:
-            move[:, :3, :3] = matrices_of(array(sampler.output)[:, [3, 0, 1, 2]])
+            move[:, :3, :3] = from_quaternions(array(sampler.output)[:, [3, 0, 1, 2]])
 
     found = {}
 

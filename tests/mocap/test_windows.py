@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lithepose.bones import bones
 from lithepose.lifters.windows import LIMBS, MIRROR, STANDARD_HEIGHT_M
 from lithepose.mocap import windows as clips
 from lithepose.mocap.motions import BONE_OF_JOINT, Motions
@@ -23,7 +24,6 @@ from lithepose.mocap.windows import (
 )
 from lithepose.synthetic.bodies import random_body
 from lithepose.synthetic.movements import motion
-from lithepose.world.path import bones
 
 SMALL = ClipSettings(frames=9, targets=3)
 # Nothing changed but the place of the camera.

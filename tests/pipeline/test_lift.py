@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from lithepose import NoPersonError, lift, lift_keypoints
+from lithepose.bones import bones
 from lithepose.formats import read_result, write_result
 from lithepose.lifters.default import DefaultLifter, default_lifter
 from lithepose.metrics.pose3d import mpjpe
@@ -22,7 +23,6 @@ from lithepose.pipeline.lift import (
 )
 from lithepose.skeletons import LIMB_JOINTS, SKELETONS
 from lithepose.video.camera_motion import CameraMotion
-from lithepose.world.path import bones
 
 Film = Callable[..., Any]
 LIMBS = list(LIMB_JOINTS)

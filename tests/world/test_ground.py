@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lithepose.bones import bones
 from lithepose.cameras import look_at
 from lithepose.synthetic.bodies import Body, random_body
 from lithepose.synthetic.movements import motion
@@ -21,7 +22,7 @@ from lithepose.world.ground import (
     stretches,
     up_of_tilt,
 )
-from lithepose.world.path import bones, fit_root_path
+from lithepose.world.path import fit_root_path
 
 FPS = 30.0
 POSITION = np.array([1.0, -5.0, 1.4])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lithepose.bones import bone_lengths, bones, from_bones, with_lengths
+from lithepose.skeletons import SKELETONS
 from lithepose.synthetic.bodies import random_body
 from lithepose.synthetic.movements import motion
 from lithepose.world import path as world
-from lithepose.world.path import bone_lengths, bones, fit_root_path, from_bones, with_lengths
+from lithepose.world.path import fit_root_path
 
 # World axes (x, y, z up) to camera axes of a level camera that looks along +y.
 TO_CAMERA = np.array([[1.0, 0, 0], [0, 0, -1.0], [0, 1.0, 0]])
@@ -63,7 +65,7 @@ def test_bones_become_constant_and_the_same_on_both_sides():
     assert np.isnan(steady[4]).all()
     rest = np.delete(np.arange(len(steady)), 4)
     np.testing.assert_allclose(found[rest], np.broadcast_to(lengths, found[rest].shape), atol=1e-9)
-    np.testing.assert_allclose(lengths, lengths[list(world._BODY.mirror)], atol=1e-12)
+    np.testing.assert_allclose(lengths, lengths[list(SKELETONS["h36m17"].mirror)], atol=1e-12)
     # Hips and shoulders stay on one line through the middle between them.
     np.testing.assert_allclose((steady[rest, 1] + steady[rest, 4]) / 2, steady[rest, 0], atol=1e-9)
     middle = (steady[rest, 11] + steady[rest, 14]) / 2

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lithepose.bones import bone_lengths, bones, with_lengths
 from lithepose.mocap.motions import read_motions
+from lithepose.rotations import from_quaternions, slerp, to_quaternions
 from lithepose.skeletons import SKELETONS
 from lithepose.synthetic.bodies import random_body
 from lithepose.synthetic.movements import MOTIONS, motion
-from lithepose.world.path import bone_lengths, bones, with_lengths
 from lithepose.world.rig import (
     JOINT_LIMITS,
     MARKER_NODES,
@@ -20,12 +21,9 @@ from lithepose.world.rig import (
     fit_rig,
     joint_angles,
     limit_rotations,
-    matrices_of,
     pose_nodes,
     pose_rig,
-    quaternions_of,
     rig_points,
-    slerp,
 )
 
 BODY = SKELETONS["lithepose31"]
@@ -84,7 +82,7 @@ def random_rotations(frames: int, spread: float, seed: int = 0) -> np.ndarray:
 
 def degrees_between(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Angles between rotations given as quaternions (..., 4)."""
-    turn = np.swapaxes(matrices_of(one), -1, -2) @ matrices_of(other)
+    turn = np.swapaxes(from_quaternions(one), -1, -2) @ from_quaternions(other)
     return np.rad2deg(np.arccos(np.clip((np.trace(turn, axis1=-2, axis2=-1) - 1) / 2, -1, 1)))
 
 
@@ -111,17 +109,17 @@ def test_quaternions_and_matrices_turn_into_each_other():
     q = np.random.default_rng(0).normal(size=(500, 4))
     q /= np.linalg.norm(q, axis=1, keepdims=True)
     q = np.where(q[:, :1] < 0, -q, q)
-    np.testing.assert_allclose(quaternions_of(matrices_of(q)), q, atol=1e-12)
-    np.testing.assert_allclose(matrices_of(3 * q), matrices_of(q), atol=1e-12)
+    np.testing.assert_allclose(to_quaternions(from_quaternions(q)), q, atol=1e-12)
+    np.testing.assert_allclose(from_quaternions(3 * q), from_quaternions(q), atol=1e-12)
 
 
 def test_half_turns_have_quaternions():
     for axis in (*np.eye(3), np.array([0.6, 0.8, 0]), np.array([1, -1, 1]) / np.sqrt(3)):
         half_turn = 2 * np.outer(axis, axis) - np.eye(3)
-        q = quaternions_of(half_turn)
+        q = to_quaternions(half_turn)
         assert np.linalg.norm(q) == pytest.approx(1)
         assert abs(q[0]) < 1e-12
-        np.testing.assert_allclose(matrices_of(q), half_turn, atol=1e-12)
+        np.testing.assert_allclose(from_quaternions(q), half_turn, atol=1e-12)
 
 
 def test_a_bent_knee_takes_the_foot_along():
@@ -279,11 +277,11 @@ def test_a_turn_of_the_world_turns_the_root_alone():
     points = moving("reach")
     offsets, markers = fit_rig(points)
     before = pose_rig(offsets, markers, points)
-    turn = matrices_of(np.array([0.5, -0.3, 0.7, 0.2]))
+    turn = from_quaternions(np.array([0.5, -0.3, 0.7, 0.2]))
     after = pose_rig(offsets, markers, points @ turn.T + [1, 2, 3])
     np.testing.assert_allclose(after[:, 1:], before[:, 1:], atol=1e-6)
     np.testing.assert_allclose(
-        matrices_of(after[:, 0]), turn @ matrices_of(before[:, 0]), atol=1e-9
+        from_quaternions(after[:, 0]), turn @ from_quaternions(before[:, 0]), atol=1e-9
     )
 
 
@@ -298,7 +296,7 @@ def test_a_mirrored_person_has_mirrored_rotations(extras: bool):
     after = pose_rig(offsets, markers, points[:, list(BODY.mirror)] * MIRROR)
     # The mirror keeps the component of an axis of rotation that is across it, turns the others.
     expected = before[:, MIRRORED_NODES] * [1, 1, -1, -1]
-    np.testing.assert_allclose(matrices_of(after), matrices_of(expected), atol=1e-5)
+    np.testing.assert_allclose(from_quaternions(after), from_quaternions(expected), atol=1e-5)
 
 
 def test_frames_without_a_body_joint_have_no_rotations_and_leave_the_others_alone():
@@ -397,15 +395,21 @@ def test_the_forearm_turns_with_the_knuckles_and_the_wrist_only_bends():
     offsets, markers = figure()
     rotations = identity(3)
     rotations[:, NODES.index("LeftForeArm")] = turned("z", [-80.0, -80.0, -80.0])
-    turn = matrices_of(turned("x", [-60.0, 0.0, 50.0])) @ matrices_of(turned("y", [30.0, 30, 30]))
-    rotations[:, NODES.index("LeftHand")] = quaternions_of(turn)
+    turn = from_quaternions(turned("x", [-60.0, 0.0, 50.0])) @ from_quaternions(
+        turned("y", [30.0, 30, 30])
+    )
+    rotations[:, NODES.index("LeftHand")] = to_quaternions(turn)
     points = rig_points(offsets, markers, np.zeros((3, 3)), rotations)
     found = pose_rig(offsets, markers, points)
-    hand, forearm = (matrices_of(found[:, NODES.index(n)]) for n in ("LeftHand", "LeftForeArm"))
+    hand, forearm = (
+        from_quaternions(found[:, NODES.index(n)]) for n in ("LeftHand", "LeftForeArm")
+    )
     # What is left to the wrist is the 30 degrees about y, the twist is the forearm's.
-    expected = matrices_of(turned("y", [30.0, 30, 30]))
+    expected = from_quaternions(turned("y", [30.0, 30, 30]))
     np.testing.assert_allclose(hand, expected, atol=2e-3)
-    elbow = matrices_of(turned("z", [-80.0, -80, -80])) @ matrices_of(turned("x", [-60.0, 0, 50]))
+    elbow = from_quaternions(turned("z", [-80.0, -80, -80])) @ from_quaternions(
+        turned("x", [-60.0, 0, 50])
+    )
     np.testing.assert_allclose(forearm, elbow, atol=2e-3)
 
 
@@ -430,8 +434,10 @@ def arm_swing(bend: np.ndarray, plane: np.ndarray) -> tuple[np.ndarray, np.ndarr
     offsets, markers = figure()
     frames = len(bend)
     rotations = identity(frames)
-    hanging = matrices_of(turned("y", np.full(frames, 80.0)))
-    rotations[:, NODES.index("LeftArm")] = quaternions_of(hanging @ matrices_of(turned("x", plane)))
+    hanging = from_quaternions(turned("y", np.full(frames, 80.0)))
+    rotations[:, NODES.index("LeftArm")] = to_quaternions(
+        hanging @ from_quaternions(turned("x", plane))
+    )
     rotations[:, NODES.index("LeftForeArm")] = turned("z", -bend)
     points = rig_points(offsets, markers, np.zeros((frames, 3)), rotations)
     points[:, 17:] = np.nan
@@ -442,7 +448,7 @@ def test_a_bent_arm_has_the_twist_of_its_plane():
     plane = np.linspace(-70, 70, 60)
     offsets, markers, points = arm_swing(np.full(60, 70.0), plane)
     found = pose_rig(offsets, markers, points)
-    elbow = matrices_of(found[:, NODES.index("LeftForeArm")])
+    elbow = from_quaternions(found[:, NODES.index("LeftForeArm")])
     np.testing.assert_allclose(
         elbow[:, 2], np.tile([0.0, 0, 1], (60, 1)), atol=1e-9
     )  # a pure hinge
@@ -531,7 +537,7 @@ def test_limits_hold_and_clipping_twice_changes_nothing_more():
     q /= np.linalg.norm(q, axis=-1, keepdims=True)
     limited, moved = limit_rotations(q)
     again, rest = limit_rotations(limited)
-    np.testing.assert_allclose(matrices_of(again), matrices_of(limited), atol=1e-6)
+    np.testing.assert_allclose(from_quaternions(again), from_quaternions(limited), atol=1e-6)
     assert rest.max() < 1e-4
     free = [NODES.index(n) for n in NODES if n not in JOINT_LIMITS]
     np.testing.assert_array_equal(limited[:, free], q[:, free])
@@ -569,7 +575,7 @@ def test_limits_are_mirrored():
     limited, _ = limit_rotations(q)
     mirrored, _ = limit_rotations(q[:, MIRRORED_NODES] * [1, 1, -1, -1])
     expected = limited[:, MIRRORED_NODES] * [1, 1, -1, -1]
-    np.testing.assert_allclose(matrices_of(mirrored), matrices_of(expected), atol=1e-6)
+    np.testing.assert_allclose(from_quaternions(mirrored), from_quaternions(expected), atol=1e-6)
 
 
 def test_limited_rotations_change_little_where_the_given_ones_do():

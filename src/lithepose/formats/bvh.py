@@ -22,7 +22,8 @@ from lithepose.arrays import Floats
 from lithepose.files import atomic_write
 from lithepose.formats.figure import Y_UP, motion_of, turned_y_up, world_of
 from lithepose.poses import Track3D
-from lithepose.world.rig import NODE_PARENTS, NODES, matrices_of
+from lithepose.rotations import from_quaternions
+from lithepose.world.rig import NODE_PARENTS, NODES
 
 _AXES = "XYZ"
 _CHANNELS = tuple(f"{axis}{kind}" for kind in ("position", "rotation") for axis in _AXES)
@@ -302,7 +303,7 @@ def write_bvh(path: str | os.PathLike[str], track: Track3D) -> None:
     world = world_of(track, "BVH")
     motion = motion_of(world, track.time_s)
     turning = [node for node, name in enumerate(NODES) if not name.endswith(_END)]
-    turns = matrices_of(turned_y_up(motion.rotations[:, turning]))
+    turns = from_quaternions(turned_y_up(motion.rotations[:, turning]))
     angles = np.degrees(_euler_zxy(turns))  # (T, joints, 3)
     values = np.concatenate([motion.root @ Y_UP.T, angles.reshape(len(angles), -1)], axis=1)
     offsets = np.asarray(world.offsets, dtype=np.float64) @ Y_UP.T

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from lithepose.arrays import Floats
 from lithepose.poses import Track3D, World
-from lithepose.world.rig import MARKER_NODES, NODES, matrices_of, slerp
+from lithepose.rotations import from_quaternions, slerp
+from lithepose.world.rig import MARKER_NODES, NODES
 
 # World axes (z up) to those of animation files (y up): (x, y, z) -> (x, z, -y). The rest pose faces
 # -y in the world, so here it faces +z; its left arm is along +x in both.
@@ -85,7 +86,8 @@ def motion_of(world: World, time_s: Floats) -> Motion:
     # The root is the first node; the pelvis may sit on it with an offset of its own.
     markers = np.asarray(world.markers, dtype=np.float64)
     root = (
-        np.asarray(world.points, dtype=np.float64)[known, 0] - matrices_of(turns[:, 0]) @ markers[0]
+        np.asarray(world.points, dtype=np.float64)[known, 0]
+        - from_quaternions(turns[:, 0]) @ markers[0]
     )
 
     frames = len(present)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lithepose.bones import PARENTS
 from lithepose.lifters.windows import (
     LEAST_DEPTH,
     LEAST_SIZE,
@@ -37,7 +38,6 @@ from lithepose.mocap.noise import (
     autoregression,
 )
 from lithepose.mocap.windows import ClipSettings
-from lithepose.world.path import PARENTS
 
 _UPPER_ARMS_AND_FOREARMS = (12, 13, 15, 16)
 _BENT = (2, 3, 5, 6, 12, 13, 15, 16)
@@ -483,7 +483,7 @@ def _turn(rotation: Tensor, vectors: Tensor) -> Tensor:
 
 
 def _from_bones(root: Tensor, vectors: Tensor) -> Tensor:
-    """`lithepose.world.path.from_bones`."""
+    """`lithepose.bones.from_bones`."""
     joints = [root]
     for joint in range(1, 17):
         joints.append(joints[PARENTS[joint]] + vectors[..., joint, :])

@@ -27,7 +27,7 @@ from lithepose.files import atomic_write
 from lithepose.formats.asfamc import INCH_M, read_amc, read_asf
 from lithepose.formats.bvh import read_bvh
 from lithepose.mocap.motions import read_motions
-from lithepose.world.rig import matrices_of, quaternions_of, slerp
+from lithepose.rotations import from_quaternions, slerp, to_quaternions
 
 MOTION_FPS = 50.0  # of the files made
 _CMU_FPS = 120.0  # of AMC files, which don't say
@@ -192,13 +192,13 @@ class Limbs:
             return values[before] * (1 - weight) + values[after] * weight
 
         mixed = self._each(between)
-        heads = quaternions_of(self.head)
+        heads = to_quaternions(self.head)
         return replace(
             mixed,
             fps=fps,
             hips=_unit(mixed.hips),
             directions=_unit(mixed.directions),
-            head=matrices_of(slerp(heads[before], heads[after], share[:, None])),
+            head=from_quaternions(slerp(heads[before], heads[after], share[:, None])),
         )
 
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lithepose.arrays import Floats
+from lithepose.bones import bones, from_bones
 from lithepose.lifters.windows import MIRROR, STANDARD_HEIGHT_M, look_at_person, with_midpoints
 from lithepose.mocap.motions import Motions, draw_bodies, trunk_frame
-from lithepose.world.path import bones, from_bones
 
 # (rays (B, F, 17, 2), joints in camera axes (B, F, 17, 3), frames per second (B,), random)
 #   -> (rays, confidence (B, F, 17)): what a detector would have seen.

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lithepose.arrays import Floats
+from lithepose.bones import bone_lengths, with_lengths
 from lithepose.cameras import focal_from_fov
 from lithepose.detect import Detector, create_detector, facts_of, is_onnx
 from lithepose.keypoints.reading import is_keypoints, read_keypoints
@@ -37,7 +38,7 @@ from lithepose.video.camera_motion import CameraMotion, CameraWatch
 from lithepose.video.read import open_video
 from lithepose.world.extremities import with_extremities
 from lithepose.world.ground import stretches
-from lithepose.world.path import bone_lengths, fit_root_path, with_lengths
+from lithepose.world.path import fit_root_path
 from lithepose.world.solve import WorldOptions, settle
 
 log = logging.getLogger(__name__)

@@ -21,20 +21,12 @@ from numpy.typing import NDArray
 
 from lithepose.arrays import Floats
 from lithepose.mocap.motions import Motions, read_motions, trunk_frame
+from lithepose.rotations import from_quaternions, slerp, swing, to_quaternions
 from lithepose.skeletons import SKELETONS, skeleton_named
 from lithepose.synthetic.bodies import _ARM_ANGLE, _LEG_ANGLE, _MEAN_STATURE, BONES, random_body
 from lithepose.synthetic.figure_bank import POINT_BONE_INDEX, POINTS, FigureBank
 from lithepose.synthetic.movements import MOTIONS, motion
-from lithepose.world.rig import (
-    NODES,
-    fit_rig,
-    limit_rotations,
-    matrices_of,
-    quaternions_of,
-    rig_points,
-    slerp,
-    swing,
-)
+from lithepose.world.rig import NODES, fit_rig, limit_rotations, rig_points
 
 PEOPLE = 3  # at most in a picture: the one that is cut out and two others
 PADDING = 1.25  # crop over box
@@ -212,12 +204,12 @@ def _frames(right: Floats, up: Floats) -> Floats:
 def _about(axis: Floats, angle: Floats) -> Floats:
     """(M, 3, 3) rotations by `angle` (M,) about unit vectors (M, 3)."""
     half = angle[:, None] / 2
-    return matrices_of(np.concatenate([np.cos(half), np.sin(half) * axis], -1))
+    return from_quaternions(np.concatenate([np.cos(half), np.sin(half) * axis], -1))
 
 
 def _middle(a: Floats, b: Floats) -> Floats:
     """The rotations half-way between two."""
-    return matrices_of(slerp(quaternions_of(a), quaternions_of(b), np.array([0.5])))
+    return from_quaternions(slerp(to_quaternions(a), to_quaternions(b), np.array([0.5])))
 
 
 def _turned(turns: Floats, vectors: Floats) -> Floats:

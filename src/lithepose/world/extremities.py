@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lithepose.arrays import Floats
+from lithepose.rotations import cross_matrices, swing
 from lithepose.skeletons import skeleton_named
-from lithepose.world.rig import cross_matrices, swing
 
 Table = Mapping[str, Mapping[str, tuple[float, float, float]]]
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from lithepose.arrays import Flags, Floats
-from lithepose.world.path import PathTies, bones
+from lithepose.bones import bones
+from lithepose.world.path import PathTies
 
 # Of `h36m17`: hip, knee and ankle of the left and the right leg, in the order of `contact`.
 LEGS = ((4, 5, 6), (1, 2, 3))

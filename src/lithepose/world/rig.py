@@ -29,8 +29,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lithepose.arrays import Floats
+from lithepose.bones import bone_lengths
+from lithepose.rotations import (
+    axes_along,
+    cross_matrices,
+    dot,
+    from_axis_angle,
+    from_quaternions,
+    nearest_rotation,
+    swing,
+    to_quaternions,
+    unit,
+)
 from lithepose.skeletons import SKELETONS
-from lithepose.world.path import bone_lengths
 
 # Node, its parent, and the joint of `lithepose31` it lies on (None: on none of them). Parents come
 # before their children. Names ending in End have no rotation of their own.
@@ -80,64 +91,6 @@ _ON = {joint: node for node, _, joint in reversed(_NODES) if joint is not None}
 MARKER_NODES = tuple(NODES.index((_ON | _CARRIED)[joint]) for joint in _BODY.joints)
 
 
-def quaternions_of(rotations: Floats) -> Floats:
-    """Unit quaternions (..., 4), w, x, y, z with w >= 0, of rotation matrices (..., 3, 3)."""
-    m = np.asarray(rotations, dtype=np.float64)
-    # Four ways to the same quaternion: from the largest of w, x, y, z, which no rounding harms.
-    trace = m[..., 0, 0] + m[..., 1, 1] + m[..., 2, 2]
-    square = np.stack([trace, m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]], -1)
-    square[..., 1:] = 2 * square[..., 1:] - trace[..., None]
-    x = m[..., 2, 1] - m[..., 1, 2]
-    y = m[..., 0, 2] - m[..., 2, 0]
-    z = m[..., 1, 0] - m[..., 0, 1]
-    xy, xz, yz = (m[..., i, j] + m[..., j, i] for i, j in ((0, 1), (0, 2), (1, 2)))
-    diagonal = 1 + square
-    rows = (
-        (diagonal[..., 0], x, y, z),
-        (x, diagonal[..., 1], xy, xz),
-        (y, xy, diagonal[..., 2], yz),
-        (z, xz, yz, diagonal[..., 3]),
-    )
-    ways = np.stack([np.stack(row, -1) for row in rows], -2)  # (..., 4 ways, 4)
-    best = np.argmax(square, axis=-1)[..., None, None]
-    chosen = np.take_along_axis(ways, best, axis=-2)[..., 0, :]
-    with np.errstate(invalid="ignore"):
-        chosen = chosen / np.linalg.norm(chosen, axis=-1, keepdims=True)
-    return np.where(chosen[..., :1] < 0, -chosen, chosen)
-
-
-def matrices_of(quaternions: Floats) -> Floats:
-    """Rotation matrices (..., 3, 3) of quaternions (..., 4), w, x, y, z, of any length but 0."""
-    q = np.asarray(quaternions, dtype=np.float64)
-    q = q / np.linalg.norm(q, axis=-1, keepdims=True)
-    w, x, y, z = np.moveaxis(q, -1, 0)
-    rows = [
-        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-    ]  # fmt: skip
-    return np.stack(rows, -1).reshape(*q.shape[:-1], 3, 3)
-
-
-def slerp(start: Floats, end: Floats, share: Floats) -> Floats:
-    """The turns part of the way between unit quaternions (..., 4), on the shorter way.
-
-    Args:
-        share: (..., 1), 0 at the start and 1 at the end.
-    """
-    cosine = np.sum(start * end, axis=-1, keepdims=True)
-    end = np.where(cosine < 0, -end, end)
-    angle = np.arccos(np.minimum(np.abs(cosine), 1))
-    sine = np.sin(angle)
-    # Below a thousandth of a degree a straight line is the same.
-    near = sine < 1e-5
-    safe = np.where(near, 1, sine)
-    first = np.where(near, 1 - share, np.sin((1 - share) * angle) / safe)
-    second = np.where(near, share, np.sin(share * angle) / safe)
-    between = first * start + second * end
-    return between / np.linalg.norm(between, axis=-1, keepdims=True)
-
-
 def pose_nodes(offsets: Floats, root: Floats, rotations: Floats) -> tuple[Floats, Floats]:
     """Forward kinematics.
 
@@ -148,7 +101,7 @@ def pose_nodes(offsets: Floats, root: Floats, rotations: Floats) -> tuple[Floats
     Returns:
         The nodes' places (T, N, 3) and their turns against the rest pose (T, N, 3, 3).
     """
-    local = matrices_of(rotations)
+    local = from_quaternions(rotations)
     places = np.empty((*local.shape[:-2], 3))
     turns = np.empty_like(local)
     places[:, 0], turns[:, 0] = root, local[:, 0]
@@ -177,16 +130,6 @@ def rig_points(offsets: Floats, markers: Floats, root: Floats, rotations: Floats
 _X, _Y, _Z = np.eye(3)
 
 
-def _unit(vectors: Floats, otherwise: Floats) -> Floats:
-    """Vectors (..., 3) at unit length; `otherwise` where they have none."""
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.where(length > 1e-9, vectors / np.maximum(length, 1e-9), otherwise)
-
-
-def _dot(a: Floats, b: Floats) -> Floats:
-    return (a * b).sum(-1)
-
-
 def _into(turns: Floats, vectors: Floats) -> Floats:
     """Vectors (T, 3) in the axes of nodes that are turned by (T, 3, 3)."""
     return np.einsum("tji,tj->ti", turns, vectors)
@@ -195,57 +138,6 @@ def _into(turns: Floats, vectors: Floats) -> Floats:
 def _inside(parents: Floats, turns: Floats) -> Floats:
     """Turns (T, 3, 3) against their parents'."""
     return np.swapaxes(parents, -1, -2) @ turns
-
-
-def _rotation(axis: Floats, angle: Floats) -> Floats:
-    """Matrices (..., 3, 3) that turn by `angle` (...) radians about the unit vectors `axis`."""
-    half = np.asarray(angle)[..., None] / 2
-    axis = np.broadcast_to(axis, (*half.shape[:-1], 3))
-    return matrices_of(np.concatenate([np.cos(half), np.sin(half) * axis], -1))
-
-
-def swing(start: Floats, end: Floats) -> Floats:
-    """The smallest rotations (..., 3, 3) that turn unit vectors `start` into `end`."""
-    start, end = np.broadcast_arrays(start, end)
-    scalar = 1 + _dot(start, end)[..., None]
-    q = np.concatenate([scalar, np.cross(start, end)], -1)
-    # Opposite vectors: half a turn about anything across.
-    across = np.cross(start, _unit(np.cross(start, _X), _Y))
-    half_turn = np.concatenate([np.zeros_like(scalar), _unit(across, _Z)], -1)
-    return matrices_of(np.where(scalar > 1e-12, q, half_turn))
-
-
-def cross_matrices(vectors: Floats) -> Floats:
-    """Matrices (..., 3, 3) that take the cross product with vectors (..., 3)."""
-    x, y, z = np.moveaxis(vectors, -1, 0)
-    zero = np.zeros_like(x)
-    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*x.shape, 3, 3)
-
-
-def _axes(first: Floats, second: Floats, order: str) -> Floats:
-    """Rotations (T, 3, 3) whose axis `order[0]` is along `first` and whose axis `order[1]` is as
-    near to `second` as it can be."""
-    one, two = ("xyz".index(letter) for letter in order)
-    eye = np.eye(3)
-    first = _unit(first, eye[one])
-    second = second - _dot(second, first)[..., None] * first
-    # Parallel vectors leave the second axis open: any that is across will do.
-    across = eye[np.argmin(np.abs(first), axis=-1)]
-    across = across - _dot(across, first)[..., None] * first
-    second = _unit(second, _unit(across, eye[two]))
-    sign = 1 if (two - one) % 3 == 1 else -1
-    turns = np.empty((*np.shape(second), 3))
-    turns[..., one], turns[..., two] = first, second
-    turns[..., 3 - one - two] = sign * np.cross(first, second)
-    return turns
-
-
-def _nearest_rotation(products: Floats) -> Floats:
-    """The rotations R (T, 3, 3) with the greatest trace of Rᵀ B: Kabsch's solution for sums B of
-    products of seen and rest vectors."""
-    left, _, right = np.linalg.svd(products)
-    left[..., :, 2] *= np.sign(np.linalg.det(left @ right))[..., None]
-    return left @ right
 
 
 # --- the figure ---------------------------------------------------------------------------------
@@ -336,10 +228,10 @@ def _measure_head(points: Floats, nose: Floats, vertex: Floats) -> dict[str, Flo
     The head's axes follow from nose, vertex, and what is seen of the line from right to left.
     """
     found: dict[str, Floats] = {}
-    rest = _axes(vertex - nose, _X, "zx")
+    rest = axes_along(vertex - nose, _X, "zx")
     for of in ("eye", "ear"):
         left, right = _at(points, f"left_{of}"), _at(points, f"right_{of}")
-        turns = _axes(_at(points, "head_top") - _at(points, "nose"), left - right, "zx")
+        turns = axes_along(_at(points, "head_top") - _at(points, "nose"), left - right, "zx")
         seen = np.stack([left, right], 1) - _at(points, "head_top")[:, None]
         seen = np.einsum("ij,tkj,tmk->tmi", rest, turns, seen) + vertex
         found[f"left_{of}"] = (_medians(seen) * [_ONE, _MIRROR]).mean(0)
@@ -353,7 +245,7 @@ def _measure_hand(points: Floats) -> dict[str, Floats]:
     for side, mirror in (("left", _ONE), ("right", _MIRROR)):
         joints = [_at(points, f"{side}_{name}") for name in ("index", "pinky")]
         index, pinky = (joint - _at(points, f"{side}_wrist") for joint in joints)
-        turns = _axes(mirror[0] * (index + pinky), pinky - index, "xy")
+        turns = axes_along(mirror[0] * (index + pinky), pinky - index, "xy")
         seen = np.stack([index, pinky], 1)
         sides.append(np.einsum("tji,tmj->tmi", turns, seen) * mirror)
     return dict(zip(("left_index", "left_pinky"), _medians(np.concatenate(sides)), strict=True))
@@ -367,7 +259,7 @@ def _measure_foot(points: Floats) -> dict[str, Floats]:
         joints = [_at(points, f"{side}_{name}") for name in ("heel", "big_toe", "small_toe")]
         heel, big, small = (joint - _at(points, f"{side}_ankle") for joint in joints)
         second_toe = (2 * big + small) / 3  # a foot points where its second toe does
-        turns = _axes(heel - second_toe, mirror[0] * (small - big), "yx")
+        turns = axes_along(heel - second_toe, mirror[0] * (small - big), "yx")
         seen = np.stack([heel, big, small], 1)
         sides.append(np.einsum("tji,tmj->tmi", turns, seen) * mirror)
     names = ("left_heel", "left_big_toe", "left_small_toe")
@@ -552,14 +444,14 @@ JOINT_LIMITS: dict[str, Ball | Hinge] = {**_BALLS, **_HINGES}
 
 def _carried(limit: Ball, directions: Floats) -> Floats:
     """Rotations (T, 3, 3) from the rest pose to directions (T, 3) of the bone, without twist."""
-    middle = _unit(np.array(limit.middle), np.array(limit.axis))
+    middle = unit(np.array(limit.middle), np.array(limit.axis))
     return swing(middle, directions) @ swing(np.array(limit.axis), middle)
 
 
 def _hinge_rotation(limit: Hinge, flexion: Floats, sideways: Floats, twist: Floats) -> Floats:
     axis, hinge = np.array(limit.axis), np.array(limit.hinge)
-    bent = _rotation(hinge, flexion) @ _rotation(np.cross(axis, hinge), sideways)
-    return bent @ _rotation(axis, twist)
+    bent = from_axis_angle(hinge, flexion) @ from_axis_angle(np.cross(axis, hinge), sideways)
+    return bent @ from_axis_angle(axis, twist)
 
 
 def _hinge_bend(limit: Hinge, directions: Floats) -> tuple[Floats, Floats]:
@@ -579,7 +471,7 @@ def _hinge_angles(limit: Hinge, turns: Floats) -> tuple[Floats, Floats, Floats]:
 
 def _twist_about(axis: Floats, turns: Floats) -> Floats:
     """Angle (T,) in radians of the part of rotations (T, 3, 3) that is about the unit vector."""
-    q = quaternions_of(turns)
+    q = to_quaternions(turns)
     angle = 2 * np.arctan2(q[..., 1:] @ axis, q[..., 0])
     return (angle + np.pi) % (2 * np.pi) - np.pi
 
@@ -660,11 +552,11 @@ def _pose_limb(
     """
     carried = _carried(ball, upper)
     across = np.cross(upper, lower)
-    bend = np.arctan2(np.linalg.norm(across, axis=-1), _dot(upper, lower))
+    bend = np.arctan2(np.linalg.norm(across, axis=-1), dot(upper, lower))
     axis = carried @ np.array(hinge.hinge)
-    angle = np.arctan2(_dot(across, np.cross(upper, axis)), _dot(across, axis))
+    angle = np.arctan2(dot(across, np.cross(upper, axis)), dot(across, axis))
     angle = _hinge_angle(np.where(whole, bend, 0), angle)
-    first = carried @ _rotation(np.array(ball.axis), angle)
+    first = carried @ from_axis_angle(np.array(ball.axis), angle)
     flexion, sideways = _hinge_bend(hinge, _into(first, lower))
     return first, _hinge_rotation(hinge, flexion, sideways, np.zeros_like(flexion))
 
@@ -675,7 +567,7 @@ def _fit_markers(seen: Floats, weights: Floats, markers: Floats, rest: Floats) -
     What the markers leave open, because they are missing or on a line, is as in the turns `rest`.
     """
     products = np.einsum("tm,tmi,mj->tij", weights, seen, markers)
-    return _nearest_rotation(products + _REST_WEIGHT * rest)
+    return nearest_rotation(products + _REST_WEIGHT * rest)
 
 
 def _fit_head(
@@ -705,8 +597,8 @@ def _fit_head(
     centre, middle = np.einsum("tm,tmi->ti", share, all_seen), share @ all_markers
     products = np.einsum("tm,tmi,tmj->tij", share, all_seen - centre[:, None],
                          all_markers - middle[:, None])  # fmt: skip
-    turns = _nearest_rotation(products + 1e-9 * np.eye(3))
-    direction = _unit(centre - np.einsum("tij,tj->ti", turns, middle), up)
+    turns = nearest_rotation(products + 1e-9 * np.eye(3))
+    direction = unit(centre - np.einsum("tij,tj->ti", turns, middle), up)
 
     scale = np.sqrt(np.concatenate([weights, pull[:, None]], 1))[..., None]  # (T, M + 1, 1)
     steps = np.zeros((frames, count + 1, 3, 5))  # by turning the head, and by moving the neck
@@ -719,7 +611,7 @@ def _fit_head(
         miss = np.concatenate(
             [neck * direction[:, None] + turned - seen, neck * (direction - aim)[:, None]], 1
         )
-        tangents = _axes(direction, _X, "zx")[..., :2]  # (T, 3, 2)
+        tangents = axes_along(direction, _X, "zx")[..., :2]  # (T, 3, 2)
         steps[:, :count, :, :3] = -cross_matrices(turned)
         change = cross_matrices(head_up) / length[..., None]
         change = change - aim[..., None] * np.einsum("ti,tij->tj", aim, change)[:, None]
@@ -731,8 +623,8 @@ def _fit_head(
         move = -np.linalg.solve(normal, right)[..., 0]
         move *= np.minimum(1, 0.5 / np.maximum(np.linalg.norm(move, axis=-1, keepdims=True), 1e-9))
         angle = np.linalg.norm(move[:, :3], axis=-1)
-        turns = _rotation(_unit(move[:, :3], _X), angle) @ turns
-        direction = _unit(direction + np.einsum("tij,tj->ti", tangents, move[:, 3:]), up)
+        turns = from_axis_angle(unit(move[:, :3], _X), angle) @ turns
+        direction = unit(direction + np.einsum("tij,tj->ti", tangents, move[:, 3:]), up)
     return turns, direction
 
 
@@ -740,18 +632,18 @@ def _pose_trunk(points: Floats) -> tuple[dict[str, Floats], Floats, Floats]:
     """Rotations (T, 3, 3) of Hips, Spine, Spine1 and Chest against their parents, and the turns
     (T, 3, 3) of Hips and Chest against the rest pose."""
     pelvis, spine, thorax = (_at(points, joint) for joint in ("pelvis", "spine", "thorax"))
-    hips = _axes(_at(points, "left_hip") - _at(points, "right_hip"), spine - pelvis, "xz")
-    low = _unit(spine - pelvis, hips[..., 2])
-    high = _unit(thorax - spine, low)
+    hips = axes_along(_at(points, "left_hip") - _at(points, "right_hip"), spine - pelvis, "xz")
+    low = unit(spine - pelvis, hips[..., 2])
+    high = unit(thorax - spine, low)
     across = _at(points, "left_shoulder") - _at(points, "right_shoulder")
     # Shoulders in line with the spine tell nothing: the chest goes on as the spine does.
     bent = swing(low, high) @ swing(hips[..., 2], low) @ hips
-    chest = _axes(high, _unit(across, bent[..., 0]), "zx")
+    chest = axes_along(high, unit(across, bent[..., 0]), "zx")
     # A third of the twist each. By way of the sine, so that nothing jumps at half a turn.
     twist = _twist_about(_Z, _inside(bent, chest))
     third = np.sin(twist) / 3
-    lower = swing(hips[..., 2], low) @ hips @ _rotation(_Z, third)
-    upper = bent @ _rotation(_Z, 2 * third)
+    lower = swing(hips[..., 2], low) @ hips @ from_axis_angle(_Z, third)
+    upper = bent @ from_axis_angle(_Z, 2 * third)
     local = {
         "Hips": hips,
         "Spine": _inside(hips, lower),
@@ -769,14 +661,14 @@ def _pose_head(
     weights = weights[:, joints]
     # Nose and vertex belong to the body: whatever their confidence, the head follows them.
     weights[:, :2] = np.maximum(weights[:, :2], 0.05)
-    up = _unit(_at(points, "thorax") - _at(points, "pelvis"), chest[..., 2])
+    up = unit(_at(points, "thorax") - _at(points, "pelvis"), chest[..., 2])
     seen = np.where(weights[..., None] > 0, points[:, joints], 0.0)
     seen = seen - np.where(weights > 0, 1.0, 0.0)[..., None] * _at(points, "thorax")[:, None]
     head, along = _fit_head(seen, weights, markers[joints], neck_length, up)
     neck = swing(chest[..., 2], along) @ chest
     # Half of the turn each, by way of the sine as in the trunk.
     twist = _twist_about(_Z, _inside(neck, head))
-    neck = neck @ _rotation(_Z, np.sin(twist) / 2)
+    neck = neck @ from_axis_angle(_Z, np.sin(twist) / 2)
     return {"Neck": _inside(chest, neck), "Head": _inside(neck, head)}
 
 
@@ -841,7 +733,7 @@ def pose_rig(
         name = side.capitalize()
         axis = np.array(_BALLS[f"{name}Shoulder"].axis)
         to_shoulder = _at(points, f"{side}_shoulder") - _at(points, "thorax")
-        local[f"{name}Shoulder"] = swing(axis, _unit(_into(chest, to_shoulder), axis))
+        local[f"{name}Shoulder"] = swing(axis, unit(_into(chest, to_shoulder), axis))
         shoulder = chest @ local[f"{name}Shoulder"]
         for parent, nodes, joints in (
             (shoulder, ("Arm", "ForeArm"), ("shoulder", "elbow", "wrist")),
@@ -849,8 +741,8 @@ def pose_rig(
         ):
             ball, hinge = _BALLS[name + nodes[0]], _HINGES[name + nodes[1]]
             near, middle, far = (_at(points, f"{side}_{joint}") for joint in joints)
-            upper = _unit(_into(parent, middle - near), np.array(ball.axis))
-            lower = _unit(_into(parent, far - middle), upper)
+            upper = unit(_into(parent, middle - near), np.array(ball.axis))
+            lower = unit(_into(parent, far - middle), upper)
             first, second = _pose_limb(ball, hinge, upper, lower, whole)
             local[name + nodes[0]], local[name + nodes[1]] = first, second
 
@@ -859,7 +751,7 @@ def pose_rig(
         places = markers[[_BODY.index(joint) for joint in names]]
         hand = _inside(forearm, fit(f"{side}_wrist", names, places, forearm))
         # The forearm takes the twist, so that the wrist only bends.
-        twist = _rotation(axis, _twist_about(axis, hand))
+        twist = from_axis_angle(axis, _twist_about(axis, hand))
         local[f"{name}ForeArm"] = local[f"{name}ForeArm"] @ twist
         local[f"{name}Hand"] = _inside(twist, hand)
 
@@ -871,7 +763,7 @@ def pose_rig(
 
     rotations[:] = [1, 0, 0, 0]
     for node, turns in local.items():
-        rotations[:, NODES.index(node)] = quaternions_of(turns)
+        rotations[:, NODES.index(node)] = to_quaternions(turns)
     rotations[~whole] = np.nan
     return rotations
 
@@ -882,14 +774,14 @@ def pose_rig(
 def _limit_ball(ball: Ball, turns: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """Rotations (T, 3, 3) inside the range, and (T,) which of the given ones were not."""
     axis = np.array(ball.axis)
-    middle = _unit(np.array(ball.middle), axis)
+    middle = unit(np.array(ball.middle), axis)
     first, second = np.deg2rad(ball.swing)
     directions = turns @ axis
     away = directions - (directions @ middle)[:, None] * middle
     distance = np.arctan2(np.linalg.norm(away, axis=-1), directions @ middle)
-    one = _unit(np.cross(np.array(ball.about), middle), _Z)
+    one = unit(np.cross(np.array(ball.about), middle), _Z)
     two = np.cross(middle, one)
-    away = _unit(away, one)
+    away = unit(away, one)
     share = distance * np.hypot(away @ one / first, away @ two / second)
     far = share > 1 + 1e-9
     distance = np.where(far, distance / np.maximum(share, 1), distance)[:, None]
@@ -898,7 +790,7 @@ def _limit_ball(ball: Ball, turns: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     twist = _twist_about(axis, _inside(_carried(ball, directions), turns))
     allowed = _clipped(twist, ball.twist)
     outside = far | (np.abs(twist - allowed) > 1e-9)
-    return _carried(ball, nearer) @ _rotation(axis, allowed), outside
+    return _carried(ball, nearer) @ from_axis_angle(axis, allowed), outside
 
 
 def _limit_hinge(hinge: Hinge, turns: Floats) -> tuple[Floats, NDArray[np.bool_]]:
@@ -951,20 +843,20 @@ def limit_rotations(
     moved = np.where(whole[:, None], np.zeros(limited.shape[:2]), np.nan)
     for name, limit in limits.items():
         node = NODES.index(name)
-        turns = matrices_of(limited[whole, node])
+        turns = from_quaternions(limited[whole, node])
         limiter = (
             _limit_ball(limit, turns) if isinstance(limit, Ball) else _limit_hinge(limit, turns)
         )
         inside, outside = limiter
         frames = np.flatnonzero(whole)[outside]
-        limited[frames, node] = quaternions_of(inside[outside])
+        limited[frames, node] = to_quaternions(inside[outside])
         moved[frames, node] = _angle_between(turns[outside], inside[outside])
     return limited, moved
 
 
 def _angle_between(one: Floats, other: Floats) -> Floats:
     """Degrees (T,) of the rotation from one to the other, (T, 3, 3)."""
-    q = quaternions_of(_inside(one, other))
+    q = to_quaternions(_inside(one, other))
     return np.rad2deg(2 * np.arctan2(np.linalg.norm(q[..., 1:], axis=-1), q[..., 0]))
 
 
@@ -997,7 +889,7 @@ def joint_angles(rotations: Floats) -> dict[str, Floats]:
     rotations = _check_rotations(rotations)
     whole = np.asarray(np.isfinite(rotations).all(axis=(1, 2)))
     rotations = np.where(whole[:, None, None], rotations, [1.0, 0, 0, 0])
-    turn = dict(zip(NODES, np.moveaxis(matrices_of(rotations), 1, 0), strict=True))
+    turn = dict(zip(NODES, np.moveaxis(from_quaternions(rotations), 1, 0), strict=True))
     angles: dict[str, Floats] = {}
     for side, out in (("left", 1), ("right", -1)):
         name = side.capitalize()
@@ -1019,6 +911,6 @@ def joint_angles(rotations: Floats) -> dict[str, Floats]:
         }
     lower = turn["Hips"] @ turn["Spine"]
     trunk = lower[..., 2] + (lower @ turn["Spine1"])[..., 2]
-    ahead = _unit(np.cross(turn["Hips"][..., 0], _Z), -_Y)
-    angles["trunk_lean"] = np.arctan2(_dot(trunk, ahead), trunk[..., 2])
+    ahead = unit(np.cross(turn["Hips"][..., 0], _Z), -_Y)
+    angles["trunk_lean"] = np.arctan2(dot(trunk, ahead), trunk[..., 2])
     return {name: np.where(whole, np.rad2deg(angle), np.nan) for name, angle in angles.items()}

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lithepose.arrays import Flags, Floats
+from lithepose.bones import bone_lengths, with_lengths
 from lithepose.lifters.windows import with_midpoints
 from lithepose.poses import Track3D, World
 from lithepose.skeletons import SKELETONS
@@ -34,7 +35,7 @@ from lithepose.world.ground import (
     stretches,
     up_of_tilt,
 )
-from lithepose.world.path import bone_lengths, fit_root_path, with_lengths
+from lithepose.world.path import fit_root_path
 from lithepose.world.rig import MARKER_NODES, NODES, fit_rig, limit_rotations, pose_rig, rig_points
 from lithepose.world.smooth import low_pass
 

@@ -1,0 +1,61 @@
+"""Bones of `h36m17` poses: vectors, lengths, and poses built from them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lithepose.arrays import Floats
+from lithepose.skeletons import SKELETONS
+
+_BODY = SKELETONS["h36m17"]
+PARENTS = np.array(_BODY.parents)
+# Hips and shoulders hang on the middle between them, so each pair is one bone across.
+_ACROSS = ((4, 1), (11, 14))
+
+
+def bones(joints: Floats) -> Floats:
+    """Vectors from each joint's parent to it: (..., 17, 3), zero at the root."""
+    vectors = joints - joints[..., PARENTS, :]
+    vectors[..., 0, :] = 0
+    return vectors
+
+
+def from_bones(root: Floats, vectors: Floats) -> Floats:
+    """Joints (..., 17, 3) from the root's position (..., 3) and the bone vectors (..., 17, 3)."""
+    joints = np.empty_like(vectors)
+    joints[..., 0, :] = root
+    for joint in range(1, 17):
+        joints[..., joint, :] = joints[..., PARENTS[joint], :] + vectors[..., joint, :]
+    return joints
+
+
+def bone_lengths(poses: Floats) -> Floats:
+    """One person's bone lengths (17,), 0 at the root: medians over frames, both sides averaged.
+
+    Args:
+        poses: (T, 17, 3), any unit; frames with nan are left out.
+    """
+    length = np.linalg.norm(bones(poses), axis=-1)
+    for left, right in _ACROSS:
+        half = np.linalg.norm(poses[:, left] - poses[:, right], axis=-1) / 2
+        length[:, left] = length[:, right] = half
+    whole = np.isfinite(length).all(1)
+    if not whole.any():
+        return np.full(17, np.nan)
+    median = np.median(length[whole], axis=0)
+    return (median + median[list(_BODY.mirror)]) / 2
+
+
+def with_lengths(poses: Floats, lengths: Floats) -> Floats:
+    """The same directions with given bone lengths, the root staying where it is.
+
+    Args:
+        poses: (T, 17, 3), nan frames stay nan.
+        lengths: (17,) in the unit of the poses.
+    """
+    vectors = bones(poses)
+    for left, right in _ACROSS:
+        across = (poses[:, left] - poses[:, right]) / 2
+        vectors[:, left], vectors[:, right] = across, -across
+    norm = np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
+    return from_bones(poses[:, 0], vectors / norm * lengths[:, None])
