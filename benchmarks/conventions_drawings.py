@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from lithepose.anthropometry import ANKLE_HEIGHT
 from lithepose.arrays import Floats
 from lithepose.skeletons import SKELETONS
 from lithepose.synthetic.bodies import (
@@ -25,7 +26,6 @@ from lithepose.synthetic.bodies import (
 )
 from lithepose.synthetic.movements import motion
 from lithepose.synthetic.scenes import aim_camera
-from lithepose.world.ground import ANKLE_HEIGHT
 from lithepose.world.rig import (
     JOINT_LIMITS,
     NODE_PARENTS,

@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 
 from detector_noise import draw_motion, load_motions
+from lithepose.anthropometry import ANKLE_HEIGHT
 from lithepose.arrays import Floats
 from lithepose.cameras import Camera, look_at
 from lithepose.detect import create_detector
@@ -38,7 +39,6 @@ from lithepose.synthetic.movements import motion
 from lithepose.synthetic.scenes import Box, Clip, Scene, aim_camera, random_scene
 from lithepose.track import build_tracks, join_tracks
 from lithepose.view.draw import draw_still
-from lithepose.world.ground import ANKLE_HEIGHT
 from lithepose.world.solve import WorldOptions, settle
 from world import Filmed, film
 

@@ -15,12 +15,13 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor  # noqa: E402
 
+from lithepose.anthropometry import STANDARD_HEIGHT_M  # noqa: E402
 from lithepose.bench import report as bench_report  # noqa: E402
 from lithepose.bench import run as bench  # noqa: E402
 from lithepose.bench.rule import LENSES  # noqa: E402
 from lithepose.bench.run import QUESTIONS, SIZES, TestViews, entries, measure  # noqa: E402
 from lithepose.lifters.weights import load_lifter  # noqa: E402
-from lithepose.lifters.windows import LIMBS, STANDARD_HEIGHT_M  # noqa: E402
+from lithepose.lifters.windows import LIMBS  # noqa: E402
 from lithepose.mocap.motions import Motions, read_motions  # noqa: E402
 from lithepose.train.settings import RunSettings  # noqa: E402
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lithepose.anthropometry import SEGMENTS
 from lithepose.mocap.importing import (
-    BODY,
     FIGURES,
     Limbs,
     guess_figure,
@@ -28,11 +28,12 @@ from lithepose.mocap.importing import (
     usable_stretches,
     write_motions,
 )
-from lithepose.mocap.motions import read_motions
+from lithepose.mocap.motions import FILE_NAMES, read_motions
 
 LENGTHS = {
-    "H": 1.7, "thigh": 0.4, "shin": 0.5, "hipw": 0.2, "trunk": 0.6, "shw": 0.3, "ua": 0.25,
-    "fa": 0.2, "neck": 0.1, "headh": 0.15, "nosef": 0.08, "noseu": 0.02,
+    "height": 1.7, "thigh": 0.4, "shin": 0.5, "hip_width": 0.2, "trunk": 0.6,
+    "shoulder_width": 0.3, "upper_arm": 0.25, "forearm": 0.2,
+    "neck": 0.1, "head": 0.15, "nose_forward": 0.08, "nose_up": 0.02,
 }  # fmt: skip
 DOWN, UP, LEFT, RIGHT, AHEAD = (
     np.array(v, float) for v in ((0, -1, 0), (0, 1, 0), (1, 0, 0), (-1, 0, 0), (0, 0, 1))
@@ -96,7 +97,12 @@ def test_lengths_of_limbs_are_the_body_s_whatever_the_figure_s():
     directions = random.normal(size=(50, 2, 4, 3))
     directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
     joints = positions17(replace(standing(50), directions=directions), LENGTHS)
-    for child, parent, name in ((2, 1, "thigh"), (6, 5, "shin"), (12, 11, "ua"), (16, 15, "fa")):
+    for child, parent, name in (
+        (2, 1, "thigh"),
+        (6, 5, "shin"),
+        (12, 11, "upper_arm"),
+        (16, 15, "forearm"),
+    ):
         lengths = np.linalg.norm(joints[:, child] - joints[:, parent], axis=-1)
         np.testing.assert_allclose(lengths, LENGTHS[name])
 
@@ -263,7 +269,7 @@ def test_the_list_has_the_splits_of_the_documentation():
     assert not subjects["all"] & {"05", "09", "12", "85", "90"}
     assert not {trial.name for trial in splits["all"]} & {"07_12", "09_10", "14_36"}
     for trial in splits["all"]:
-        assert set(trial.body) == set(BODY)
+        assert set(trial.body) == set(FILE_NAMES)
         ends = np.ravel(trial.stretches)
         assert (np.diff(ends) > 0).all()
     with pytest.raises(ValueError, match="no split is called 'dev'; known: train, val"):
@@ -287,9 +293,9 @@ def test_an_unlisted_subject_always_gets_the_same_body():
     assert trial.body != other.body
     for number in range(200, 260):
         body = trial_named(f"{number}_01").body
-        assert 1.5 <= body["H"] <= 1.95
-        for name, mean in BODY.items():
-            assert body[name] / body["H"] == pytest.approx(mean, rel=0.3)
+        assert 1.5 <= body["height"] <= 1.95
+        for name, mean in SEGMENTS.items():
+            assert body[name] / body["height"] == pytest.approx(mean, rel=0.3)
     assert trial_named("05_02").split == "held back"
     assert [t.name for t in of_split([trial, trial_named("05_02")], "train")] == ["20_01"]
     assert trial_named("02_99").body == trial_named("02_01").body
@@ -536,7 +542,7 @@ def read_raw(shared: Any, name: str) -> tuple[Limbs, str]:
 @pytest.mark.parametrize("name", RAW)
 def test_the_recipe_gives_the_expected_positions(shared, name):
     limbs, _ = read_raw(shared, name)
-    mean = {part: 1.71 * share for part, share in BODY.items()}
+    mean = {part: 1.71 * share for part, share in SEGMENTS.items()}
     with np.load(shared(f"mocap/raw/{RAW[name]}.expected.npz")) as expected:
         first = int(expected["first_frame_used"])
         found = positions17(limbs[first:], mean)[expected["frames17"] - first]
@@ -593,7 +599,7 @@ def test_prepared_files_are_taken_for_complete_and_kept(shared):
 def test_the_bodies_are_those_of_the_prepared_files(shared):
     for split in ("train", "val", "test"):
         with np.load(shared(f"mocap/cmu17_{split}.npz")) as file:
-            assert tuple(file["body_names"]) == tuple(BODY)
+            assert tuple(file["body_names"]) == tuple(FILE_NAMES.values())
             trials = {trial.name: trial for trial in listed_trials(split)}
             named = [at for at, subject in enumerate(file["subject"]) if subject != "unknown"]
             assert {str(file["clip"][at]) for at in named} == set(trials)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lithepose.anthropometry import TRAINING_MEAN, TRAINING_SPREAD
 from lithepose.mocap.motions import (
     BONE_OF_JOINT,
-    FRACTIONS,
+    FILE_NAMES,
     draw_bodies,
     read_motions,
     trunk_frame,
@@ -19,7 +20,7 @@ from lithepose.skeletons import SKELETONS
 from lithepose.synthetic.bodies import random_body
 from lithepose.synthetic.movements import motion
 
-NAMES = ["H", *FRACTIONS, "nosef"]
+NAMES = [FILE_NAMES[name] for name in ("height", *TRAINING_MEAN, "nose_forward")]
 
 
 def content() -> dict[str, Any]:
@@ -116,7 +117,7 @@ def test_the_prepared_files_can_be_read(shared: Any):
 def test_bones_are_scaled_alike_on_both_sides():
     mirror = SKELETONS["h36m17"].mirror
     assert tuple(BONE_OF_JOINT[joint] for joint in mirror) == BONE_OF_JOINT
-    assert set(BONE_OF_JOINT) - {""} == set(FRACTIONS)
+    assert set(BONE_OF_JOINT) - {""} == set(TRAINING_MEAN)
 
 
 def test_bodies_are_drawn_around_the_average_and_scale_with_stature():
@@ -124,7 +125,7 @@ def test_bodies_are_drawn_around_the_average_and_scale_with_stature():
     assert bodies.shape == (4000, 17)
     assert (bodies[:, 0] == 1).all()
     np.testing.assert_array_equal(bodies[:, 2], bodies[:, 5])
-    mean, spread = FRACTIONS["shin"]
+    mean, spread = TRAINING_MEAN["shin"], TRAINING_SPREAD["shin"]
     assert bodies[:, 3].mean() == pytest.approx(1.71 * mean, rel=0.01)
     assert bodies[:, 3].std() == pytest.approx(1.71 * mean * spread, rel=0.1)
     small = draw_bodies(4000, 0.855, np.random.default_rng(0))

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lithepose.anthropometry import STANDARD_HEIGHT_M
 from lithepose.bones import bones
-from lithepose.lifters.windows import LIMBS, MIRROR, STANDARD_HEIGHT_M
+from lithepose.lifters.windows import LIMBS, MIRROR
 from lithepose.mocap import windows as clips
 from lithepose.mocap.motions import BONE_OF_JOINT, Motions
 from lithepose.mocap.windows import (
@@ -41,9 +42,8 @@ def motions() -> Motions:
         motion(name, seconds, 50, body, random)
         for name, seconds, body in zip(("walk", "wave"), (2, 1), bodies, strict=True)
     ]
-    ends = {"hipw": "hip_width", "shw": "shoulder_width", "ua": "upper_arm", "fa": "forearm"}
     lengths = [
-        [1.0 if not b else float(getattr(body, ends.get(b, b), 0.2)) for b in BONE_OF_JOINT]
+        [1.0 if not bone else float(getattr(body, bone)) for bone in BONE_OF_JOINT]
         for body in bodies
     ]
     return Motions(

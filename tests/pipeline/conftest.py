@@ -3,60 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from lithepose.cameras import Camera, look_at
 from lithepose.poses import Detections
 from lithepose.skeletons import SKELETONS
-from lithepose.synthetic.bodies import random_body
-from lithepose.synthetic.movements import motion
 from lithepose.video.read import VideoWriter
-
-
-@dataclass
-class Scene:
-    """T frames of one person: (T, 17, 2) pixels, (T, 17, 3) metres in camera axes."""
-
-    keypoints: np.ndarray
-    joints_camera: np.ndarray
-    focal_px: float
-    height_m: float
-    image_size: tuple[int, int]
-    fps: float
-
-
-def film_motion(
-    name: str = "walk",
-    seconds: float = 2.0,
-    fps: float = 25.0,
-    image_size: tuple[int, int] = (640, 480),
-    seed: int = 3,
-) -> Scene:
-    random = np.random.default_rng(seed)
-    body = random_body(random)
-    joints = motion(name, seconds, fps, body, random)
-    focal_px = 0.9 * max(image_size)
-    camera = Camera(
-        focal_px=(focal_px, focal_px),
-        centre_px=(image_size[0] / 2, image_size[1] / 2),
-        image_size=image_size,
-        rotation=look_at((2.2, 3.6, 1.4), (0.1, 0.0, 0.9), 2.0),
-        position=np.array([2.2, 3.6, 1.4]),
-    )
-    local = camera.world_to_camera(joints)
-    return Scene(camera.project(joints), local, focal_px, body.stature, image_size, fps)
-
-
-@pytest.fixture(scope="session")
-def film() -> Callable[..., Scene]:
-    """(name, seconds, fps, image_size, seed) -> `Scene`."""
-    return film_motion
-
 
 GREY_STEP = 3
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lithepose.anthropometry import ANKLE_HEIGHT
 from lithepose.bones import bones
 from lithepose.cameras import look_at
 from lithepose.synthetic.bodies import Body, random_body
 from lithepose.synthetic.movements import motion
 from lithepose.world.ground import (
-    ANKLE_HEIGHT,
     ANKLES,
     DRIFT_M,
     Ground,

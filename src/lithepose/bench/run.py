@@ -24,12 +24,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lithepose.anthropometry import STANDARD_HEIGHT_M
 from lithepose.bench.rule import View, views
 from lithepose.deploy.profiling import machine
 from lithepose.files import atomic_write
 from lithepose.lifters import create_lifter
 from lithepose.lifters.weights import save_weights
-from lithepose.lifters.windows import CHANNELS, LIFT_FPS, LIMBS, STANDARD_HEIGHT_M
+from lithepose.lifters.windows import CHANNELS, LIFT_FPS, LIMBS
 from lithepose.metrics.pose3d import mpjpe, mpjve, p_mpjpe
 from lithepose.mocap.device_windows import DeviceClips, look_at_person, mirrored
 from lithepose.mocap.motions import Motions, read_motions

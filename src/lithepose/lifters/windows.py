@@ -23,8 +23,6 @@ from lithepose.arrays import Floats
 from lithepose.cameras import rotation_to_ray
 from lithepose.skeletons import LIMB_JOINTS, SKELETONS
 
-# The network answers for a body of this stature: an image never tells how tall a person is.
-STANDARD_HEIGHT_M = 1.71
 LIMBS = np.array(LIMB_JOINTS)
 MIRROR = np.array(SKELETONS["h36m17"].mirror)
 CHANNELS = 4  # x, y, confidence, log angular size

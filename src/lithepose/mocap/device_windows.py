@@ -16,16 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lithepose.anthropometry import STANDARD_HEIGHT_M, TRAINING_MEAN, TRAINING_SPREAD
 from lithepose.bones import PARENTS
-from lithepose.lifters.windows import (
-    LEAST_DEPTH,
-    LEAST_SIZE,
-    LIMBS,
-    LOG_SIZE_CENTRE,
-    MIRROR,
-    STANDARD_HEIGHT_M,
-)
-from lithepose.mocap.motions import BONE_OF_JOINT, FRACTIONS, Motions
+from lithepose.lifters.windows import LEAST_DEPTH, LEAST_SIZE, LIMBS, LOG_SIZE_CENTRE, MIRROR
+from lithepose.mocap.motions import BONE_OF_JOINT, Motions
 from lithepose.mocap.noise import (
     ARMS,
     COVER_EVERY,
@@ -98,9 +92,9 @@ class DeviceClips(nn.Module):
         keep("start", motions.start, torch.int64)
         keep("lengths", motions.lengths)
         keep("height", motions.height)
-        bones = list(FRACTIONS)
-        keep("bone_mean", [STANDARD_HEIGHT_M * FRACTIONS[b][0] for b in bones])
-        keep("bone_spread", [FRACTIONS[b][1] for b in bones])
+        bones = list(TRAINING_MEAN)
+        keep("bone_mean", [STANDARD_HEIGHT_M * TRAINING_MEAN[b] for b in bones])
+        keep("bone_spread", [TRAINING_SPREAD[b] for b in bones])
         # The root has no bone: it takes the extra column, which is 1.
         column = [bones.index(b) if b else len(bones) for b in BONE_OF_JOINT]
         keep("bone_of_joint", column, torch.int64)

@@ -22,26 +22,24 @@ from typing import Any
 
 import numpy as np
 
+from lithepose.anthropometry import (
+    ANKLE_HEIGHT,
+    DRAWN_HEIGHTS_M,
+    HEIGHT_SPREAD_M,
+    SEGMENTS,
+    STANDARD_HEIGHT_M,
+)
 from lithepose.arrays import Floats
 from lithepose.files import atomic_write
 from lithepose.formats.asfamc import INCH_M, read_amc, read_asf
 from lithepose.formats.bvh import read_bvh
-from lithepose.mocap.motions import read_motions
+from lithepose.mocap.motions import FILE_NAMES, read_motions
 from lithepose.rotations import from_quaternions, slerp, to_quaternions
 
 MOTION_FPS = 50.0  # of the files made
 _CMU_FPS = 120.0  # of AMC files, which don't say
 _SIDES = ("right", "left")
 _LIMBS = ("thigh", "shin", "upper_arm", "forearm")
-
-# Lengths as fractions of stature: what an unlisted subject's body is drawn around.
-BODY = {
-    "H": 1.0, "thigh": 0.242, "shin": 0.232, "hipw": 0.124, "trunk": 0.287, "shw": 0.200,
-    "ua": 0.164, "fa": 0.147, "neck": 0.080, "headh": 0.106, "nosef": 0.062, "noseu": 0.018,
-}  # fmt: skip
-_MEAN_HEIGHT_M = 1.71
-# How high an ankle joint is above the floor when that body stands.
-_ANKLE_M = 0.083
 
 
 # ---- The four kinds of figures -------------------------------------------------------------------
@@ -339,7 +337,7 @@ def positions17(limbs: Limbs, body: Mapping[str, float]) -> Floats:
 
     Args:
         limbs: the recording.
-        body: the lengths named by `BODY`, metres.
+        body: stature and segments by name, metres, as in `FILE_NAMES`.
     """
     pelvis = limbs.pelvis * ((body["thigh"] + body["shin"]) / limbs.leg_m)
     trunk, spine, shoulders = (
@@ -348,7 +346,7 @@ def positions17(limbs: Limbs, body: Mapping[str, float]) -> Floats:
             # Nearly the longest it gets: a bent back brings hips and shoulders nearer.
             (limbs.trunk, body["trunk"], lambda lengths: np.percentile(lengths, 90)),
             (limbs.spine, 0.47 * body["trunk"], np.median),
-            (limbs.shoulders, body["shw"], np.median),
+            (limbs.shoulders, body["shoulder_width"], np.median),
         )
     )
     thorax = pelvis + trunk
@@ -356,16 +354,16 @@ def positions17(limbs: Limbs, body: Mapping[str, float]) -> Floats:
     skull = thorax + body["neck"] * _unit(_unit(trunk) + up)
     joints = np.empty((len(limbs), 17, 3))
     joints[:, 0], joints[:, 7], joints[:, 8] = pelvis, pelvis + spine, thorax
-    joints[:, 9] = skull + body["nosef"] * ahead + body["noseu"] * up
-    joints[:, 10] = skull + body["headh"] * up
+    joints[:, 9] = skull + body["nose_forward"] * ahead + body["nose_up"] * up
+    joints[:, 10] = skull + body["head"] * up
     thigh, shin, upper_arm, forearm = np.moveaxis(limbs.directions, 2, 0)  # each (T, 2, 3)
     for side, (hip, shoulder, sign) in enumerate(((1, 14, -0.5), (4, 11, 0.5))):
-        joints[:, hip] = pelvis + sign * body["hipw"] * limbs.hips
+        joints[:, hip] = pelvis + sign * body["hip_width"] * limbs.hips
         joints[:, hip + 1] = joints[:, hip] + body["thigh"] * thigh[:, side]
         joints[:, hip + 2] = joints[:, hip + 1] + body["shin"] * shin[:, side]
         joints[:, shoulder] = thorax + sign * shoulders
-        joints[:, shoulder + 1] = joints[:, shoulder] + body["ua"] * upper_arm[:, side]
-        joints[:, shoulder + 2] = joints[:, shoulder + 1] + body["fa"] * forearm[:, side]
+        joints[:, shoulder + 1] = joints[:, shoulder] + body["upper_arm"] * upper_arm[:, side]
+        joints[:, shoulder + 2] = joints[:, shoulder + 1] + body["forearm"] * forearm[:, side]
     return np.stack([joints[..., 0], -joints[..., 2], joints[..., 1]], -1)
 
 
@@ -374,7 +372,7 @@ def on_the_floor(stretches: Sequence[Floats], height_m: float) -> list[Floats]:
     nearly at their lowest say it is, and the first pelvis over the origin."""
     together = np.concatenate(stretches)
     lowest = np.percentile(together[:, [3, 6], 2].min(1), 3)
-    shift = np.append(-together[0, 0, :2], _ANKLE_M * height_m / _MEAN_HEIGHT_M - lowest)
+    shift = np.append(-together[0, 0, :2], ANKLE_HEIGHT * height_m - lowest)
     return [joints + shift for joints in stretches]
 
 
@@ -431,7 +429,7 @@ class Trial:
         name: CMU's, such as `13_26`.
         subject: CMU's number of the person, such as `13`.
         split: `train`, `val`, `test` or `held back` (for acceptance tests).
-        body: lengths in metres, named by `BODY`.
+        body: stature and segments in metres, by the names of `FILE_NAMES`.
         figure: the kind of file its stretches were chosen on; empty for an unlisted trial.
         fps: of that file.
         stretches: (first frame, frame after the last) of the recording, counted without added
@@ -477,10 +475,8 @@ def trial_named(name: str) -> Trial:
     subject = found.partition("_")[0]
     listed = table["trials"].get(found)
     known = table["subjects"].get(subject)
-    if known:
-        body = dict(zip(table["body_names"], known["body"], strict=True))
-    else:
-        body = _drawn_body(int(subject))
+    listed_body = dict(zip(FILE_NAMES, known["body"], strict=True)) if known else None
+    body = listed_body or _drawn_body(int(subject))
     held_back = subject in table["held_back"]
     split = known["split"] if known else "held back" if held_back else "train"
     trial = Trial(name=found, subject=subject, split=split, body=body)
@@ -496,15 +492,16 @@ def trial_named(name: str) -> Trial:
 
 def _drawn_body(subject: int) -> dict[str, float]:
     random = np.random.default_rng(subject)
-    height = float(np.clip(random.normal(_MEAN_HEIGHT_M, 0.085), 1.50, 1.95))
-    return {
-        name: height * mean * (1 if name == "H" else 1 + _spread(name) * random.standard_normal())
-        for name, mean in BODY.items()
+    drawn = random.normal(STANDARD_HEIGHT_M, HEIGHT_SPREAD_M)
+    height = float(np.clip(drawn, *DRAWN_HEIGHTS_M))
+    return {"height": height} | {
+        name: height * mean * (1 + _spread(name) * random.standard_normal())
+        for name, mean in SEGMENTS.items()
     }
 
 
 def _spread(name: str) -> float:
-    return 0.07 if name in ("hipw", "shw") else 0.035
+    return 0.07 if name in ("hip_width", "shoulder_width") else 0.035
 
 
 def listed_trials(split: str = "all") -> list[Trial]:
@@ -723,7 +720,7 @@ def _clips(trial: Trial, path: Path, skeletons: dict[str, list[Path]], folder: P
             positions17(limbs[first:end].resampled(MOTION_FPS), trial.body)
             for first, end in stretches
         ],
-        trial.body["H"],
+        trial.body["height"],
     )
     return [
         Clip(
@@ -800,8 +797,10 @@ def write_motions(path: str | os.PathLike[str], clips: Sequence[Clip]) -> None:
         "source_path": np.array([clip.source for clip in clips]),
         "source_fps": np.array([clip.source_fps for clip in clips], np.float32),
         "source_frames": np.array([clip.frames for clip in clips]),
-        "body_names": np.array(list(BODY)),
-        "body": np.array([[clip.trial.body[name] for name in BODY] for clip in clips], np.float32),
+        "body_names": np.array(list(FILE_NAMES.values())),
+        "body": np.array(
+            [[clip.trial.body[name] for name in FILE_NAMES] for clip in clips], np.float32
+        ),
     }
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)

@@ -16,31 +16,24 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.anthropometry import TRAINING_MEAN, TRAINING_SPREAD
 from lithepose.arrays import Floats
 
-# Which of the file's segment lengths scales the bone that ends in each joint (the root has none).
+# Which segment's length scales the bone that ends in each joint (the root has none).
 BONE_OF_JOINT = (
     "",
-    *("hipw", "thigh", "shin"),
-    *("hipw", "thigh", "shin"),
-    *("trunk", "trunk", "neck", "headh"),
-    *("shw", "ua", "fa"),
-    *("shw", "ua", "fa"),
+    *("hip_width", "thigh", "shin"),
+    *("hip_width", "thigh", "shin"),
+    *("trunk", "trunk", "neck", "head"),
+    *("shoulder_width", "upper_arm", "forearm"),
+    *("shoulder_width", "upper_arm", "forearm"),
 )
-# Segment lengths of adults as fractions of stature, and how far they are spread when a body is
-# drawn anew. The means are those the motion files were built with; hips and shoulders are spread
-# wider because data sets and detectors disagree on them most.
-FRACTIONS = {
-    "thigh": (0.242, 0.045),
-    "shin": (0.232, 0.045),
-    "hipw": (0.130, 0.120),
-    "trunk": (0.287, 0.045),
-    "shw": (0.200, 0.090),
-    "ua": (0.164, 0.050),
-    "fa": (0.147, 0.050),
-    "neck": (0.080, 0.060),
-    "headh": (0.106, 0.060),
-}
+# What the file's `body_names` call the stature and the segments.
+FILE_NAMES = {
+    "height": "H", "thigh": "thigh", "shin": "shin", "hip_width": "hipw", "trunk": "trunk",
+    "shoulder_width": "shw", "upper_arm": "ua", "forearm": "fa", "neck": "neck", "head": "headh",
+    "nose_forward": "nosef", "nose_up": "noseu",
+}  # fmt: skip
 _ARRAYS = ("pos", "clip_start", "fps", "clip", "subject", "body", "body_names")
 
 
@@ -109,14 +102,16 @@ def read_motions(path: str | Path) -> Motions:
     for name in ("clip", "subject", "body"):
         if len(arrays[name]) != clips:
             raise ValueError(f"{path}: {name} is of {len(arrays[name])} clips, not of {clips}")
-    unnamed = sorted({*FRACTIONS, "H"} - set(names))
+    needed = [FILE_NAMES[bone] for bone in ("height", *TRAINING_MEAN)]
+    unnamed = sorted(set(needed) - set(names))
     if unnamed or body.shape != (clips, len(names)):
         raise ValueError(
             f"{path}: body has shape {body.shape} for the names {', '.join(names)}; expected a "
-            f"column for each of H, {', '.join(FRACTIONS)}"
+            f"column for each of {', '.join(needed)}"
         )
     lengths = [
-        body[:, names.index(bone)] if bone else np.ones(clips, np.float32) for bone in BONE_OF_JOINT
+        body[:, names.index(FILE_NAMES[bone])] if bone else np.ones(clips, np.float32)
+        for bone in BONE_OF_JOINT
     ]
     return Motions(
         positions=positions,
@@ -125,7 +120,7 @@ def read_motions(path: str | Path) -> Motions:
         clip=arrays["clip"],
         subject=arrays["subject"],
         lengths=np.stack(lengths, 1),
-        height=body[:, names.index("H")],
+        height=body[:, names.index(FILE_NAMES["height"])],
     )
 
 
@@ -149,8 +144,9 @@ def without_clips(motions: Motions, names: Sequence[str]) -> Motions:
 def draw_bodies(count: int, height_m: float, random: np.random.Generator) -> Floats:
     """Draw segment lengths of bodies of one stature: (count, 17) metres, 1 at the root."""
     drawn = {
-        bone: height_m * mean * np.clip(1 + spread * random.standard_normal(count), 0.7, 1.4)
-        for bone, (mean, spread) in FRACTIONS.items()
+        bone: height_m * TRAINING_MEAN[bone] * np.clip(1 + spread * normal, 0.7, 1.4)
+        for bone, spread in TRAINING_SPREAD.items()
+        for normal in [random.standard_normal(count)]
     }
     ones = np.ones(count)
     return np.stack([drawn[b] if b else ones for b in BONE_OF_JOINT], 1).astype(np.float32)

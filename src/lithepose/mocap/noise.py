@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.anthropometry import STANDARD_HEIGHT_M
 from lithepose.arrays import Floats
 from lithepose.bench.rule import View
-from lithepose.lifters.windows import LIMBS, MIRROR, STANDARD_HEIGHT_M
+from lithepose.lifters.windows import LIMBS, MIRROR
 from lithepose.mocap.motions import trunk_frame
 from lithepose.skeletons import SKELETONS
 

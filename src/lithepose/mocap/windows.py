@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.anthropometry import STANDARD_HEIGHT_M
 from lithepose.arrays import Floats
 from lithepose.bones import bones, from_bones
-from lithepose.lifters.windows import MIRROR, STANDARD_HEIGHT_M, look_at_person, with_midpoints
+from lithepose.lifters.windows import MIRROR, look_at_person, with_midpoints
 from lithepose.mocap.motions import Motions, draw_bodies, trunk_frame
 
 # (rays (B, F, 17, 2), joints in camera axes (B, F, 17, 3), frames per second (B,), random)

@@ -19,18 +19,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lithepose.anthropometry import STANDARD_HEIGHT_M
 from lithepose.arrays import Floats
 from lithepose.bones import bone_lengths, with_lengths
 from lithepose.cameras import focal_from_fov
 from lithepose.detect import Detector, create_detector, facts_of, is_onnx
 from lithepose.keypoints.reading import is_keypoints, read_keypoints
-from lithepose.lifters.windows import (
-    LIMBS,
-    STANDARD_HEIGHT_M,
-    WindowLifter,
-    lift_windows,
-    with_midpoints,
-)
+from lithepose.lifters.windows import LIMBS, WindowLifter, lift_windows, with_midpoints
 from lithepose.poses import Detections, Track2D, Track3D
 from lithepose.skeletons import convert, skeleton_named
 from lithepose.track import build_tracks, fill_gaps, join_tracks, repair_left_right, select_people

@@ -24,6 +24,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.anthropometry import (
+    ANKLE_HEIGHT_M,
+    DRAWN_HEIGHTS_M,
+    HEIGHT_SPREAD_M,
+    SEGMENTS,
+    STANDARD_HEIGHT_M,
+    STATURE_SEGMENTS,
+)
 from lithepose.arrays import Floats
 
 PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15)
@@ -60,7 +68,6 @@ JOINT_BONES: tuple[tuple[str, ...], ...] = (
     ("r_forearm", "r_hand"),
 )
 
-_MEAN_STATURE = 1.71
 _ARM_ANGLE = np.deg2rad(45.0)  # rest pose: arms this far out of the vertical
 _LEG_ANGLE = np.deg2rad(6.0)
 
@@ -101,27 +108,20 @@ class Body:
     @property
     def scale(self) -> float:
         """Stature relative to the mean person."""
-        return self.stature / _MEAN_STATURE
+        return self.stature / STANDARD_HEIGHT_M
 
     @property
     def ankle_height(self) -> float:
         """Height in metres of the ankle joint over the floor when the foot stands flat."""
-        return 0.083 * self.scale
-
-
-_FRACTIONS = {
-    "thigh": 0.242, "shin": 0.232, "hip_width": 0.124, "trunk": 0.287, "shoulder_width": 0.200,
-    "upper_arm": 0.164, "forearm": 0.147, "neck": 0.080, "head": 0.106, "nose_forward": 0.062,
-    "nose_up": 0.018,
-}  # fmt: skip
+        return ANKLE_HEIGHT_M * self.scale
 
 
 def random_body(rng: np.random.Generator) -> Body:
     """Draw an adult: stature, lengths around the mean proportions, and shape."""
-    stature = float(np.clip(rng.normal(1.71, 0.085), 1.50, 1.95))
+    stature = float(np.clip(rng.normal(STANDARD_HEIGHT_M, HEIGHT_SPREAD_M), *DRAWN_HEIGHTS_M))
     lengths = {
         name: fraction * stature * float(np.clip(1 + rng.normal(0, 0.03), 0.93, 1.07))
-        for name, fraction in _FRACTIONS.items()
+        for name, fraction in SEGMENTS.items()
     }
     # One number between a broad-shouldered and a broad-hipped build keeps the shape consistent.
     build = float(rng.uniform(-1, 1))
@@ -161,13 +161,13 @@ def fit_body(joints: Floats, rng: np.random.Generator) -> Body:
         "upper_arm": (span(11, 12) + span(14, 15)) / 2,
         "forearm": (span(12, 13) + span(15, 16)) / 2,
     }  # fmt: skip
-    stature = float(np.mean([lengths[k] / _FRACTIONS[k] for k in ("thigh", "shin", "trunk")]))
+    stature = float(np.mean([lengths[k] / SEGMENTS[k] for k in STATURE_SEGMENTS]))
     if not 1.0 < stature < 2.4:
         raise ValueError(
             f"the segment lengths belong to a stature of {stature:.2f} m: joints must be metres"
         )
     shape = random_body(rng)
-    head = {k: _FRACTIONS[k] * stature for k in ("neck", "head", "nose_forward", "nose_up")}
+    head = {k: SEGMENTS[k] * stature for k in ("neck", "head", "nose_forward", "nose_up")}
     return Body(
         stature=stature, **lengths, **head, girth=shape.girth, hips=shape.hips,
         chest=shape.chest, belly=shape.belly, bust=shape.bust, muscle=shape.muscle,
@@ -619,7 +619,7 @@ def _hand_parts(body: Body, side: int) -> list[_Part]:
 
 def _head_parts(body: Body, look: Appearance) -> list[_Part]:
     """Head and neck around the base of the skull at the origin; y forward, z up."""
-    h = body.head / (0.106 * _MEAN_STATURE)
+    h = body.head / (SEGMENTS["head"] * STANDARD_HEIGHT_M)
     nose_y, nose_z = body.nose_forward, body.nose_up
     g = np.sqrt(body.girth)
 
@@ -791,7 +791,7 @@ def build_figure(body: Body, appearance: Appearance, *, cell: float = 0.019) -> 
     axes = tuple(_axis(low[d], high[d], cell) for d in range(3))
     pieces.append((*_surface(parts, axes), parts, np.zeros(3), np.eye(3)))  # type: ignore[arg-type]
 
-    h = body.head / (0.106 * _MEAN_STATURE)
+    h = body.head / (SEGMENTS["head"] * STANDARD_HEIGHT_M)
     fine, coarse = 0.0045 * h, 0.009 * h
     x = np.concatenate([_axis(-0.13 * h, -0.055 * h, coarse), _axis(-0.05 * h, 0.048 * h, fine),
                         _axis(0.055 * h, 0.13 * h, coarse)])  # fmt: skip

@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.anthropometry import ANKLE_HEIGHT_M, STANDARD_HEIGHT_M
 from lithepose.arrays import Floats
 from lithepose.mocap.motions import Motions, read_motions, trunk_frame
 from lithepose.rotations import from_quaternions, slerp, swing, to_quaternions
 from lithepose.skeletons import SKELETONS, skeleton_named
-from lithepose.synthetic.bodies import _ARM_ANGLE, _LEG_ANGLE, _MEAN_STATURE, BONES, random_body
+from lithepose.synthetic.bodies import _ARM_ANGLE, _LEG_ANGLE, BONES, random_body
 from lithepose.synthetic.figure_bank import POINT_BONE_INDEX, POINTS, FigureBank
 from lithepose.synthetic.movements import MOTIONS, motion
 from lithepose.world.rig import NODES, fit_rig, limit_rotations, rig_points
@@ -340,10 +341,10 @@ def _hinged(parent, rest_way, hinge, way, axis, bend) -> Floats:
 
 def _feet(stature: Floats, ankle: Floats, shin: Floats) -> Floats:
     """(M, 3, 3): `people.foot_directions` for many."""
-    scale = stature / _MEAN_STATURE
+    scale = stature / STANDARD_HEIGHT_M
     flat = shin[:, :, 1] * (1, 1, 0)
     length = np.linalg.norm(flat, axis=-1)
-    height = ankle[:, 2] - 0.083 * scale
+    height = ankle[:, 2] - ANKLE_HEIGHT_M * scale
     near = np.clip(1.0 - (height - 0.10) / 0.15, 0, 1) * (length > 0.2)
     flat = flat / np.maximum(length, 0.2)[:, None]
     tip = np.clip(height / (0.16 * scale), 0.0, 0.8)[:, None]
@@ -486,7 +487,7 @@ class SyntheticCrops:
         joints = np.einsum("mij,mkj->mki", _about(level, fallen) @ upright, joints)
 
         margin = np.full((count, 17), 0.09)
-        margin[:, [3, 6]] = 0.083 * sizes[:, :1] / _MEAN_STATURE
+        margin[:, [3, 6]] = ANKLE_HEIGHT_M * sizes[:, :1] / STANDARD_HEIGHT_M
         low = (joints[..., 2] - margin).min(-1)
         jump = np.where(random.random(count) < 0.12, random.uniform(0, 0.6, count), 0)
         joints[..., 2] += (jump - low)[:, None]

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from lithepose.anthropometry import SEGMENTS, STANDARD_HEIGHT_M
 from lithepose.arrays import Floats
 from lithepose.files import atomic_write
 from lithepose.synthetic import bodies as people
@@ -245,7 +246,7 @@ def _build(job: tuple[int, int, float]) -> dict[str, Any]:
     high = np.max([part.high for part in parts], axis=0) + 2.5 * cell
     add(parts, tuple(people._axis(low[d], high[d], cell) for d in range(3)), np.zeros(3), np.eye(3))
 
-    h = body.head / (0.106 * people._MEAN_STATURE)
+    h = body.head / (SEGMENTS["head"] * STANDARD_HEIGHT_M)
     finer = cell / CELL  # all meshes get coarser together
     fine, coarse = 0.0075 * h * finer, 0.016 * h * finer
     axis = people._axis

@@ -18,11 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lithepose.anthropometry import TRAINING_SPREAD
 from lithepose.datasets.human36m import POSITIONS_FILE, TEST, TRAIN, read_human36m
 from lithepose.lifters import create_lifter
 from lithepose.lifters.windows import CHANNELS
 from lithepose.mocap.device_windows import DeviceClips
-from lithepose.mocap.motions import FRACTIONS, Motions, read_motions
+from lithepose.mocap.motions import Motions, read_motions
 from lithepose.mocap.multiview import Centres, SynchronisedViews, VirtualViews
 from lithepose.mocap.noise import DetectorNoise
 from lithepose.mocap.windows import ClipSettings
@@ -85,7 +86,7 @@ def changed(changes: Iterable[str]) -> tuple[dict[str, Any], PoseCLRSettings, Op
 # The first random numbers of a window in `DeviceClips.make` are those of its motion: frame rate,
 # exchanged arms and mirroring; then turns of eight limbs (axis, angle) and lengths of the bones.
 _MOTION_UNIFORMS = 3
-_MOTION_NORMALS = 8 * (3 + 1) + len(FRACTIONS)
+_MOTION_NORMALS = 8 * (3 + 1) + len(TRAINING_SPREAD)
 
 
 def shared_motion(

@@ -20,9 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lithepose.anthropometry import STANDARD_HEIGHT_M
 from lithepose.lifters import create_lifter
 from lithepose.lifters.weights import load_into
-from lithepose.lifters.windows import CHANNELS, LIMBS, STANDARD_HEIGHT_M
+from lithepose.lifters.windows import CHANNELS, LIMBS
 from lithepose.metrics.pose3d import mpjpe, p_mpjpe
 from lithepose.mocap.device_windows import DeviceClips
 from lithepose.mocap.motions import Motions, read_motions, without_clips

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lithepose.anthropometry import SEGMENTS
 from lithepose.arrays import Floats
 from lithepose.rotations import cross_matrices, swing
 from lithepose.skeletons import skeleton_named
@@ -35,10 +36,10 @@ _LIMB_ENDS = [2, 3, 5, 6, 12, 13, 15, 16]  # knees, ankles, elbows, wrists
 # markers from the points placed by this table.
 TEMPLATES: Table = {
     "head": {
-        "nose": (0.0, 0.062, 0.018),
+        "nose": (0.0, SEGMENTS["nose_forward"], SEGMENTS["nose_up"]),
         "eye": (0.0187, 0.043, 0.0385),
         "ear": (0.043, 0.006, 0.030),
-        "head_top": (0.0, 0.0, 0.106),
+        "head_top": (0.0, 0.0, SEGMENTS["head"]),
     },
     "hand": {
         "wrist": (0.0, 0.0, 0.0),
@@ -93,7 +94,11 @@ BLAZEPOSE_WORLD: Table = {
 }
 
 # Bones that tell the stature: joints of both sides, and the bone's share of it.
-STATURE_BONES = ((((1, 2), (4, 5)), 0.242), (((2, 3), (5, 6)), 0.232), (((0, 8),), 0.287))
+STATURE_BONES = (
+    (((1, 2), (4, 5)), SEGMENTS["thigh"]),
+    (((2, 3), (5, 6)), SEGMENTS["shin"]),
+    (((0, 8),), SEGMENTS["trunk"]),
+)
 STATURES_M = (0.3, 4.0)  # outside, the joints are in another unit
 
 # How far, in degrees about right, forward and up, parts turn from their rest pose; for the head,

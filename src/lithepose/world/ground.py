@@ -20,8 +20,6 @@ from lithepose.world.path import PathTies
 # Of `h36m17`: hip, knee and ankle of the left and the right leg, in the order of `contact`.
 LEGS = ((4, 5, 6), (1, 2, 3))
 ANKLES = (6, 3)
-# Height of the ankle joint over the sole, as a share of the stature.
-ANKLE_HEIGHT = 0.083 / 1.71
 
 # How people hold cameras: level in roll, tilted up or down by more.
 ROLL_SPREAD_DEG = 3.0

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lithepose.anthropometry import ANKLE_HEIGHT, SEGMENTS
 from lithepose.arrays import Floats
 from lithepose.bones import bone_lengths
 from lithepose.rotations import (
@@ -154,11 +155,11 @@ def _inside(parents: Floats, turns: Floats) -> Floats:
 # Foot: 260 mm long, the ankle 83 mm above the sole and 56 mm before the heel's end, the ball at
 # 0.72 and the small toe's tip at 0.82 of the length from there. Heel and toes are marked 12 mm, the
 # ball 20 mm above the sole.
-_ANKLE = 0.083 / 1.71
+_ANKLE = ANKLE_HEIGHT
 TEMPLATE: dict[str, tuple[float, float, float]] = {
-    "neck": (0.0, 0.0, 0.080),  # the base of the skull from the thorax
-    "head_top": (0.0, 0.0, 0.106),
-    "nose": (0.0, -0.062, 0.018),
+    "neck": (0.0, 0.0, SEGMENTS["neck"]),  # the base of the skull from the thorax
+    "head_top": (0.0, 0.0, SEGMENTS["head"]),
+    "nose": (0.0, -SEGMENTS["nose_forward"], SEGMENTS["nose_up"]),
     "left_eye": (0.018, -0.045, 0.038),
     "left_ear": (0.042, -0.006, 0.030),
     "left_index": (0.054, -0.018, 0.0),
@@ -170,7 +171,11 @@ TEMPLATE: dict[str, tuple[float, float, float]] = {
     "left_small_toe": (0.026, -0.092, 0.007 - _ANKLE),
 }
 # Bones that tell the stature: end joint of `h36m17` and length as a fraction.
-_STATURE = {"left_knee": 0.242, "left_ankle": 0.232, "thorax": 0.287}
+_STATURE = {
+    "left_knee": SEGMENTS["thigh"],
+    "left_ankle": SEGMENTS["shin"],
+    "thorax": SEGMENTS["trunk"],
+}
 _NECK_RANGE = (0.05, 0.12)  # of the stature
 _ONE, _MIRROR = np.array([1.0, 1.0, 1.0]), np.array([-1.0, 1.0, 1.0])
 

@@ -19,13 +19,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lithepose.anthropometry import ANKLE_HEIGHT
 from lithepose.arrays import Flags, Floats
 from lithepose.bones import bone_lengths, with_lengths
 from lithepose.lifters.windows import with_midpoints
 from lithepose.poses import Track3D, World
 from lithepose.skeletons import SKELETONS
 from lithepose.world.ground import (
-    ANKLE_HEIGHT,
     ANKLES,
     Ground,
     find_contacts,
