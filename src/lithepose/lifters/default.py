@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lithepose.runtime import OnnxModel
+from lithepose.onnx import OnnxModel
 
 Floats = NDArray[np.floating[Any]]
 WEIGHTS = "lithepose-81-9"
