@@ -30,7 +30,7 @@ def onnx_runtime() -> ModuleType:
     else in the package may load the library.
     """
     # Read once, when the library loads. Where the user's program loaded it first, the two files
-    # are there already and what can still be done is the call below.
+    # are there and its first report is on its way; the call below still stops most later ones.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
