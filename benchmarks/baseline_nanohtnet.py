@@ -284,7 +284,7 @@ def seeded_baseline(frames: int, kept: int) -> Baseline:
 
 def in_onnx_runtime(model: nn.Module, frames: int) -> Callable[[Tensor], Tensor]:
     from lithepose.deploy.export import export_onnx
-    from lithepose.runtime import OnnxModel
+    from lithepose.onnx import OnnxModel
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "nanohtnet.onnx"

@@ -22,14 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
 from lithepose.deploy.export import export_pose_network
 from lithepose.deploy.profiling import MMCV, Cost, count_cost, machine
 from lithepose.detect.sizes import create_pose_network
-from lithepose.runtime import OnnxModel
+from lithepose.onnx import OnnxModel, onnx_runtime
 
 JOINTS, SIDE = 16, 256
 BATCHES = (1, 8)
@@ -149,7 +148,7 @@ def to_markdown(found: list[Measured]) -> str:
         f"{fewer(big.operations, PRINTED_GFLOPS * 1e9)}.",
         "",
         f"Ratio: HRNet-W32's least time by the network's. {machine()}; ONNX Runtime "
-        f"{onnxruntime.__version__}, 1 thread; {datetime.date.today()}.",
+        f"{onnx_runtime().__version__}, 1 thread; {datetime.date.today()}.",
     ]
     return "\n".join(lines) + "\n"
 

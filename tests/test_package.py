@@ -116,6 +116,33 @@ def test_nothing_is_ever_unpickled():
         assert text.count("np.load(") == text.count("allow_pickle=False"), path
 
 
+def test_one_file_alone_loads_onnx_runtime():
+    # It turns the library's telemetry off, which must come before anything loads the library.
+    benchmarks = Path(__file__).parents[1] / "benchmarks"
+    loading = {
+        path.name
+        for path in (*FOLDER.rglob("*.py"), *benchmarks.glob("*.py"))
+        if "onnxruntime" in imported(path)
+    }
+    assert loading == {"onnx.py"}
+
+
+def imported(path: Path) -> set[str]:
+    """The packages that a file imports, anywhere in it."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = list(ast.walk(tree))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    names += [  # importlib.import_module("name") and the like
+        argument.value
+        for node in nodes
+        if isinstance(node, ast.Call)
+        for argument in node.args
+        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+    ]
+    return {name.partition(".")[0] for name in names}
+
+
 def test_only_the_command_prints():
     for path in FOLDER.rglob("*.py"):
         if "cli" not in path.relative_to(FOLDER).parts:

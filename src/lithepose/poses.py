@@ -16,6 +16,11 @@ from numpy.typing import NDArray
 from lithepose.arrays import Floats
 
 
+def shapes(**arrays: Any) -> str:
+    """`name=(T, J, C)` of every array that is there, for a value that shows itself in a line."""
+    return ", ".join(f"{name}={np.shape(a)}" for name, a in arrays.items() if a is not None)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Detections:
     """The people a detector found in one frame.
@@ -41,6 +46,10 @@ class Detections:
     def __len__(self) -> int:
         return len(self.keypoints)
 
+    def __repr__(self) -> str:
+        arrays = shapes(keypoints=self.keypoints, world=self.world, person=self.person)
+        return f"Detections({self.skeleton}, {arrays})"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Track2D:
@@ -65,6 +74,14 @@ class Track2D:
     fps: float
     image_size: tuple[int, int]
     world: Floats | None = None
+
+    def __repr__(self) -> str:
+        width, height = self.image_size
+        arrays = shapes(keypoints=self.keypoints, world=self.world)
+        return (
+            f"Track2D(person {self.person}, {self.skeleton}, {arrays}, {self.fps:.4g} frames/s, "
+            f"{width}x{height})"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +113,10 @@ class World:
     camera_rotation: Floats
     camera_position: Floats
     has_path: bool = True
+
+    def __repr__(self) -> str:
+        arrays = shapes(points=self.points, rotations=self.rotations)
+        return f"World({arrays}, {'with' if self.has_path else 'without'} a path)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,3 +152,15 @@ class Track3D:
     confidence_3d: Floats | None = None
     world: World | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        width, height = self.image_size
+        arrays = shapes(
+            joints_camera=self.joints_camera,
+            points_camera=self.points_camera,
+            world=None if self.world is None else self.world.points,
+        )
+        return (
+            f"Track3D(person {self.person}, {arrays}, {self.fps:.4g} frames/s, {width}x{height}, "
+            f"focal {self.focal_px:.0f} px)"
+        )

@@ -15,7 +15,7 @@ pytest.importorskip("onnxscript")
 
 from lithepose.deploy import export  # noqa: E402
 from lithepose.lifters import create_lifter  # noqa: E402
-from lithepose.runtime import OnnxModel  # noqa: E402
+from lithepose.onnx import OnnxModel  # noqa: E402
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

@@ -281,7 +281,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path,
 def test_the_exported_file_agrees_with_the_network_at_any_batch_size(
     exported: tuple[nn.Module, Path, float],
 ) -> None:
-    from lithepose.runtime import OnnxModel
+    from lithepose.onnx import OnnxModel
 
     model, path, difference = exported
     assert difference < 1e-4

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from lithepose.lifters.default import DefaultLifter, default_lifter
 from lithepose.metrics.pose3d import mpjpe
 from lithepose.pipeline.lift import (
     MAX_GAP_S,
+    Result,
     guessed_focal,
     lift_track,
     track_from_arrays,
@@ -47,6 +50,34 @@ def error_mm(found: np.ndarray, true: np.ndarray) -> float:
 
 
 # --- what comes out ---------------------------------------------------------------------------
+
+
+def test_a_result_shows_itself_in_a_few_lines(film: Film, tmp_path: Path):
+    scene = film()
+    path = tmp_path / "walk.npz"
+    np.savez(
+        path,
+        keypoints=scene.keypoints,
+        fps=scene.fps,
+        image_size=scene.image_size,
+        skeleton="h36m17",
+    )
+    result = replace(lift(path), problem="the file ends early")
+    lines = repr(result).splitlines()
+    assert re.fullmatch(
+        r"Result\(1 person, 50 frames, 25 frames/s, 640x480, keypoints [.\d]+ s, 3D [.\d]+ s, "
+        r"world [.\d]+ s\)",
+        lines[0],
+    )
+    assert lines[1:] == [
+        f"  {result.people[0]!r}",
+        "  problem: the file ends early",
+        *(f"  warning: {warning}" for warning in result.warnings),
+    ]
+    assert len(result.warnings) == 2
+    assert max(map(len, lines)) < 200
+    nobody = Result(people=[], frames=3, fps=12.5, image_size=(64, 48))
+    assert repr(nobody) == "Result(0 people, 3 frames, 12.5 frames/s, 64x48)"
 
 
 def test_joints_have_the_promised_shape_type_and_axes(film: Film):

@@ -10,6 +10,7 @@ import logging
 import os
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -491,6 +492,27 @@ def test_the_recipe_and_the_commit_are_written(tmp_path: Path):
 def test_there_is_no_commit_outside_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(engine, "__file__", str(tmp_path / "engine.py"))
     assert engine._commit.__wrapped__() == ""
+
+
+def test_asking_for_the_commit_writes_nothing_into_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b.invalid")
+        subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True)
+
+    if shutil.which("git") is None:
+        pytest.skip("needs git")
+    code = tmp_path / "engine.py"
+    code.touch()
+    git("init", "-q")
+    git("add", "engine.py")
+    git("commit", "-q", "-m", "engine")
+    os.utime(code, (0, 0))  # git looks at the file again, and would note its new time in the index
+    index = (tmp_path / ".git" / "index").read_bytes()
+    monkeypatch.setattr(engine, "__file__", str(code))
+    assert len(engine._commit.__wrapped__()) == 40
+    assert (tmp_path / ".git" / "index").read_bytes() == index
 
 
 def test_files_are_complete_or_absent(tmp_path: Path):

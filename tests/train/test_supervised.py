@@ -18,7 +18,7 @@ from lithepose.lifters.weights import load_lifter  # noqa: E402
 from lithepose.lifters.windows import CHANNELS, LIMBS  # noqa: E402
 from lithepose.mocap.motions import read_motions, without_clips  # noqa: E402
 from lithepose.mocap.windows import ClipSettings  # noqa: E402
-from lithepose.runtime import OnnxModel  # noqa: E402
+from lithepose.onnx import OnnxModel  # noqa: E402
 from lithepose.train.engine import Progress  # noqa: E402
 from lithepose.train.settings import RunSettings  # noqa: E402
 from lithepose.train.supervised import (  # noqa: E402

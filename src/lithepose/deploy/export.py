@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from lithepose.detect.hevitpose import fold
 from lithepose.files import atomic_write
 from lithepose.lifters.weights import network_of
-from lithepose.runtime import OnnxModel
+from lithepose.onnx import OnnxModel, onnx_runtime
 
 OPSET = 20  # the first with a GELU of its own
 LARGE = 1024  # numbers in a tensor from which half precision saves enough to be worth a Cast
@@ -143,6 +143,7 @@ def _graph_file(
     half_weights: bool,
 ) -> onnx.ModelProto:
     """The network as a checked ONNX model; `names` are those of its input and output."""
+    onnx_runtime()  # silenced here, before the exporter's own checks may load it
     # A batch of one would be taken for a constant.
     traced = example if len(example) > 1 else example.repeat(2, *(1,) * (example.dim() - 1))
     program = torch.onnx.export(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lithepose.arrays import Floats
+from lithepose.onnx import open_session
 
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
@@ -49,28 +50,11 @@ class PictureNetwork:
         default_size: tuple[int, int] | None = None,
         threads: int = 1,
     ):
-        import onnxruntime
-
         self.path = Path(path)
-        if not self.path.is_file():
-            raise FileNotFoundError(f"no ONNX model at {self.path}: check the path")
-        if threads < 1:
-            raise ValueError(f"threads is {threads}: pass a whole number, 1 or more")
+        # Silent: what fails is said in our own errors.
+        self._session = open_session(self.path, threads=threads, log_severity=4)
         with self.path.open("rb") as file:
             self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # what fails is said in our own errors
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(self.path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime's errors have no common class of their own
-            raise ValueError(
-                f"ONNX Runtime {onnxruntime.__version__} cannot read {self.path}: {error}. The "
-                "file may be damaged, or be made for a newer version"
-            ) from error
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or inputs[0].type not in _TYPES or len(inputs[0].shape) != 4:

@@ -9,7 +9,7 @@ from importlib.resources import as_file, files
 import numpy as np
 
 from lithepose.arrays import Floats
-from lithepose.runtime import OnnxModel
+from lithepose.onnx import OnnxModel
 
 WEIGHTS = "lithepose-81-9"
 

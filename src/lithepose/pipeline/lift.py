@@ -266,6 +266,22 @@ class Result:
     camera: CameraMotion | None = None
     warnings: list[str] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        width, height = self.image_size
+        people = f"{len(self.people)} {'person' if len(self.people) == 1 else 'people'}"
+        spent = "".join(f", {stage} {took:.1f} s" for stage, took in self.seconds.items())
+        lines = [
+            f"Result({people}, {self.frames} frames, {self.fps:.4g} frames/s, {width}x{height}"
+            f"{spent})",
+            *map(repr, self.people),
+        ]
+        if self.camera is not None:
+            lines.append(f"camera: {self.camera.kind}")
+        if self.problem is not None:
+            lines.append(f"problem: {self.problem}")
+        lines += [f"warning: {warning}" for warning in self.warnings]
+        return "\n  ".join(lines)
+
 
 def lift(
     source: str | os.PathLike[str],

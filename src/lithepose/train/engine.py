@@ -341,7 +341,8 @@ def _commit() -> str:
     here = Path(__file__).resolve()
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(here.parent), *arguments]
+        # Without the optional lock, so that asking never writes the checkout's index.
+        command = ["git", "--no-optional-locks", "-C", str(here.parent), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:

@@ -1,7 +1,8 @@
-"""The ONNX runtime: same call as the network, and errors that name the file and the reason."""
+"""ONNX files: same call as the network, and errors that name the file and the reason."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lithepose.runtime import OnnxModel
+from lithepose.onnx import OnnxModel
 
 # The model of `doubling`, serialised: the package reads ONNX files without the library that makes
 # them. One node Add(values, values), input (batch, 2), metadata name=double.
@@ -67,7 +68,7 @@ def test_a_model_of_other_numbers_is_refused(doubling: Path) -> None:
 
 
 def test_threads_must_be_positive(doubling: Path) -> None:
-    with pytest.raises(ValueError, match="threads must be at least 1: 0"):
+    with pytest.raises(ValueError, match="threads is 0: pass a whole number, 1 or more"):
         OnnxModel(doubling, threads=0)
 
 
@@ -75,8 +76,22 @@ def test_running_a_file_does_not_need_pytorch(doubling: Path) -> None:
     program = (
         "import sys; sys.modules['torch'] = None\n"
         "import numpy as np\n"
-        "from lithepose.runtime import OnnxModel\n"
+        "from lithepose.onnx import OnnxModel\n"
         f"print(OnnxModel({str(doubling)!r})(np.ones((1, 2)))[0, 0])\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == "2.0", done.stderr
+
+
+def test_the_library_is_loaded_with_its_telemetry_off_whatever_was_set(doubling: Path) -> None:
+    program = (
+        "import os\n"
+        "from lithepose.onnx import OnnxModel, onnx_runtime\n"
+        f"OnnxModel({str(doubling)!r})\n"
+        "print(os.environ['ORT_DISABLE_TELEMETRY'], onnx_runtime().__name__)\n"
+    )
+    environment = os.environ | {"ORT_DISABLE_TELEMETRY": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment
+    )
+    assert done.stdout.split() == ["1", "onnxruntime"], done.stderr

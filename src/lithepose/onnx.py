@@ -1,13 +1,75 @@
-"""Run an ONNX file behind the same call as the network it was exported from."""
+"""The one place that runs ONNX files: ONNX Runtime made silent, its sessions, and `OnnxModel`.
+
+`OnnxModel` runs a file behind the same call as the network it was exported from.
+"""
 
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lithepose.arrays import Floats
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+
+@cache
+def onnx_runtime() -> ModuleType:
+    """The library `onnxruntime`, loaded with its telemetry off.
+
+    Its official builds report to their maker: loading the library alone leaves a `deviceid` and a
+    database in the user's cache folder, and some seconds later it tries to connect. Nothing of a
+    user's machine is ours to send, so this is off whatever the variable was set to, and nothing
+    else in the package may load the library.
+    """
+    # Read once, when the library loads. Where the user's program loaded it first, the two files
+    # are there and its first report is on its way; the call below still stops most later ones.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
+
+
+def open_session(
+    path: str | os.PathLike[str], *, threads: int = 1, log_severity: int = 3
+) -> InferenceSession:
+    """An ONNX Runtime session on the CPU.
+
+    Args:
+        path: the ONNX file.
+        threads: of one call, at least 1.
+        log_severity: from which ONNX Runtime speaks on its own: 3 is errors (warnings are about
+            the file's making), 4 only what ends the program.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: `threads` is below 1, or the file is damaged, no ONNX model, or needs an
+            operator that this ONNX Runtime does not have.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no ONNX model at {path}: check the path")
+    if threads < 1:
+        raise ValueError(f"threads is {threads}: pass a whole number, 1 or more")
+    onnxruntime = onnx_runtime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = log_severity
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's errors have no common class of their own
+        raise ValueError(
+            f"ONNX Runtime {onnxruntime.__version__} cannot read {path}: {error}. The file may be "
+            "damaged, or be made for a newer version"
+        ) from error
 
 
 class OnnxModel:
@@ -31,26 +93,8 @@ class OnnxModel:
     """
 
     def __init__(self, path: str | os.PathLike[str], threads: int = 1):
-        import onnxruntime
-
         self.path = Path(path)
-        if not self.path.is_file():
-            raise FileNotFoundError(f"no ONNX model at {self.path}")
-        if threads < 1:
-            raise ValueError(f"threads must be at least 1: {threads}")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors only: warnings are about the file's making
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(self.path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime's errors have no common class of their own
-            raise ValueError(
-                f"ONNX Runtime {onnxruntime.__version__} cannot read {self.path}: {error}. The "
-                "file may be damaged, or be made for a newer version"
-            ) from error
+        self._session = open_session(self.path, threads=threads)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         types = [end.type for end in (*inputs, *outputs)]
         if len(inputs) != 1 or len(outputs) != 1 or types != ["tensor(float)"] * 2:
