@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 
+# A frame in thirty years: slower is a slip, and such times lose the seconds.
+LEAST_FPS = 1e-9
+LONGEST_S = 1e12
+
 
 @dataclass(frozen=True, kw_only=True)
 class Detections:

@@ -32,7 +32,7 @@ from lithepose.formats.record import json_ready
 from lithepose.poses import Floats, Track3D, World
 from lithepose.rig import NODE_PARENTS, NODES, joint_angles
 from lithepose.skeletons import SKELETONS
-from lithepose.video import Image, VideoWriter, open_video
+from lithepose.video import LONGEST_STEP_S, Image, VideoWriter, open_video
 from lithepose.view.draw import fit_view
 
 # Longer videos lie beside the page: a minute is some 5 to 13 MB, a third more in the page.
@@ -74,6 +74,8 @@ class PageVideo:
         self.size = tuple(max(2, 2 * round(side * zoom / 2)) for side in size)
         self.frames = 0
         self.duration_s = 0.0
+        # Whether its times are those of the frames: a video holds no steps of any length.
+        self.in_time = True
         self._step_s = 1 / fps if fps > 0 else 0.0
         self._file = page.with_name(f".{page.stem[:40]}-{secrets.token_hex(4)}.mp4")
         self._writer = VideoWriter(
@@ -82,6 +84,8 @@ class PageVideo:
 
     def add(self, image: Image, time_s: float) -> None:
         """Add a frame, (H, W, 3) upright RGB, shown at `time_s` seconds of the clip."""
+        before_s = self.duration_s - self._step_s if self.frames else 0.0
+        self.in_time = self.in_time and time_s - before_s <= LONGEST_STEP_S
         self._writer.write(_shrunk(image, self.size), time_s)
         self.frames += 1
         self.duration_s = time_s + self._step_s
@@ -134,7 +138,8 @@ def write_page(
         video: the clip the people were lifted from: a file, a folder of images, or frames that
             were added to a `PageVideo`. A clip longer than `EMBED_S` becomes `<stem>.page.mp4`
             beside the page, and the page shows it as long as the two stay together; a shorter one
-            removes that of an earlier page of the same name. Without a video the 2D joints are
+            removes that of an earlier page of the same name. Without a video, or with one that
+            stands still for longer than a video file can say (`LONGEST_STEP_S`), the 2D joints are
             shown on plain ground.
         title: heading; the name of the video, or else of the page.
         start_s, end_s, fps: range and rate of a video given as a path, as `open_video` takes them.
@@ -206,6 +211,8 @@ def _write(
     """Write the page with a finished clip in it or beside it; the file `keep` is never removed."""
     beside = path.with_name(f"{path.stem}.page.mp4")
     embedded = b""
+    if clip is not None and not clip.in_time:  # it would show other frames than the figure's
+        clip = None
     if clip is not None and clip.duration_s <= EMBED_S:
         embedded = clip.read()
     apart = clip is not None and not embedded
