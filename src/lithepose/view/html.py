@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from lithepose.formats.atomic import atomic_write
 from lithepose.formats.record import json_ready
+from lithepose.ground import MAX_GAP_S
 from lithepose.poses import Floats, Track3D, World
 from lithepose.rig import NODE_PARENTS, NODES, joint_angles
 from lithepose.skeletons import SKELETONS
@@ -74,6 +75,7 @@ class PageVideo:
         self.size = tuple(max(2, 2 * round(side * zoom / 2)) for side in size)
         self.frames = 0
         self.duration_s = 0.0
+        self._last_s = 0.0
         # Whether its times are those of the frames: a video holds no steps of any length.
         self.in_time = True
         self._step_s = 1 / fps if fps > 0 else 0.0
@@ -84,11 +86,14 @@ class PageVideo:
 
     def add(self, image: Image, time_s: float) -> None:
         """Add a frame, (H, W, 3) upright RGB, shown at `time_s` seconds of the clip."""
-        before_s = self.duration_s - self._step_s if self.frames else 0.0
-        self.in_time = self.in_time and time_s - before_s <= LONGEST_STEP_S
+        self.in_time = self.in_time and time_s - self._last_s <= LONGEST_STEP_S
         self._writer.write(_shrunk(image, self.size), time_s)
+        step_s = self._step_s
+        if self.frames and step_s > MAX_GAP_S:  # perhaps the mean of a clip with a hole
+            step_s = min(step_s, time_s - self._last_s)
         self.frames += 1
-        self.duration_s = time_s + self._step_s
+        self._last_s = time_s
+        self.duration_s = time_s + step_s
 
     def close(self) -> None:
         """Finish the clip; `write_page` does it too.
