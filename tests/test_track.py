@@ -335,3 +335,59 @@ def test_a_track_without_any_joint_passes_unchanged():
     repaired, exchanged = repair_left_right(track)
     assert repaired is track
     assert not exchanged.any()
+
+
+# --- holes in time, slow clips ------------------------------------------------------------------
+
+
+def seen(people: np.ndarray) -> list[Detections]:
+    """Detections of (T, P, 17, 2)."""
+    sure = np.full(people.shape[1:3], 0.9)
+    return [
+        Detections(keypoints=frame, confidence=sure, score=sure[:, 0], skeleton="h36m17")
+        for frame in people
+    ]
+
+
+def tracked(people: np.ndarray, time_s: np.ndarray) -> list[Track2D]:
+    fps = (len(time_s) - 1) / (time_s[-1] - time_s[0])
+    return build_tracks(seen(people), time_s=time_s, image_size=(1280, 720), fps=fps)
+
+
+def test_someone_who_stays_through_a_hole_in_time_keeps_the_identity():
+    time_s = np.arange(30) / FPS + np.where(np.arange(30) < 15, 0, 3600)
+    (track,) = tracked(walker(30)[:, None], time_s)
+    assert np.isfinite(track.keypoints).all()
+
+
+@pytest.mark.parametrize("fps", [0.9, 0.1, 1e-5])
+def test_people_of_slow_clips_are_followed_wherever_they_are(fps: float):
+    time_s = np.arange(8) / fps
+    shift = np.random.default_rng(1).uniform(-400, 400, (8, 1, 2))
+    (track,) = tracked((walker(8) + shift)[:, None], time_s)
+    assert np.isfinite(track.keypoints).all()
+
+
+def test_someone_in_one_frame_of_a_slow_clip_is_somebody():
+    people = seen(walker(8)[:, None])
+    people = [frame if index == 5 else seen(np.zeros((1, 0, 17, 2)))[0] for index, frame in
+              enumerate(people)]  # fmt: skip
+    tracks = build_tracks(people, time_s=np.arange(8) * 10.0, image_size=(1280, 720), fps=0.1)
+    assert [np.isfinite(track.keypoints).all((1, 2)).sum() for track in tracks] == [1]
+
+
+def test_a_long_slow_clip_of_passers_by_does_not_fill_the_memory():
+    empty = seen(np.zeros((1, 0, 17, 2)))[0]
+    people = [one if index % 2 else empty for index, one in enumerate(seen(walker(400)[:, None]))]
+    tracks = build_tracks(people, time_s=np.arange(400) * 10.0, image_size=(1280, 720), fps=0.1)
+    assert len(tracks) == 50
+
+
+def test_a_false_track_beside_a_hole_in_time_is_dropped_as_elsewhere():
+    people = seen(walker(60)[:, None])
+    false = walker(60) * 0.3
+    for frame in (10, 11, 12):
+        people[frame] = seen(np.stack([walker(60), false], 1))[frame]
+    time_s = np.arange(60) / FPS + np.where(np.arange(60) < 30, 0, 3600)
+    tracks = build_tracks(people, time_s=time_s, image_size=(1280, 720), fps=60 / 3602)
+    assert len(tracks) == 1

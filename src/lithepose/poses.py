@@ -21,6 +21,11 @@ def shapes(**arrays: Any) -> str:
     return ", ".join(f"{name}={np.shape(a)}" for name, a in arrays.items() if a is not None)
 
 
+# A frame in thirty years: slower is a slip, and such times lose the seconds.
+LEAST_FPS = 1e-9
+LONGEST_S = 1e12
+
+
 @dataclass(frozen=True, kw_only=True)
 class Detections:
     """The people a detector found in one frame.

@@ -28,6 +28,8 @@ _STRAY_PER_SECOND = 0.25
 _MAX_STRAY = 0.4
 _MAX_COST = 0.85  # 0 is the predicted pose, 1 is nowhere near it
 _MAX_PREDICT_S = 0.3  # a person seen longer ago has probably not kept their velocity
+_SAME_SIZE = 1.8  # bodies of one person are larger or smaller by no more, from shot to shot
+_MOST_PASSERS_BY = 50  # tracks of a clip so slow that one frame makes a track
 
 # Left/right repair.
 _SWITCH_COST = 8.0  # of each change between "as is" and "exchanged"
@@ -96,7 +98,8 @@ def build_tracks(
         time_s: (T,) time stamps in seconds, ascending.
         image_size: (width, height) of the frames in pixels.
         fps: mean frame rate.
-        max_gap_s: a person who is back within this time keeps the identity; later it is a new one.
+        max_gap_s: a person who is back within this time, or in the next frame however late that
+            comes, keeps the identity; later it is a new one.
         min_seen_s: tracks seen in fewer frames than this time has are dropped as false, but one
             that is seen in half of the clip's frames is always kept.
 
@@ -121,11 +124,21 @@ def build_tracks(
     if len(skeletons) > 1:
         raise ValueError(f"detections of one clip have several skeletons: {sorted(skeletons)}")
 
+    steps = np.diff(times)
+    usual_s = float(np.median(steps)) if len(steps) else 0.0
+    slow = usual_s > max_gap_s  # whoever is there may be anywhere in the next frame
     people: list[_Person] = []
+    waiting: list[_Person] = []
     for frame, (now, found) in enumerate(zip(times, detections, strict=True)):
         if found.person is None:
-            waiting = [person for person in people if now - person.seen_s <= max_gap_s]
+            waiting = [
+                person
+                for person in waiting
+                if now - person.seen_s <= max_gap_s or person.frames[-1] == frame - 1
+            ]
             taken = _assign(waiting, found, float(now))
+            if slow:
+                taken |= _nearest_left(waiting, found, taken)
         else:
             by_identity = {person.identity: person for person in people}
             named = ((row, by_identity.get(int(who))) for row, who in enumerate(found.person))
@@ -136,10 +149,18 @@ def build_tracks(
                 identity = None if found.person is None else int(found.person[row])
                 person = _Person(first_frame=frame, identity=identity)
                 people.append(person)
+                waiting.append(person)
             person.add(frame, row, float(now), found)
 
-    needed = min(max(min_seen_s * fps, 2.0), 0.5 * len(detections))
+    # A mean rate that a hole has pulled down says nothing of how many frames a moment has; and of
+    # a clip that shows a moment in less than two, one frame is all there can be.
+    rate = max(fps, 1 / usual_s) if (steps > max(max_gap_s, 4 * usual_s)).any() else fps
+    needed = min(max(min_seen_s * rate, 1.0 if slow else 2.0), 0.5 * len(detections))
     kept = [person for person in people if len(person.frames) >= needed]
+    if slow and len(kept) > _MOST_PASSERS_BY:
+        # Each track spans all frames of the clip: thousands would not fit into memory.
+        kept.sort(key=lambda person: len(person.frames), reverse=True)
+        kept = sorted(kept[:_MOST_PASSERS_BY], key=lambda person: person.first_frame)
     if len(kept) < len(people):
         logger.info("dropped %d tracks of fewer than %.0f frames", len(people) - len(kept), needed)
     return [
@@ -174,7 +195,7 @@ def select_people(
     return [max(tracks, key=prominence)]
 
 
-def join_tracks(tracks: Sequence[Track2D], size_ratio: float = 1.8) -> list[Track2D]:
+def join_tracks(tracks: Sequence[Track2D], size_ratio: float = _SAME_SIZE) -> list[Track2D]:
     """Take a person who left for longer than tracks are kept, and came back, for the same one.
 
     Meant for clips of which one person is wanted. The most prominent track takes in every track
@@ -440,6 +461,28 @@ def _assign(people: Sequence[_Person], found: Detections, now: float) -> dict[in
     )
     _, columns, _ = lap.lapjv(cost, extend_cost=True, cost_limit=_MAX_COST)
     return {int(row): person for person, row in zip(people, columns, strict=True) if row >= 0}
+
+
+def _nearest_left(
+    people: Sequence[_Person], found: Detections, taken: dict[int, _Person]
+) -> dict[int, _Person]:
+    """Row of `found` -> a person, for those whom `_assign` left over on both sides: the nearest, if
+    they are about as large."""
+    rows = [row for row in range(len(found)) if row not in taken]
+    left = [person for person in people if not any(person is other for other in taken.values())]
+    pairs = []
+    for row in rows:
+        seen = np.asarray(found.keypoints[row], dtype=float)
+        for person in left:
+            ratio = body_size(seen) / body_size(person.keypoints)
+            if 1 / _SAME_SIZE <= ratio <= _SAME_SIZE:
+                apart = np.nanmedian(seen, axis=0) - np.nanmedian(person.keypoints, axis=0)
+                pairs.append((float(np.hypot(*apart)), row, person))
+    nearest: dict[int, _Person] = {}
+    for _, row, person in sorted(pairs, key=lambda pair: pair[0]):
+        if row not in nearest and not any(person is other for other in nearest.values()):
+            nearest[row] = person
+    return nearest
 
 
 def _cost(person: _Person, found: Detections, row: int, now: float) -> float:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lithepose.data.motions import motion
-from lithepose.data.people import random_body
 
 from lithepose.assets import FOLDER_VARIABLE, ModelsError, model_path
+from lithepose.synthetic.bodies import random_body
+from lithepose.synthetic.movements import motion
 
 # openat(AT_FDCWD</current/folder>, "path", O_WRONLY|O_CREAT..., as strace -y writes it
 _OPENED = re.compile(

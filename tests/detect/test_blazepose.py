@@ -238,6 +238,15 @@ def test_a_lost_person_is_waited_for_before_somebody_else_is_taken():
     assert where(scene.detect(FRAME, 1.2)) == [700]
 
 
+def test_after_a_hole_in_time_people_are_looked_for_everywhere_the_same_ones_first():
+    scene = Scene(1, tiles_only=(0,))
+    for frame, x in enumerate((200, 700, 120, 880, 480)):
+        scene.at = {0: (x, 300, 150)}
+        assert where(scene.detect(FRAME, 10.0 * frame)) == [x]
+    scene.at = {0: (500, 300, 150), 1: (200, 300, 260)}
+    assert where(scene.detect(FRAME, 60.0)) == [500]
+
+
 def test_several_people_are_found_followed_and_not_doubled():
     scene = Scene(3, tiles_only=(1, 2))
     scene.at = {0: (200, 300, 200), 1: (500, 300, 150), 2: (800, 300, 100), 3: (60, 60, 50)}

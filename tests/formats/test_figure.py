@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lithepose.formats.figure import Y_UP, motion_of, turned_y_up
+from lithepose.formats import format_writer
+from lithepose.formats.bvh import read_bvh
+from lithepose.formats.figure import Y_UP, even_rate, motion_of, note_of_holes, turned_y_up
+from lithepose.formats.trc import read_trc
+from lithepose.poses import Track3D
 from lithepose.rotations import from_quaternions, to_quaternions
 from lithepose.world.rig import rig_points
 
@@ -61,3 +67,34 @@ def test_turns_about_y_up_axes_are_the_same_turns():
     np.testing.assert_allclose(from_quaternions(turned_y_up(quaternions)), expected, atol=1e-12)
     assert np.linalg.det(Y_UP) == pytest.approx(1)
     np.testing.assert_allclose(from_quaternions(to_quaternions(expected)), expected, atol=1e-12)
+
+
+def with_hole(track: Track3D, hole_s: float, at: int = 10) -> Track3D:
+    time_s = np.asarray(track.time_s) + np.where(np.arange(len(track.time_s)) < at, 0, hole_s)
+    return replace(track, time_s=time_s, fps=(len(time_s) - 1) / float(time_s[-1]))
+
+
+@pytest.mark.parametrize("hole_s", [3600.0, 30 * 3600.0, 1e9])
+def test_a_hole_in_time_does_not_change_the_one_rate_of_a_file(
+    make_walker: Callable[..., Track3D], tmp_path: Path, hole_s: float
+):
+    whole = make_walker()
+    track = with_hole(whole, hole_s)
+    assert even_rate(whole) == whole.fps
+    assert even_rate(track) == pytest.approx(whole.fps)
+    for name in ("bvh", "c3d", "trc", "glb"):
+        format_writer(name)(tmp_path / f"walk.{name}", track)
+    assert read_bvh(tmp_path / "walk.bvh").frame_time_s == pytest.approx(1 / whole.fps)
+    assert read_trc(tmp_path / "walk.trc").rate == pytest.approx(whole.fps)
+    said = note_of_holes(track, ["npz", "bvh", "c3d"])
+    assert said is not None
+    assert "BVH and C3D cannot hold" in said
+    assert note_of_holes(track, ["npz", "trc"]) is None
+    assert note_of_holes(whole, ["bvh", "c3d", "glb"]) is None
+
+
+def test_a_slow_clip_has_no_holes(make_walker: Callable[..., Track3D]):
+    track = make_walker()
+    slow = replace(track, time_s=np.arange(len(track.time_s)) * 10.0, fps=0.1)
+    assert even_rate(slow) == 0.1
+    assert note_of_holes(slow, ["bvh"]) is None

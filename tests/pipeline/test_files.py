@@ -15,6 +15,7 @@ from lithepose import NoPersonError, lift
 from lithepose.formats import read_result
 from lithepose.pipeline import files
 from lithepose.pipeline.files import WriteError, check_writable, lift_to_files
+from lithepose.pipeline.owners import fingerprint_of
 from lithepose.skeletons import convert
 from lithepose.video.read import open_video
 
@@ -281,3 +282,116 @@ def test_a_folder_without_permission_is_refused(tmp_path: Path):
     closed.mkdir(mode=0o500)
     with pytest.raises(WriteError, match="cannot write to"):
         check_writable(closed)
+
+
+# --- results of other inputs --------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_walks(film: Film, tmp_path: Path) -> tuple[Path, Path]:
+    """Files of one name with different content."""
+    files = []
+    for seed, folder in enumerate(("a", "b")):
+        (tmp_path / folder).mkdir()
+        scene = film(seconds=0.4, seed=seed)
+        files.append(keypoint_file(tmp_path / folder / "walk.npz", scene))
+    return files[0], files[1]
+
+
+EVERY_CHOICE = [
+    {"formats": [name], "video": False, "page": page}
+    for name in ("npz", "json", "csv", "csv-wide", "trc", "c3d", "bvh", "glb")
+    for page in (False, True)
+] + [{"formats": ["bvh", "npz"], "video": False}]
+
+
+@pytest.mark.parametrize("choice", EVERY_CHOICE, ids=str)
+def test_the_same_input_is_lifted_again_and_another_of_its_name_is_refused(
+    two_walks: tuple[Path, Path], tmp_path: Path, choice: dict[str, Any]
+):
+    first, other = two_walks
+    out = tmp_path / "out"
+    for _ in range(2):
+        written = lift_to_files(first, out=out, **choice)
+    telling = {path.suffix for path in written.files} & {".npz", ".json", ".html"}
+    assert (".walk.lithepose" in names(out)) == (not telling)
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(WriteError, match=r"not known to be a result of .*--out.*--overwrite"):
+        lift_to_files(other, out=out, report=lambda *_: pytest.fail("work began"), **choice)
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    lift_to_files(other, out=out, overwrite=True, **choice)
+    lift_to_files(other, out=out, **choice)
+    with pytest.raises(WriteError):
+        lift_to_files(first, out=out, **choice)
+
+
+def test_a_copy_elsewhere_is_the_same_input(two_walks: tuple[Path, Path], tmp_path: Path):
+    first, other = two_walks
+    lift_to_files(first, out=tmp_path / "out", video=False)
+    other.write_bytes(first.read_bytes())
+    lift_to_files(other, out=tmp_path / "out", video=False)
+
+
+def test_a_file_of_another_program_is_not_replaced(two_walks: tuple[Path, Path], tmp_path: Path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "walk.bvh").write_text("HIERARCHY")
+    with pytest.raises(WriteError, match=r"walk\.bvh"):
+        lift_to_files(two_walks[0], out=out, formats=["npz", "bvh"], video=False)
+    assert names(out) == ["walk.bvh"]
+
+
+def test_results_name_their_source_without_its_place(two_walks: tuple[Path, Path], tmp_path: Path):
+    written = lift_to_files(two_walks[0], out=tmp_path / "out", video=False)
+    source = read_result(written.files[0]).metadata["source"]
+    assert source["file"] == "walk.npz"
+    assert str(tmp_path) not in json.dumps(read_result(written.files[0]).metadata)
+
+
+def test_further_people_are_not_replaced_by_those_of_another(
+    film: Film, make_video: Any, detecting: Any, tmp_path: Path
+):
+    scene = film(seconds=0.8)
+    far = (scene.keypoints - (320, 240)) * 0.5 + (120, 260)
+    detecting(np.stack([scene.keypoints, far], 1))
+    second = make_video(20, 25, scene.image_size, "clip-2.mp4")
+    first = make_video(20, 25, scene.image_size, "clip.mp4")
+    first.write_bytes(first.read_bytes() + b"\0\0\0\x08free")
+    out = tmp_path / "out"
+    lift_to_files(second, out=out, video=False)
+    lift_to_files(first, out=out, video=False)
+    with pytest.raises(WriteError, match=r"clip-2\.npz"):
+        lift_to_files(first, out=out, video=False, people="all")
+    lift_to_files(first, out=out, video=False, people="all", overwrite=True)
+    lift_to_files(first, out=out, video=False, people="all")
+
+
+def test_a_folder_is_the_same_input_when_its_results_lie_in_it(film: Film, tmp_path: Path):
+    import cv2
+
+    folder = tmp_path / "shots"
+    folder.mkdir()
+    for index in range(3):
+        cv2.imwrite(str(folder / f"{index}.png"), np.full((40, 60, 3), 10 * index, np.uint8))
+    before = fingerprint_of(folder)
+    (folder / "shots.npz").touch()
+    (folder / "shots.json").touch()
+    (folder / "shots.overlay.mp4").touch()
+    assert fingerprint_of(folder) == before
+    cv2.imwrite(str(folder / "3.png"), np.zeros((40, 60, 3), np.uint8))
+    assert fingerprint_of(folder) != before
+
+
+def test_a_hole_that_a_format_cannot_hold_is_said(film: Film, tmp_path: Path):
+    scene = film(seconds=0.8)
+    path = tmp_path / "walk.npz"
+    time_s = np.arange(20) / 25 + np.where(np.arange(20) < 9, 0, 3600)
+    np.savez(
+        path, keypoints=scene.keypoints, time_s=time_s, image_size=(640, 480), skeleton="h36m17"
+    )
+    formats = ["npz", "bvh", "c3d", "trc", "glb"]
+    written = lift_to_files(path, out=tmp_path / "out", formats=formats)
+    (said,) = [note for note in written.result.warnings if "hole" in note]
+    assert "3600.04 s after 0.32 s, which BVH and C3D cannot hold" in said
+    written = lift_to_files(path, out=tmp_path / "out", video=False)
+    assert not [note for note in written.result.warnings if "hole" in note]

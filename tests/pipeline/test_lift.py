@@ -24,8 +24,10 @@ from lithepose.pipeline.lift import (
     lift_track,
     track_from_arrays,
 )
+from lithepose.poses import Track2D
 from lithepose.skeletons import LIMB_JOINTS, SKELETONS
 from lithepose.video.camera_motion import CameraMotion
+from lithepose.world.solve import settle
 
 Film = Callable[..., Any]
 LIMBS = list(LIMB_JOINTS)
@@ -545,3 +547,62 @@ def test_a_camera_that_moves_or_a_cut_leaves_no_path_and_is_said(
     said = ["what the camera did", "--start 0.0 --end 0.4 keeps a part with a path"]
     assert result.warnings == ([] if kind == "still" else said)
     assert result.people[0].metadata["camera"]["reason"] == "what the camera did"
+
+
+# --- holes in time ----------------------------------------------------------------------------
+
+
+class Counting:
+    """The default lifter, counting what it is given."""
+
+    def __init__(self) -> None:
+        self.lifter = default_lifter()
+        self.frames, self.targets = self.lifter.frames, self.lifter.targets
+        self.windows = 0
+
+    def __call__(self, values: np.ndarray, /) -> np.ndarray:
+        self.windows += len(values)
+        return self.lifter(values)
+
+
+def track_at(scene: Any, time_s: np.ndarray) -> Track2D:
+    track = track_from_arrays(
+        scene.keypoints[: len(time_s)],
+        image_size=scene.image_size,
+        fps=scene.fps,
+        skeleton="h36m17",
+        confidence=None,
+    )
+    return replace(track, time_s=time_s, fps=(len(time_s) - 1) / float(time_s[-1] - time_s[0]))
+
+
+@pytest.mark.parametrize("hole_s", [1.0, 3600.0, 1e9])
+def test_parts_around_a_hole_in_time_are_lifted_apart(film: Film, hole_s: float):
+    scene = film()
+    even_s = np.arange(50) / 25
+    counting = Counting()
+    joints = lift_track(
+        track_at(scene, even_s + np.where(np.arange(50) < 20, 0, hole_s)), counting
+    ).joints_camera
+    assert counting.windows <= 100
+    whole = lift_track(track_at(scene, even_s), counting).joints_camera
+    # Only what was seen across the hole is gone.
+    assert 1000 * float(mpjpe(joints, whole).mean()) < 60
+    assert np.isfinite(joints).all()
+
+
+@pytest.mark.parametrize("fps", [1.0, 0.1, 0.01, 1e-5, 1e-9])
+def test_slow_clips_are_lifted_frame_by_frame(film: Film, fps: float):
+    scene = film(seconds=0.4)
+    counting = Counting()
+    (person,) = settle([lift_track(track_at(scene, np.arange(10) / fps), counting)])
+    assert counting.windows == 20  # each as it is and mirrored
+    assert person.metadata["gaps"] == 0
+    assert error_mm(person.joints_camera, scene.joints_camera) < 200
+    assert person.world is not None
+    assert np.isfinite(person.world.points).all()
+
+
+def test_a_rate_that_no_clip_has_is_refused(film: Film):
+    with pytest.raises(ValueError, match="fps"):
+        lifted(film(seconds=0.4), fps=1e-300)

@@ -698,3 +698,111 @@ def test_real_clips_give_every_frame(
         times = [frame.time_s for frame in reader]
     assert len(times) == count
     assert times == pytest.approx([index / 30 for index in range(count)], abs=1e-4)
+
+
+# ---- Tags and marks of other programs ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi"])
+@pytest.mark.parametrize("written", [b"caf\xe9", "日本".encode("shift-jis"), "äö".encode("utf-16")])
+def test_a_title_in_any_encoding_is_no_reason_to_refuse(
+    tmp_path: Path, suffix: str, written: bytes
+):
+    path = make_clip(tmp_path / f"clip.{suffix}", notes={"title": "#" * len(written)})
+    content = path.read_bytes()
+    assert b"#" * len(written) in content
+    path.write_bytes(content.replace(b"#" * len(written), written))
+    assert len(read_all(path)) == COUNT
+
+
+def exif_of(orientation: int, order: str, kind: int = 3) -> bytes:
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, 2)
+    maker = struct.pack(f"{order}HHI4s", 0x010F, 2, 4, b"abc")
+    turn = struct.pack(f"{order}HHIHH", 0x0112, kind, 1, orientation, 0)
+    return head + maker + turn + bytes(4)
+
+
+def make_photo(exif: bytes) -> bytes:
+    import cv2
+
+    image = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    image[:16, :16] = (255, 0, 0)
+    content = cv2.imencode(".jpg", image[..., ::-1])[1].tobytes()
+    part = b"Exif\0\0" + exif
+    return content[:2] + b"\xff\xe1" + struct.pack(">H", len(part) + 2) + part + content[2:]
+
+
+def make_photos(path: Path, photo: bytes, count: int = 5) -> Path:
+    """A camera's clip, each frame a photo of its own; or a single photo."""
+    if path.suffix == ".jpg":
+        path.write_bytes(photo)
+        return path
+    with av.open(str(path), "w") as container:
+        stream = cast(VideoStream, container.add_stream("mjpeg", rate=FPS))
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
+        container.start_encoding()
+        for index in range(count):
+            packet = av.Packet(photo)
+            packet.stream, packet.time_base = stream, Fraction(1, FPS)
+            packet.pts = packet.dts = index
+            packet.is_keyframe = True
+            container.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize("name", ["v.jpg", "v.avi", "v.mkv"])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photos_are_shown_as_their_exif_says(
+    tmp_path: Path, name: str, order: str, orientation: int
+):
+    path = make_photos(tmp_path / name, make_photo(exif_of(orientation, order)))
+    rows, columns = {
+        1: ("top", "left"), 2: ("top", "right"), 3: ("bottom", "right"), 4: ("bottom", "left"),
+        5: ("top", "left"), 6: ("top", "right"), 7: ("bottom", "right"), 8: ("bottom", "left"),
+    }[orientation]  # fmt: skip
+    frames = read_all(path)
+    assert len(frames) == (1 if name == "v.jpg" else 5)
+    for frame in frames:
+        assert frame.image.shape[:2] == ((HEIGHT, WIDTH) if orientation < 5 else (WIDTH, HEIGHT))
+        part = frame.image[:10] if rows == "top" else frame.image[-10:]
+        assert is_red(part[:, :10] if columns == "left" else part[:, -10:])
+
+
+@pytest.mark.parametrize("name", ["v.jpg", "v.avi", "v.mkv"])
+@pytest.mark.parametrize(
+    "exif",
+    [b"", b"II*", exif_of(6, "<")[:9], exif_of(6, "<")[:30], exif_of(99, "<"), exif_of(6, "<", 7),
+     b"II*\0\x08\0\0\0\xff\xff" + b"\x12\x01" * 30, b"II*\0" + b"\xff" * 40],
+)  # fmt: skip
+def test_exif_that_cannot_be_read_is_left_alone(tmp_path: Path, name: str, exif: bytes):
+    for frame in read_all(make_photos(tmp_path / name, make_photo(exif))):
+        assert is_red(frame.image[:10, :10])
+
+
+# ---- Holes in time -------------------------------------------------------------------------------
+
+
+def test_the_clock_of_a_clip_with_a_hole_goes_on_in_the_steps_that_it_told():
+    clock = video._Clock(60.0)  # the mean rate: a hole of an hour among 60 frames
+    times = [clock.tell(stamp) for stamp in (0.0, 0.1, 0.2, 0.2, None, 0.4, 3600.4, 3600.5, None)]
+    expected = [0.0, 0.1, 0.2, 0.25, 0.35, 0.4, 3600.4, 3600.5, 3600.6]
+    assert times == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("hole_s", [60, 3600, 30 * 3600, 1e9, 1e300])
+def test_a_hole_of_any_length_can_be_written(tmp_path: Path, hole_s: float):
+    path = tmp_path / "out.mp4"
+    with VideoWriter(path, size=(WIDTH, HEIGHT), fps=1e-5) as writer:
+        for time_s in (0.0, 0.1, hole_s):
+            writer.write(make_image(0), time_s)
+    times = [frame.time_s for frame in read_all(path)]
+    assert times == pytest.approx([0.0, 0.1, min(hole_s, 0.1 + video.LONGEST_STEP_S)], abs=1e-3)
+
+
+def test_a_frame_a_day_can_be_written(tmp_path: Path):
+    path = tmp_path / "out.mp4"
+    with VideoWriter(path, size=(WIDTH, HEIGHT), fps=1 / 86400) as writer:
+        for index in range(20):
+            writer.write(make_image(index), index * 86400.0)
+    assert [index_of(frame.image) for frame in read_all(path)] == list(range(20))

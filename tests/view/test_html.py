@@ -1095,3 +1095,13 @@ def test_pages_of_one_frame_and_of_nobody_come_up_without_errors(tmp_path: Path,
         browser.press("c")
         browser.press("f")
         assert browser.complaints == []
+
+
+def test_a_clip_that_no_video_can_hold_leaves_the_page_without_its_pictures(tmp_path: Path):
+    time_s = np.arange(FRAMES) / 25 + np.where(np.arange(FRAMES) < 2, 0, 30 * 3600)
+    page = tmp_path / "page.html"
+    with PageVideo(page, size=SIZE, fps=0.001) as clip:
+        add_frames(clip, time_s.tolist())
+        files = write_page(page, [make_track(time_s=time_s)], video=clip)
+    assert [file.name for file in files] == ["page.html"]
+    assert data_of(page)["video_url"] is None

@@ -26,6 +26,7 @@ def convert(result: Path, out: Path, name: str | None) -> None:
     4 not written.
     """
     with failing_clearly():
+        from lithepose.formats.figure import note_of_holes
         from lithepose.pipeline.files import WriteError
 
         name = name or format_of(out)
@@ -38,5 +39,8 @@ def convert(result: Path, out: Path, name: str | None) -> None:
         except OSError as error:
             raise WriteError(str(error)) from error
         click.echo(printable(out))
+        lost = note_of_holes(track, [name])
+        if lost is not None:
+            click.echo(f"note: {lost}", err=True)
         if name not in ("npz", "json") and track.world is not None and not track.world.has_path:
             click.echo("note: the person's way is not known, so they move on the spot", err=True)

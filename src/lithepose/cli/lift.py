@@ -50,6 +50,11 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
     help=f"Files to write, separated by commas: {', '.join(FORMATS)}.",
 )
 @click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Also replace files that are not results of this input; its own are always replaced.",
+)
+@click.option(
     "--people",
     default="one",
     show_default=True,

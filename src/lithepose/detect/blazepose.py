@@ -365,6 +365,8 @@ class BlazePose:
         """Forget the people followed so far."""
         self._crops: list[Crop] = []
         self._lost: list[tuple[Crop, float]] = []  # where somebody was last, and when
+        self._before: list[Crop] = []  # where the people were before a hole in time
+        self._time_s = np.inf  # of the last frame
         self._since_search = self.search_interval  # the first frame is searched in tiles
 
     def detect(self, frame: NDArray[np.uint8], time_s: float) -> Detections:
@@ -387,6 +389,12 @@ class BlazePose:
             )
         shape = frame.shape[:2]
         found: list[Found] = []
+        self._before = []
+        if time_s - self._time_s > _PATIENCE_S:
+            # Nobody is where they were: the frame is looked at like a first one.
+            self._before, self._crops, self._lost = self._crops, [], []
+            self._since_search = self.search_interval
+        self._time_s = time_s
         for crop in self._crops:
             person = self.place_landmarks(frame, crop)
             if not is_followable(person, shape):
@@ -413,6 +421,7 @@ class BlazePose:
 
         candidates = [candidate for square in squares for candidate in self.find(frame, square)]
         candidates.sort(key=lambda candidate: candidate[1] * candidate[0].side, reverse=True)
+        candidates += [(crop, 0.0) for crop in self._before]
         if self.people == 1 and self._lost:
             # Someone else would be a new person: for a moment only the lost one is welcome.
             lost = self._lost[-1][0]
@@ -428,7 +437,14 @@ class BlazePose:
             ):
                 added.append(person)
                 seen.append(crop)
-        added.sort(key=lambda person: person.prominence, reverse=True)
+        # After a hole in time, who may be somebody from before it goes first.
+        added.sort(
+            key=lambda person: (
+                any(is_near(person.crop, crop) for crop in self._before),
+                person.prominence,
+            ),
+            reverse=True,
+        )
         added = added[: self.people - len(followed)]
         self._lost = [
             (crop, since)

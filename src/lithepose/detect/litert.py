@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lithepose.poses import Floats
+from lithepose.arrays import Floats
 
 # Numbers of the fields read here, in the order of the schema.
 _MODEL_SUBGRAPHS = 2

@@ -20,7 +20,7 @@ import numpy as np
 
 from lithepose.arrays import Floats
 from lithepose.files import atomic_write
-from lithepose.formats.figure import Y_UP, motion_of, turned_y_up, world_of
+from lithepose.formats.figure import Y_UP, even_rate, motion_of, turned_y_up, world_of
 from lithepose.poses import Track3D
 from lithepose.rotations import from_quaternions
 from lithepose.world.rig import NODE_PARENTS, NODES
@@ -309,7 +309,7 @@ def write_bvh(path: str | os.PathLike[str], track: Track3D) -> None:
     offsets = np.asarray(world.offsets, dtype=np.float64) @ Y_UP.T
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         file.write("\n".join(("HIERARCHY", *_hierarchy(0, "", offsets), "MOTION")) + "\n")
-        file.write(f"Frames: {len(values)}\nFrame Time: {1 / track.fps:.9g}\n")
+        file.write(f"Frames: {len(values)}\nFrame Time: {1 / even_rate(track):.9g}\n")
         for row in values:
             place = " ".join(f"{value:.6f}" for value in row[:3])
             # A ten-thousandth of a degree moves a hand by a few micrometres.

@@ -2,7 +2,7 @@
 
 The points are those of `lithepose31` under their own names, in world axes. A frame without the
 person has every point marked as missing (residual -1); nothing is filled. C3D knows one frame rate
-and no time stamps, so uneven times become even.
+and no time stamps, so uneven times become even, and holes in time are closed.
 
 Written directly, as 32-bit floats: the layout is small and public (the C3D user guide), and what
 this needs of it is a header, parameters and a table.
@@ -19,7 +19,7 @@ import numpy as np
 
 from lithepose import __version__
 from lithepose.files import atomic_write
-from lithepose.formats.figure import world_of
+from lithepose.formats.figure import even_rate, world_of
 from lithepose.poses import Track3D
 from lithepose.skeletons import SKELETONS
 
@@ -47,12 +47,12 @@ def write_c3d(path: str | os.PathLike[str], track: Track3D) -> None:
     table[..., :3] = np.where(seen[..., None], 1000 * points, 0)
     table[..., 3] = np.where(seen, 0, -1)
 
-    frames = len(points)
+    frames, rate = len(points), even_rate(track)
     # The parameters name the block where the data begin, which depends on their own length only.
-    data_block = 2 + len(_parameters(frames, track.fps, 0)) // _BLOCK
+    data_block = 2 + len(_parameters(frames, rate, 0)) // _BLOCK
     with atomic_write(path) as temporary, temporary.open("wb") as file:
-        file.write(_header(frames, track.fps, data_block))
-        file.write(_parameters(frames, track.fps, data_block))
+        file.write(_header(frames, rate, data_block))
+        file.write(_parameters(frames, rate, data_block))
         file.write(_filled(table.tobytes()))
 
 

@@ -7,6 +7,7 @@ a straight line, evenly in time; before the first and after the last the pose ho
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from lithepose.arrays import Floats
 from lithepose.poses import Track3D, World
 from lithepose.rotations import from_quaternions, slerp
+from lithepose.world.ground import MAX_GAP_S
 from lithepose.world.rig import MARKER_NODES, NODES
 
 # World axes (z up) to those of animation files (y up): (x, y, z) -> (x, z, -y). The rest pose faces
@@ -100,6 +102,56 @@ def motion_of(world: World, time_s: Floats) -> Motion:
         root=root[before] + (root[after] - root[before]) * share[:, None],
         rotations=slerp(turns[before], turns[after], share[:, None, None]),
         present=present,
+    )
+
+
+def holes_of(time_s: Floats) -> NDArray[np.bool_]:
+    """(T - 1,) which steps of time are holes: longer than `MAX_GAP_S` and than four usual steps. A
+    slow clip has none."""
+    steps = np.diff(np.asarray(time_s, dtype=np.float64))
+    if not len(steps):
+        return np.zeros(0, bool)
+    return steps > max(MAX_GAP_S, 4 * float(np.median(steps)))
+
+
+def even_rate(track: Track3D) -> float:
+    """Frames per second for a file that has one rate for all: the mean, holes left out."""
+    holes = holes_of(track.time_s)
+    if not holes.any():
+        return track.fps
+    return 1 / float(np.diff(track.time_s)[~holes].mean())
+
+
+def closed_times(time_s: Floats) -> Floats:
+    """The times (T,) with each hole closed to one usual step."""
+    time_s = np.asarray(time_s, dtype=np.float64)
+    steps, holes = np.diff(time_s), holes_of(time_s)
+    steps[holes] = np.median(steps[~holes]) if holes.any() else 0
+    return time_s[0] + np.concatenate([[0.0], np.cumsum(steps)])
+
+
+def fits_single(time_s: Floats) -> bool:
+    """Whether times still ascend in single precision."""
+    return bool((np.diff(np.asarray(time_s, dtype=np.float32)) > 0).all())
+
+
+def note_of_holes(track: Track3D, formats: Sequence[str]) -> str | None:
+    """What to tell whoever has a track with holes in time written as `formats`; None if they hold
+    it."""
+    holes = holes_of(track.time_s)
+    losing = [name for name in formats if name in ("bvh", "c3d")]
+    if "glb" in formats and not fits_single(track.time_s):
+        losing.append("glb")
+    if not holes.any() or not losing:
+        return None
+    steps = np.where(holes, np.diff(track.time_s), 0)
+    longest = int(np.argmax(steps))
+    count = int(holes.sum())
+    said = "the clip has a hole" if count == 1 else f"the clip has {count} holes, the longest one"
+    names = " and ".join(name.upper() for name in losing)
+    return (
+        f"{said} of {steps[longest]:.6g} s after {track.time_s[longest]:.6g} s, which {names} "
+        f"cannot hold: there the motion runs on, at {even_rate(track):.4g} frames/s"
     )
 
 

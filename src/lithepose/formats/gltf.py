@@ -20,7 +20,14 @@ from numpy.typing import NDArray
 from lithepose import __version__
 from lithepose.arrays import Floats
 from lithepose.files import atomic_write
-from lithepose.formats.figure import Y_UP, motion_of, turned_y_up, world_of
+from lithepose.formats.figure import (
+    Y_UP,
+    closed_times,
+    fits_single,
+    motion_of,
+    turned_y_up,
+    world_of,
+)
 from lithepose.poses import Track3D
 from lithepose.world.rig import MARKER_NODES, NODE_PARENTS, NODES, pose_nodes
 
@@ -55,7 +62,10 @@ def write_glb(path: str | os.PathLike[str], track: Track3D) -> None:
         OSError: the place cannot be written to; nothing is left behind.
     """
     world = world_of(track, "GLB")
-    time_s = np.asarray(track.time_s, dtype=np.float32)
+    time_s = np.asarray(track.time_s, dtype=np.float64)
+    if not fits_single(time_s):  # after a hole of days, frames would fall together
+        time_s = closed_times(time_s)
+    time_s = time_s.astype(np.float32)
     if (np.diff(time_s) <= 0).any():
         raise ValueError("a GLB file needs time stamps that increase from frame to frame")
     motion = motion_of(world, track.time_s)

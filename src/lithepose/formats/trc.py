@@ -20,7 +20,7 @@ import numpy as np
 
 from lithepose.arrays import Floats
 from lithepose.files import atomic_write
-from lithepose.formats.figure import motion_of, world_of
+from lithepose.formats.figure import even_rate, motion_of, world_of
 from lithepose.poses import Track3D
 from lithepose.skeletons import SKELETONS, convert
 from lithepose.world.rig import rig_points
@@ -104,7 +104,7 @@ def write_trc(path: str | os.PathLike[str], track: Track3D) -> None:
 
     seen = np.flatnonzero(motion.present)
     frames = range(seen[0], seen[-1] + 1)
-    rate = f"{track.fps:.6g}"
+    rate = f"{even_rate(track):.6g}"
     values = (rate, rate, len(frames), len(MARKERS), "m", rate, seen[0] + 1, len(track.time_s))
     numbers = range(1, len(MARKERS) + 1)
     lines = [

@@ -54,7 +54,7 @@ from lithepose.keypoints.layouts import (
     read_openpose,
     read_rows,
 )
-from lithepose.poses import Detections, Track2D
+from lithepose.poses import LEAST_FPS, LONGEST_S, Detections, Track2D
 from lithepose.skeletons import PARTS_OF_LARGER, SKELETONS, skeleton_named
 
 logger = logging.getLogger(__name__)
@@ -250,6 +250,8 @@ def _timing(clip: Clip, fps: float | None, frames: int) -> tuple[Floats, float]:
         if (np.diff(time_s) <= 0).any():
             raise ValueError(f"{clip.origin}: time_s does not ascend")
         time_s = time_s - time_s[0]
+        if time_s[-1] > LONGEST_S:
+            raise ValueError(f"{clip.origin}: time_s spans {time_s[-1]:g} s: are these seconds?")
         if clip.fps is None and frames == 1:
             raise ValueError(f"{clip.origin}: one frame has no frame rate: pass fps=")
         rate = (frames - 1) / time_s[-1] if clip.fps is None else clip.fps
@@ -263,7 +265,7 @@ def _timing(clip: Clip, fps: float | None, frames: int) -> tuple[Floats, float]:
 
 def _rate(value: Any, origin: str) -> float:
     rate = numbers(value, "fps", origin)
-    if rate.size != 1 or not np.isfinite(rate).all() or (rate <= 0).any():
+    if rate.size != 1 or not np.isfinite(rate).all() or (rate < LEAST_FPS).any():
         raise ValueError(f"{origin}: fps must be one positive number; found {value}")
     return float(rate.reshape(()))
 

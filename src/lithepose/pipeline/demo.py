@@ -64,6 +64,7 @@ def run_demo(
         out=out,
         formats=("npz", "json", "csv", "trc", "bvh", "glb"),
         video=video,
+        overwrite=True,  # of the demonstration in another size
         height=body.stature,
         focal=float(np.mean(camera.focal_px)),
         models=models,

@@ -8,12 +8,14 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lithepose.formats import FORMATS, check_formats, check_without_world, write_result
+from lithepose.formats.figure import note_of_holes
 from lithepose.pipeline.lift import Report, Result, is_keypoints, lift
+from lithepose.pipeline.owners import TELLING, fingerprint_of, first_of_another, forget, note
 
 if TYPE_CHECKING:
     from lithepose.video.read import Frame
@@ -40,6 +42,7 @@ def lift_to_files(
     video: bool = True,
     page: bool | None = None,
     size: tuple[int, int] | None = None,
+    overwrite: bool = False,
     report: Report | None = None,
     **options: Any,
 ) -> Written:
@@ -51,10 +54,13 @@ def lift_to_files(
         video: also write `<name>.overlay.mp4`; not for a file of keypoints, which has no pictures.
         page: also write `<name>.html`, a page to look at in a browser; None: as `video` says.
         size: (width, height) of a file of keypoints.
+        overwrite: also replace files that are not results of this source. Its own are always
+            replaced.
         options: as of `lithepose.lift`.
     Raises:
-        WriteError: the folder or a file cannot be written, or would replace the source itself.
-            Checked before the work begins too.
+        WriteError: the folder or a file cannot be written, or would replace the source itself or,
+            without `overwrite`, what is not known to be a result of it. Checked before the work
+            begins too.
         As `lithepose.lift` otherwise.
     """
     source, out = Path(source), Path(out)
@@ -65,18 +71,32 @@ def lift_to_files(
         raise FileNotFoundError(f"there is no file or folder {source}")
     check_writable(out)
     name = _name_of(source)
-    _check_spares(source, [out / (name + FORMATS[each][0]) for each in formats])
+    endings = [FORMATS[each][0] for each in formats]
+    _check_spares(source, [out / (name + ending) for ending in endings])
+    views = (video and not is_keypoints(source), video if page is None else page)
+    endings += [".overlay.mp4"] * views[0] + [".html", ".page.mp4"] * views[1]
+    fingerprint = fingerprint_of(source)
+    several = options.get("people") == "all"
+    if not overwrite:
+        _check_owner(source, fingerprint, out, name, endings, numbered=several)
     result = lift(source, image_size=size, report=report, **options)
+    result = _with_source(result, source, fingerprint, formats)
+    stems = [
+        name if number == 1 else f"{name}-{number}" for number in range(1, len(result.people) + 1)
+    ]
+    silent = [stem + each for stem in stems for each in endings if each not in TELLING]
     files: list[Path] = []
     try:
-        for number, person in enumerate(result.people, 1):
-            stem = out / (name if number == 1 else f"{name}-{number}")
-            files += write_result(stem, person, formats)
+        if not {"npz", "json"} & {*formats}:  # before the first file: the page comes last
+            note(fingerprint, out, name, silent)
+        for stem, person in zip(stems, result.people, strict=True):
+            files += write_result(out / stem, person, formats)
         begin = time.perf_counter()
-        views = (video and not is_keypoints(source), video if page is None else page)
         files += _views(source, out / name, result, views, report, options)
         if any(views):
             result.seconds["views"] = time.perf_counter() - begin
+        if any(file.suffix in TELLING for file in files):
+            forget(out, name, silent)
     except OSError as error:
         raise WriteError(str(error)) from error
     return Written(result=result, files=files)
@@ -88,6 +108,29 @@ def _name_of(source: Path) -> str:
         # "." and ".." have no name of their own.
         return source.name if source.name not in ("", "..") else source.resolve().name
     return source.stem
+
+
+def _with_source(result: Result, source: Path, fingerprint: str, formats: Sequence[str]) -> Result:
+    """The result, its people knowing what they were lifted from, and a warning of what the files
+    will not hold."""
+    # A name that is no Unicode text (bytes of another encoding) is noted with replacement signs.
+    file = source.resolve().name.encode("utf-8", "replace").decode("utf-8")
+    told = {"source": {"file": file, "fingerprint": fingerprint}}
+    people = [replace(each, metadata={**each.metadata, **told}) for each in result.people]
+    lost = note_of_holes(people[0], formats)
+    warnings = [*result.warnings, *([] if lost is None else [lost])]
+    return replace(result, people=people, warnings=warnings)
+
+
+def _check_owner(
+    source: Path, fingerprint: str, out: Path, name: str, endings: Sequence[str], *, numbered: bool
+) -> None:
+    found = first_of_another(fingerprint, out, name, endings, numbered=numbered)
+    if found is not None:
+        raise WriteError(
+            f"{found} is not known to be a result of {source} and would be lost: choose another "
+            "folder with --out, or replace it with --overwrite"
+        )
 
 
 def _check_spares(source: Path, targets: list[Path]) -> None:

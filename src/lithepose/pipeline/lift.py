@@ -26,20 +26,18 @@ from lithepose.cameras import focal_from_fov
 from lithepose.detect import Detector, create_detector, facts_of, is_onnx
 from lithepose.keypoints.reading import is_keypoints, read_keypoints
 from lithepose.lifters.windows import LIMBS, WindowLifter, lift_windows, with_midpoints
-from lithepose.poses import Detections, Track2D, Track3D
+from lithepose.poses import LEAST_FPS, Detections, Track2D, Track3D
 from lithepose.skeletons import convert, skeleton_named
 from lithepose.track import build_tracks, fill_gaps, join_tracks, repair_left_right, select_people
 from lithepose.video.camera_motion import CameraMotion, CameraWatch
 from lithepose.video.read import open_video
 from lithepose.world.extremities import with_extremities
-from lithepose.world.ground import stretches
+from lithepose.world.ground import MAX_GAP_S, stretches
 from lithepose.world.path import fit_root_path
 from lithepose.world.solve import WorldOptions, settle
 
 log = logging.getLogger(__name__)
 
-# Absences up to this long are interpolated; longer ones stay nan in the result.
-MAX_GAP_S = 0.5
 # Fewer visible limb joints than this are no person to lift.
 LEAST_LIMBS = 6
 # Without a known lens: between a phone's main camera (about 0.75) and a longer lens.
@@ -69,7 +67,8 @@ def lift_track(
         focal_px: focal length in pixels; guessed from the image size without it.
     Returns:
         Poses in metres, camera axes, with `points_camera` and without a world; nan in frames
-        without a person. An absence of at most `MAX_GAP_S` is bridged.
+        without a person. An absence of at most `MAX_GAP_S` is bridged; frames that are further
+        apart than that are lifted apart.
     Raises:
         ValueError: height or focal length cannot be a person's or a camera's.
     """
@@ -91,7 +90,8 @@ def lift_track(
     joints = np.full((frames, 17, 3), np.nan)
     scale = (height_m or STANDARD_HEIGHT_M) / STANDARD_HEIGHT_M
     present = (told[:, LIMBS] > 0).sum(1) >= LEAST_LIMBS
-    runs = stretches(np.asarray(present))
+    # Over a hole in time no motion is known: each part is lifted by itself.
+    runs = stretches(np.asarray(present), track.time_s)
     for run in runs:
         joints[run] = lift_windows(rays[run], told[run], track.time_s[run], lifter) * scale
     lengths = bone_lengths(joints)
@@ -128,7 +128,7 @@ def lift_track(
             "focal_known": focal_px is not None,
             "lifter": getattr(lifter, "name", type(lifter).__name__),
             "frames_with_person": int(present.sum()),
-            "gaps": max(0, len(runs) - 1),
+            "gaps": max(0, len(stretches(np.asarray(present))) - 1),
             "frames_exchanged": int(exchanged.sum()),
             "mean_confidence": _mean(confidence[present]),
             "max_gap_s": MAX_GAP_S,
@@ -205,7 +205,7 @@ def track_from_arrays(
             f"keypoints have {keypoints.shape[1]} joints, {skeleton} has {joints}: give the "
             "skeleton that they are of"
         )
-    if not np.isfinite(fps) or fps <= 0:
+    if not np.isfinite(fps) or fps < LEAST_FPS:
         raise ValueError(f"fps is {fps}: give the clip's frames per second")
     if len(image_size) != 2 or not all(np.isfinite(side) and side >= 1 for side in image_size):
         raise ValueError(f"image_size is {image_size}: give (width, height) in pixels")

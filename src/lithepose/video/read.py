@@ -22,6 +22,7 @@ import os
 import queue
 import re
 import secrets
+import struct
 import threading
 import warnings
 import weakref
@@ -36,9 +37,11 @@ import numpy as np
 
 from lithepose.arrays import Image
 from lithepose.cameras import focal_of_35mm
+from lithepose.poses import LEAST_FPS
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
+    from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
@@ -52,6 +55,8 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _SAME_TIME_S = 1e-6
 # A step back by more than this is a restarted clock (joined recordings), not a disordered frame.
 _CLOCK_RESTART_S = 1.0
+# Nominal steps longer than this may come from a hole in the clip.
+_LONG_STEP_S = 0.5
 # Seek this much before the wanted time: frames just after a key frame can still refer to frames
 # before it ("open" groups of pictures) and would come out damaged.
 _SEEK_MARGIN_S = 1.0
@@ -290,12 +295,21 @@ class _Clock:
     A missing stamp continues at the nominal rate. A stamp that does not move on (duplicated or
     disordered) goes half a nominal step after its predecessor, so that the next good stamp still
     fits. A clock that starts again, as in joined recordings, continues at the nominal rate.
+
+    The nominal rate of a clip with a hole may be a mean that none of its frames has. Steps that
+    would be long by it are no longer than the last one that the stamps told.
     """
 
     def __init__(self, step_s: float) -> None:
-        self.step_s = step_s
+        self._nominal_s = step_s
+        self._told_s = math.inf
         self._previous_s: float | None = None
         self._shift_s = 0.0
+
+    @property
+    def step_s(self) -> float:
+        slow = self._nominal_s > _LONG_STEP_S
+        return min(self._nominal_s, self._told_s) if slow else self._nominal_s
 
     def tell(self, stamp_s: float | None) -> float:
         previous = self._previous_s
@@ -308,6 +322,8 @@ class _Clock:
                 time_s = previous + self.step_s
             elif previous is not None and time_s <= previous + _SAME_TIME_S:
                 time_s = previous + self.step_s / 2
+            elif previous is not None:
+                self._told_s = time_s - previous
         self._previous_s = time_s
         return time_s
 
@@ -327,6 +343,7 @@ class _VideoFile:
         self._end_of_last_s: float | None = None  # None unless decoded to the end of the stream
         self._coded_size: tuple[int, int] | None = None  # before turning
         self._matrix: tuple[int, int, int, int] | None = None
+        self._packet: Packet | None = None  # the last one before the first frame was shown
         self._reformatter = VideoReformatter()
         self.container, self.stream = _open_container(path)
         try:
@@ -452,6 +469,8 @@ class _VideoFile:
                 return
             if packet is None:
                 break
+            if self._coded_size is None:
+                self._packet = packet
             try:
                 frames = packet.decode()
             except FFmpegError as error:
@@ -474,7 +493,8 @@ class _VideoFile:
         if self._coded_size is None:
             # Once for the clip: a PyAV frame whose side data was looked at refers to itself, and
             # stays in memory until the garbage collector comes by.
-            self._matrix = _display_matrix(frame)
+            self._matrix = _display_matrix(frame, self._packet)
+            self._packet = None
             # Pixels become square by stretching only, so that no detail is lost.
             aspect = self.stream.sample_aspect_ratio or Fraction(1)
             width = max(1, round(frame.width * max(aspect, 1)))
@@ -495,7 +515,10 @@ def _open_container(path: Path) -> tuple[InputContainer, VideoStream]:
     try:
         # "file:" keeps a colon in a name from being read as a network protocol, and the list keeps
         # a playlist from opening anything but files.
-        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
+        # Titles may be in any encoding: what is no UTF-8 in them is no reason not to read a video.
+        container = av.open(
+            f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace"
+        )
     except PermissionError as error:
         raise VideoError(f"{path} may not be read: check its permissions") from error
     except FFmpegError as error:
@@ -580,13 +603,51 @@ def _stated_duration_s(container: InputContainer, stream: VideoStream) -> float 
     return end_s - float((stream.start_time or 0) * (stream.time_base or 0)) if late else end_s
 
 
-def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:
-    """The (a, b, c, d) of the frame's display matrix, (x, y) -> (a x + c y, b x + d y); or None."""
-    data = frame.side_data.get("DISPLAYMATRIX")
+# EXIF's mirrored orientations, as `_display_matrix` gives them.
+_MIRRORED = {2: (-1, 0, 0, 1), 4: (1, 0, 0, -1), 5: (0, 1, 1, 0), 7: (0, -1, -1, 0)}
+
+
+def _display_matrix(
+    frame: VideoFrame, packet: Packet | None = None
+) -> tuple[int, int, int, int] | None:
+    """The (a, b, c, d) of the frame's display matrix, (x, y) -> (a x + c y, b x + d y); or None.
+
+    `packet` is the coded picture, for what PyAV does not tell.
+    """
+    try:
+        data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:
+        # PyAV gives none of a frame's side data if it has no name for one kind of it, such as EXIF.
+        # It still tells how far the picture is turned, but not whether it is mirrored.
+        orientation = None if packet is None else _exif_orientation(bytes(packet))
+        if orientation in _MIRRORED:
+            return _MIRRORED[orientation]
+        turn = np.radians(90 * round(frame.rotation / 90))
+        cosine, sine = round(np.cos(turn)), round(np.sin(turn))
+        return cosine, -sine, sine, cosine
     if data is None:
         return None
     values = np.frombuffer(bytes(data), np.int32)
     return int(values[0]), int(values[1]), int(values[3]), int(values[4])
+
+
+def _exif_orientation(picture: bytes) -> int | None:
+    """The orientation, 1 to 8, that EXIF in a JPEG or PNG states in its first directory; None if
+    there is none that can be read."""
+    for mark in (b"Exif\0\0", b"eXIf"):
+        start = picture.find(mark) + len(mark)
+        tiff = picture[start : start + 65536]
+        order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+        if start < len(mark) or order is None:
+            continue
+        with contextlib.suppress(struct.error):
+            (place,) = struct.unpack_from(f"{order}I", tiff, 4)
+            (count,) = struct.unpack_from(f"{order}H", tiff, place)
+            for entry in range(place + 2, place + 2 + 12 * count, 12):
+                tag, kind, _, value = struct.unpack_from(f"{order}HHIH", tiff, entry)
+                if tag == 0x0112 and kind == 3 and 1 <= value <= 8:
+                    return value
+    return None
 
 
 def _upright(image: Image, matrix: tuple[int, int, int, int] | None) -> Image:
@@ -616,7 +677,7 @@ class _ImageFolder:
     focal_35mm: float | None = None
 
     def __init__(self, path: Path, fps: float, start_s: float, end_s: float) -> None:
-        if not (math.isfinite(fps) and fps > 0):
+        if not (math.isfinite(fps) and fps >= LEAST_FPS):
             raise VideoError(f"fps is a number of images per second above 0, not {fps}")
         self.path = path
         self.fps = float(fps)
@@ -722,6 +783,9 @@ _CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 # Frame rates of 24, 25, 29.97, 30, 50, 59.94, 60 and 120 are whole numbers of ticks. MPEG-4 part 2
 # allows no more than 65535 per second.
 _TICKS_PER_SECOND = 60_000
+# MP4 counts the ticks from when a frame is decoded to when it is shown in 31 bits, and there may be
+# a few steps between.
+LONGEST_STEP_S = 5400
 # Key frames this close make jumping in a player feel immediate.
 _KEY_FRAME_EVERY = 12
 _BT709 = 1
@@ -793,6 +857,7 @@ class VideoWriter:
         self._reformatter = VideoReformatter()  # one for all frames: it keeps its tables
         self._written = 0
         self._last_tick: int | None = None
+        self._left_out = 0  # ticks
         self._open = True
         self._temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
         try:
@@ -813,7 +878,7 @@ class VideoWriter:
 
     def _add_stream(self, compact: bool) -> VideoStream:
         encoder = _first_encoder()
-        rate = Fraction(self.fps).limit_denominator(1001)
+        rate = max(Fraction(self.fps).limit_denominator(1001), Fraction(1, 1001))
         stream = cast("VideoStream", self._container.add_stream(encoder.name, rate=rate))
         context = stream.codec_context
         stream.width = self.size[0] + self.size[0] % 2
@@ -834,7 +899,8 @@ class VideoWriter:
         Args:
             image: (H, W, 3) RGB, of the size given to the writer.
             time_s: when it is shown, in seconds, later than the frame before; None: one step of
-                `fps` after the frame before.
+                `fps` after the frame before. Of a step longer than `LONGEST_STEP_S` the rest is
+                left out.
 
         Raises:
             ValueError: the image has another size or type, or the time does not move on.
@@ -869,11 +935,15 @@ class VideoWriter:
     def _tick(self, time_s: float | None) -> int:
         last = self._last_tick
         if time_s is None:
-            step = _TICKS_PER_SECOND / self.fps
+            step = min(_TICKS_PER_SECOND / self.fps, _TICKS_PER_SECOND * LONGEST_STEP_S)
             return round(self._written * step) if last is None else round(last + step)
         if not math.isfinite(time_s) or time_s < 0:
             raise ValueError(f"a frame is shown at a time of 0 s or later, not at {time_s}")
-        tick = round(time_s * _TICKS_PER_SECOND)
+        tick = round(time_s * _TICKS_PER_SECOND) - self._left_out
+        most = (last or 0) + _TICKS_PER_SECOND * LONGEST_STEP_S
+        if tick > most:
+            self._left_out += tick - most
+            tick = most
         if last is not None and tick <= last:
             raise ValueError(
                 f"frames are written in the order they are shown: {time_s:.5f} s does not come "

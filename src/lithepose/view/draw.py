@@ -727,7 +727,8 @@ class _ViewPath:
         mean = total[known] / count[known, None]
         everywhere = np.arange(frames)
         path = np.stack([np.interp(everywhere, known, mean[:, axis]) for axis in range(3)], axis=1)
-        width = max(1, round(self.FOLLOW_S * tracks[0].fps)) | 1  # odd, so that it does not lag
+        width = min(self.FOLLOW_S * tracks[0].fps, max(1000, 2 * frames))
+        width = max(1, round(width)) | 1  # odd, so that it does not lag
         padded = np.pad(path, ((width // 2, width // 2), (0, 0)), mode="edge")
         kernel = np.hanning(width + 2)[1:-1]
         kernel /= kernel.sum()

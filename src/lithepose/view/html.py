@@ -32,8 +32,9 @@ from lithepose.files import atomic_write
 from lithepose.formats.record import json_ready
 from lithepose.poses import Track3D, World
 from lithepose.skeletons import SKELETONS
-from lithepose.video.read import VideoWriter, open_video
+from lithepose.video.read import LONGEST_STEP_S, VideoWriter, open_video
 from lithepose.view.draw import fit_view
+from lithepose.world.ground import MAX_GAP_S
 from lithepose.world.rig import NODE_PARENTS, NODES, joint_angles
 
 # Longer videos lie beside the page: a minute is some 5 to 13 MB, a third more in the page.
@@ -75,6 +76,9 @@ class PageVideo:
         self.size = tuple(max(2, 2 * round(side * zoom / 2)) for side in size)
         self.frames = 0
         self.duration_s = 0.0
+        self._last_s = 0.0
+        # Whether its times are those of the frames: a video holds no steps of any length.
+        self.in_time = True
         self._step_s = 1 / fps if fps > 0 else 0.0
         self._file = page.with_name(f".{page.stem[:40]}-{secrets.token_hex(4)}.mp4")
         self._writer = VideoWriter(
@@ -83,9 +87,14 @@ class PageVideo:
 
     def add(self, image: Image, time_s: float) -> None:
         """Add a frame, (H, W, 3) upright RGB, shown at `time_s` seconds of the clip."""
+        self.in_time = self.in_time and time_s - self._last_s <= LONGEST_STEP_S
         self._writer.write(_shrunk(image, self.size), time_s)
+        step_s = self._step_s
+        if self.frames and step_s > MAX_GAP_S:  # perhaps the mean of a clip with a hole
+            step_s = min(step_s, time_s - self._last_s)
         self.frames += 1
-        self.duration_s = time_s + self._step_s
+        self._last_s = time_s
+        self.duration_s = time_s + step_s
 
     def close(self) -> None:
         """Finish the clip; `write_page` does it too.
@@ -135,7 +144,8 @@ def write_page(
         video: the clip the people were lifted from: a file, a folder of images, or frames that
             were added to a `PageVideo`. A clip longer than `EMBED_S` becomes `<stem>.page.mp4`
             beside the page, and the page shows it as long as the two stay together; a shorter one
-            removes that of an earlier page of the same name. Without a video the 2D joints are
+            removes that of an earlier page of the same name. Without a video, or with one that
+            stands still for longer than a video file can say (`LONGEST_STEP_S`), the 2D joints are
             shown on plain ground.
         title: heading; the name of the video, or else of the page.
         start_s, end_s, fps: range and rate of a video given as a path, as `open_video` takes them.
@@ -207,6 +217,8 @@ def _write(
     """Write the page with a finished clip in it or beside it; the file `keep` is never removed."""
     beside = path.with_name(f"{path.stem}.page.mp4")
     embedded = b""
+    if clip is not None and not clip.in_time:  # it would show other frames than the figure's
+        clip = None
     if clip is not None and clip.duration_s <= EMBED_S:
         embedded = clip.read()
     apart = clip is not None and not embedded

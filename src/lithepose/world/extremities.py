@@ -546,7 +546,8 @@ def _average(curve: Floats, seen: Floats, time_s: Floats) -> tuple[Floats, Float
         near = slice(*np.searchsorted(time_s, ends))
         apart = np.abs(time_s[here, None] - time_s[near])
         # Cut off, and not as small as numbers get: those are slow to multiply.
-        bell = np.where(apart < reach, np.exp(-((apart / SMOOTH_S) ** 2) / 2), 0)
+        bell = np.exp(-((np.minimum(apart, reach) / SMOOTH_S) ** 2) / 2)
+        bell = np.where(apart < reach, bell, 0)
         mean[here] = bell @ flat[near] / bell.sum(1, keepdims=True)
     return mean[:, : curve[0].size].reshape(curve.shape), mean[:, curve[0].size :].reshape(
         seen.shape

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,10 @@ import numpy as np
 from lithepose.arrays import Flags, Floats
 from lithepose.bones import bones
 from lithepose.world.path import PathTies
+
+# Frames further apart in time than this belong to different stretches: what happened between them
+# is not known, and filling it in would cost as much as the hole is long.
+MAX_GAP_S = 0.5
 
 # Of `h36m17`: hip, knee and ankle of the left and the right leg, in the order of `contact`.
 LEGS = ((4, 5, 6), (1, 2, 3))
@@ -226,10 +231,31 @@ def _slope(values: Floats, time_s: Floats) -> Floats:
     return (values[after] - values[before]) / np.maximum(span, 1e-3)
 
 
-def stretches(flags: Flags) -> list[slice]:
-    """The stretches of True in a line of flags."""
+def stretches(flags: Flags, time_s: Floats | None = None) -> list[slice]:
+    """The stretches of True in a line of flags (T,).
+
+    Args:
+        time_s: (T,) seconds, ascending; with it, no stretch reaches over a step longer than
+            `MAX_GAP_S`.
+    """
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    return [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    found = [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    if time_s is None:
+        return found
+    holes = np.flatnonzero(holes_in(time_s)) + 1
+    parts = []
+    for run in found:
+        inside = holes[
+            np.searchsorted(holes, run.start, "right") : np.searchsorted(holes, run.stop)
+        ]
+        ends = [run.start, *inside.tolist(), run.stop]
+        parts += [slice(start, stop) for start, stop in pairwise(ends)]
+    return parts
+
+
+def holes_in(time_s: Floats) -> Flags:
+    """(T - 1,) which steps of time are longer than `MAX_GAP_S`; half a second exactly is not."""
+    return np.diff(np.asarray(time_s, dtype=np.float64)) > MAX_GAP_S + 1e-6
 
 
 def fit_ground(
@@ -256,7 +282,7 @@ def fit_ground(
         people, contacts, ankle_heights_m, times_s, strict=True
     ):
         for side, ankle in enumerate(ANKLES):
-            for run in stretches(contact[:, side]):
+            for run in stretches(contact[:, side], time_s):
                 feet.append(np.median(joints[run, ankle], axis=0))
                 heights.append(ankle_height)
                 spans.append(time_s[run.stop - 1] - time_s[run.start])

@@ -130,7 +130,7 @@ class _Person:
             root=joints[:, 0].copy(),
             rays=rays,
             told=told,
-            runs=stretches(np.asarray(present)),
+            runs=stretches(np.asarray(present), track.time_s),
             contact=np.zeros((len(joints), 2), bool),
             ankle_height_m=ANKLE_HEIGHT * float(track.metadata["height_m"]),
         )
