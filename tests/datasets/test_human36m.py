@@ -359,7 +359,7 @@ def test_the_code_of_the_guide_runs(
     tmp_path_factory: pytest.TempPathFactory,
 ):
     page = Path(__file__).parents[2] / "docs" / "data" / "human36m.md"
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     assert len(blocks) == 2
     elsewhere = tmp_path_factory.mktemp("guide")
     (elsewhere / "data").mkdir()

@@ -105,7 +105,7 @@ def test_the_code_of_the_guide_runs(
     write_humaneva: Write, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ):
     page = Path(__file__).parents[2] / "docs" / "data" / "humaneva.md"
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     assert len(blocks) == 1
     elsewhere = tmp_path_factory.mktemp("guide")
     (elsewhere / "data").mkdir()

@@ -217,14 +217,14 @@ def test_memory_follows_tensors_until_they_are_freed() -> None:
 
 
 def test_latency_is_measured_on_the_threads_asked_for() -> None:
-    seen = []
+    seen, before = [], torch.get_num_threads()
     latency = measure_latency(
         lambda clip: seen.append(torch.get_num_threads()), torch.zeros(1), threads=2, seconds=0.01
     )
     assert set(seen) == {2}
-    assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
     assert latency.calls == len(seen) - 3 >= 5
-    assert 0 < latency.min_ms <= latency.median_ms
+    assert 0 <= latency.min_ms <= latency.median_ms
     assert latency.cpu_min_ms <= latency.cpu_median_ms
     with pytest.raises(ValueError, match="above 0: 0, 1"):
         measure_latency(lambda clip: None, torch.zeros(1), threads=0, seconds=1)

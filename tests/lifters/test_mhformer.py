@@ -228,6 +228,7 @@ def test_its_onnx_file_agrees_with_it(settings: dict[str, Any], tmp_path: Path) 
         ({"drop_path": (0.1,)}, "first block, last block"),
         ({"drop_path": (0.0, 1.0)}, "drop_path must be from 0 to below 1"),
         ({"dropout": -0.1}, "dropout must be from 0 to below 1"),
+        ({"short_clip_dropout": 1.0}, "short_clip_dropout must be from 0 to below 1"),
     ],
 )
 def test_config_says_what_it_allows(settings: dict[str, Any], message: str) -> None:

@@ -302,7 +302,8 @@ def test_an_unlisted_subject_always_gets_the_same_body():
 
 
 def test_a_list_of_trials_is_read(tmp_path):
-    (tmp_path / "list.txt").write_text("\ufeff# walking\n02_01  # subject 02\n\n 35_1\n")
+    text = "\ufeff# walking\n02_01  # subject 02\n\n 35_1\n"
+    (tmp_path / "list.txt").write_text(text, encoding="utf-8")
     assert [trial.name for trial in read_trial_list(tmp_path / "list.txt")] == ["02_01", "35_01"]
 
 

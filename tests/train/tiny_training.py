@@ -8,6 +8,7 @@ that is left alone, and prints how they compare as one line of JSON.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -31,6 +32,7 @@ from lithepose.train.engine import Optimisation, RunSettings, kept_weights, run
 SETTINGS = RunSettings(
     device="cpu", precision="32", workers=0, save_every=2, chunk=3, tensorboard=False
 )
+PATIENCE_S = 240  # of processes that wait for another
 OPTIMISATION = Optimisation(learning_rate=1e-2, batch=8, steps=6, average=0.9, clip=1.0, seed=5)
 
 
@@ -116,6 +118,7 @@ def fork(action: Any) -> int:
     """Do something in another process; a fork, because importing PyTorch takes seconds."""
     pid = os.fork()
     if pid == 0:
+        signal.alarm(PATIENCE_S)  # a half of a pair that lost the other would wait for hours
         code = 1
         try:
             action()
@@ -125,6 +128,22 @@ def fork(action: Any) -> int:
         finally:
             os._exit(code)
     return pid
+
+
+class Patient(Fit):
+    """A task that waits at one of its losses, for as long as it takes to be killed."""
+
+    def __init__(self, at: int):
+        super().__init__()
+        self.left = at
+
+    def loss(
+        self, network: nn.Module, batch: dict[str, Tensor], generator: torch.Generator
+    ) -> Tensor:
+        self.left -= 1
+        if self.left == 0:
+            time.sleep(PATIENCE_S)
+        return super().loss(network, batch, generator)
 
 
 def die_after_a_checkpoint(last: Path, delay_s: float) -> None:
@@ -147,7 +166,7 @@ def killed(folder: Path) -> dict[str, Any]:
     """Kill a training at two random moments; it must end like one that was left alone."""
     options: dict[str, Any] = {"steps": 80, "save_every": 5}
     train(folder / "whole", **options)
-    chance = random.Random(os.getpid())
+    chance = random.Random(0)
     last = folder / "part" / "last.safetensors"
     part, kills = last.parent, 0
     for _ in range(2):
@@ -155,7 +174,8 @@ def killed(folder: Path) -> dict[str, Any]:
 
         def train_and_die(delay_s: float = delay_s) -> None:
             die_after_a_checkpoint(last, delay_s)
-            train(part, **options)
+            # However fast the machine is, the second kill comes before the last of 80 steps.
+            train(part, Patient(at=30), **options)
 
         _, status = os.waitpid(fork(train_and_die), 0)
         assert status in (0, signal.SIGKILL), status
@@ -170,12 +190,20 @@ def killed(folder: Path) -> dict[str, Any]:
     return {"kills": kills, "same": same, "log": timeless[0] == timeless[1]}
 
 
+def free_port() -> int:
+    """A port below those that systems give out by themselves: nobody takes it by chance before it
+    is listened to."""
+    for port in range(20000 + os.getpid() % 10000, 32768):
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no free port")
+
+
 def pair(folder: Path) -> dict[str, Any]:
     """Train in one process and in two; the losses and weights of both."""
     options: dict[str, Any] = {"steps": 20, "batch": 10, "save_every": 1}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
 
     def one(rank: int) -> None:
         # As torchrun says it.

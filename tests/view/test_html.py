@@ -417,7 +417,7 @@ def test_the_script_ends_no_element_and_keeps_the_licence_of_three():
     assert "<!--" not in script
     assert "@license" in script
     assert "SPDX-License-Identifier: MIT" in script
-    assert "Permission is hereby granted" in (PAGE / "LICENSE-three.txt").read_text()
+    assert "Permission is hereby granted" in (PAGE / "LICENSE-three.txt").read_text("utf-8")
 
 
 # ---- The video -----------------------------------------------------------------------------------

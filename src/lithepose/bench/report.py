@@ -17,12 +17,22 @@ from typing import Any
 
 import torch
 
-from lithepose.bench.run import QUESTIONS, SIZES, TRACKS, VERSION, Entry, Question, entries
+from lithepose.bench.run import (
+    QUESTIONS,
+    SIZES,
+    TRACKS,
+    VERSION,
+    Entry,
+    Question,
+    entries,
+    faults,
+)
 from lithepose.deploy.profiling import count_cost, machine, measure_latency
 from lithepose.files import atomic_write
 
 SCORES = ("mpjpe", "p_mpjpe", "mpjve", "end_joints")
 _ROUNDS = 3  # of timing, all networks in each: other work on the machine comes and goes
+_WITHDRAWN = "†"
 _NUMBERS = {"32": "float32", "bf16": "bfloat16"}
 _HEADINGS = {
     "mpjpe": "MPJPE",
@@ -94,6 +104,11 @@ def _precisions(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]
     return sorted({run["definition"]["precision"] for of in results.values() for run in of})
 
 
+def _faults(runs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Why any of these runs are withdrawn."""
+    return tuple(dict.fromkeys(f for run in runs for f in faults(run["definition"]["entry"])))
+
+
 def _spread(values: Sequence[float]) -> tuple[float, float]:
     """Mean and standard deviation; nan of a single value."""
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else math.nan
@@ -114,6 +129,7 @@ class Answer:
         first, second: errors by seed, in millimetres, of the seeds that both have.
         macs: multiply-adds of the second over the first's.
         parameters: parameters of the second over the first's.
+        withdrawn: something is known to be wrong with runs of either.
     """
 
     question: Question
@@ -122,6 +138,7 @@ class Answer:
     second: tuple[float, ...]
     macs: float
     parameters: float
+    withdrawn: bool = False
 
     @property
     def differences(self) -> tuple[float, ...]:
@@ -131,7 +148,9 @@ class Answer:
     @property
     def verdict(self) -> str:
         """`"lower"` or `"higher"` if every seed says so and the mean is more than two standard
-        errors from zero; else `"no clear difference"`."""
+        errors from zero; else `"no clear difference"`. `"withdrawn"` before all else."""
+        if self.withdrawn:
+            return "withdrawn"
         mean, spread = _spread(self.differences)
         if len(self.differences) < 2:
             return "one seed only"
@@ -168,6 +187,7 @@ def answers(
                     second=errors[1],
                     macs=costs[1].macs / costs[0].macs,
                     parameters=costs[1].parameters / costs[0].parameters,
+                    withdrawn=any(_faults(results[n]) for n in (question.first, question.second)),
                 )
             )
     return given
@@ -207,18 +227,20 @@ def as_markdown(
     lines += [_row(heads), _row(["---", *["---:"] * (len(heads) - 1)])]
     for name, of in results.items():
         cost = expenses[name]
-        cells = [name, str(len(of)), f"{cost.parameters:,}", f"{cost.macs / 1e6:.2f} M"]
+        mark = f" {_WITHDRAWN}" if _faults(of) else ""
+        cells = [name + mark, str(len(of)), f"{cost.parameters:,}", f"{cost.macs / 1e6:.2f} M"]
         cells.append(f"{cost.ms:.2f}")
         for track in TRACKS:
             for score in SCORES:
                 values = [run["scores"][track][score] for run in of]
                 cells.append(_cell(values, 2 if score == "mpjve" else 1))
         lines.append(_row(cells))
-    lines += ["", "## The papers' claims on this data", ""]
+    lines += ["", *_withdrawals(results), "## The papers' claims on this data", ""]
     heads = ["claim", "compared", "2D", "first", "second", "second − first by seed", "is"]
     heads += ["MACs", "parameters"]
     lines += [_row(heads), _row(["---"] * len(heads))]
-    for answer in answers(results, expenses):
+    given = answers(results, expenses)
+    for answer in given:
         question = answer.question
         lines.append(
             _row(
@@ -242,6 +264,11 @@ def as_markdown(
         '"Lower" or "higher" error: in every seed, and on average by more than two standard '
         "errors. MACs and parameters are the second's over the first's.",
         "",
+        *(
+            line
+            for remark in dict.fromkeys(a.question.remark for a in given if a.question.remark)
+            for line in (remark, "")
+        ),
         f"{len(runs)} runs, {hours:.1f} hours in all, trained in "
         f"{' and '.join(_NUMBERS[p] for p in _precisions(results))} on: {'; '.join(devices)}. "
         f"Times per frame: PyTorch, one thread, one window at a time, least of {_ROUNDS} rounds, "
@@ -249,6 +276,22 @@ def as_markdown(
         "",
     ]
     return "\n".join(lines)
+
+
+def _withdrawals(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Which networks' runs are withdrawn and why, in lines of the page."""
+    names: dict[str, list[str]] = {}
+    for name, of in results.items():
+        for fault in _faults(of):
+            names.setdefault(fault, []).append(name)
+    if not names:
+        return []
+    return [
+        f"{_WITHDRAWN} **Withdrawn until run again**: the numbers stay, and answer no claim.",
+        "",
+        *(f"- {', '.join(who)}: {fault}" for fault, who in names.items()),
+        "",
+    ]
 
 
 def _row(cells: Sequence[str]) -> str:
@@ -289,7 +332,7 @@ def draw(
                 yerr=0.0 if math.isnan(spread) else spread,
                 fmt="os^D"[index // 10 % 4],
                 color=f"C{index % 10}",
-                label=name,
+                label=f"{name} (withdrawn)" if _faults(of) else name,
             )
         axis.set_xscale("log")
         axis.set_xlabel(label)
@@ -330,6 +373,9 @@ def write_report(
         text = as_markdown(size, results, expenses, date=datetime.date.today(), plot=plot.name)
         temporary.write_text(text, encoding="utf-8")
     everything = {
+        "version": VERSION,
+        "precision": _precisions(results)[0],
+        "entries": {name: runs[0]["definition"]["entry"] for name, runs in results.items()},
         "expenses": {name: asdict(cost) for name, cost in expenses.items()},
         "runs": [
             {k: v for k, v in run.items() if k != "definition"}

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from lithepose import __version__
+
 # Name of the command -> where it is. Help on one command does not load the others.
 COMMANDS = {
     "lift": "lithepose.cli.lift:lift",
@@ -48,6 +50,6 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
 )
-@click.version_option(package_name="lithepose", message="%(prog)s %(version)s")
+@click.version_option(__version__, message="%(prog)s %(version)s")
 def main() -> None:
     """Ordinary video to 3D human motion on small machines."""

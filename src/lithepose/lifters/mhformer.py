@@ -38,7 +38,6 @@ GENERATOR_HEADS = 9  # over trajectories; so the number of frames is a multiple 
 GENERATOR_BLOCKS = 4
 HEADS = 8  # over frames
 SHORT_CLIP = 27  # up to this many frames the authors normalise and drop the embedded frames
-SHORT_CLIP_DROPOUT = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +53,7 @@ class MHFormerConfig:
         drop_path: probability of dropping a branch in the first and in the last block, both of
             those over trajectories and of those over frames.
         dropout: after every attention, in the MLPs and on the tokens with their positions.
+        short_clip_dropout: on the embedded frames of clips of up to 27 frames.
     """
 
     frames: int = 351
@@ -63,6 +63,7 @@ class MHFormerConfig:
     layers: int = 3
     drop_path: tuple[float, float] = (0.0, 0.2)
     dropout: float = 0.1
+    short_clip_dropout: float = 0.25
 
     def __post_init__(self) -> None:
         # A tuple read back from JSON is a list; configs compare by value.
@@ -81,7 +82,7 @@ class MHFormerConfig:
                 raise ValueError(f"{name} must be at least 1: {getattr(self, name)}")
         if len(self.drop_path) != 2:
             raise ValueError(f"drop_path is (first block, last block): {self.drop_path}")
-        for name in ("drop_path", "dropout"):
+        for name in ("drop_path", "dropout", "short_clip_dropout"):
             value = getattr(self, name)
             if not all(0.0 <= p < 1.0 for p in (value if isinstance(value, tuple) else (value,))):
                 raise ValueError(f"{name} must be from 0 to below 1: {value}")
@@ -146,7 +147,7 @@ class ShortClipEmbedding(FrameEmbedding):
     def __init__(self, in_dim: int, config: MHFormerConfig):
         super().__init__(in_dim, config)
         self.norm = nn.BatchNorm1d(config.channels)
-        self.dropout = nn.Dropout(SHORT_CLIP_DROPOUT)
+        self.dropout = nn.Dropout(config.short_clip_dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(self.linear(x).transpose(1, 2)).transpose(1, 2)  # over clips and frames

@@ -818,7 +818,7 @@ class _Log:
             "epoch": f"{progress.epoch:.4g}",
             "learning_rate": f"{progress.learning_rate:.3g}",
             "loss": f"{progress.loss:.6g}",
-            "examples_per_s": f"{progress.examples_per_s:.0f}",
+            "examples_per_s": f"{progress.examples_per_s:.6g}",
             **{k: f"{v:.6g}" for k, v in progress.scores.items()},
         }
         self.rows.append(row)
