@@ -37,6 +37,11 @@ def transpose(matrices: Floats) -> Floats:
     return np.swapaxes(matrices, -1, -2)
 
 
+def relative(parents: Floats, rotations: Floats) -> Floats:
+    """Rotations (..., 3, 3) seen from the axes of their parents, (..., 3, 3)."""
+    return transpose(parents) @ rotations
+
+
 def cross_matrices(vectors: Floats) -> Floats:
     """Matrices (..., 3, 3) that take the cross product with vectors (..., 3)."""
     x, y, z = np.moveaxis(vectors, -1, 0)
@@ -55,6 +60,37 @@ def from_rotation_vectors(vectors: Floats) -> Floats:
     """Rotations (..., 3, 3) about vectors (..., 3), by their length."""
     angle = np.linalg.norm(vectors, axis=-1)
     return from_axis_angle(vectors / np.maximum(angle, 1e-12)[..., None], angle)
+
+
+def from_euler(angles: Floats, order: str) -> Floats:
+    """Rotations R = R1 R2 ... about coordinate axes.
+
+    Args:
+        angles: (..., N) radians.
+        order: the N axes, letters x, y, z.
+    Returns:
+        (..., 3, 3); of no axes the identity.
+    """
+    angles = np.asarray(angles, dtype=np.float64)
+    result = np.broadcast_to(np.eye(3), (*angles.shape[:-1], 3, 3))
+    for at, letter in enumerate(order):
+        axis = "xyz".index(letter)
+        second, third = (axis + 1) % 3, (axis + 2) % 3
+        cosine, sine = np.cos(angles[..., at]), np.sin(angles[..., at])
+        about = np.zeros(result.shape)
+        about[..., axis, axis] = 1
+        about[..., second, second] = about[..., third, third] = cosine
+        about[..., third, second], about[..., second, third] = sine, -sine
+        result = result @ about
+    return result
+
+
+def twist(axis: Floats, rotations: Floats) -> Floats:
+    """Angles (...) in [-pi, pi) of the part of rotations (..., 3, 3) that is about the unit vector
+    `axis` (3,); what is left of them is a swing of the axis."""
+    q = to_quaternions(rotations)
+    angle = 2 * np.arctan2(q[..., 1:] @ axis, q[..., 0])
+    return (angle + np.pi) % (2 * np.pi) - np.pi
 
 
 def swing(start: Floats, end: Floats) -> Floats:

@@ -11,20 +11,17 @@ from lithepose.rotations import from_quaternions, slerp, to_quaternions
 from lithepose.skeletons import SKELETONS
 from lithepose.synthetic.bodies import random_body
 from lithepose.synthetic.movements import MOTIONS, motion
+from lithepose.world.angles import joint_angles
+from lithepose.world.joint_limits import JOINT_LIMITS, Ball, Hinge, limit_rotations
 from lithepose.world.rig import (
-    JOINT_LIMITS,
     MARKER_NODES,
     NODE_PARENTS,
     NODES,
-    Ball,
-    Hinge,
     fit_rig,
-    joint_angles,
-    limit_rotations,
     pose_nodes,
-    pose_rig,
     rig_points,
 )
+from lithepose.world.rig_pose import pose_rig
 
 BODY = SKELETONS["lithepose31"]
 EXACT = [i for i in range(17) if BODY.joints[i] not in ("nose", "head_top")]

@@ -34,8 +34,9 @@ from lithepose.poses import Track3D, World
 from lithepose.skeletons import SKELETONS
 from lithepose.video.read import LONGEST_STEP_S, VideoWriter, open_video
 from lithepose.view.draw import fit_view
+from lithepose.world.angles import joint_angles
 from lithepose.world.ground import MAX_GAP_S
-from lithepose.world.rig import NODE_PARENTS, NODES, joint_angles
+from lithepose.world.rig import NODE_PARENTS, NODES
 
 # Longer videos lie beside the page: a minute is some 5 to 13 MB, a third more in the page.
 EMBED_S = 60.0

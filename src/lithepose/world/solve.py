@@ -35,8 +35,10 @@ from lithepose.world.ground import (
     stretches,
     up_of_tilt,
 )
+from lithepose.world.joint_limits import limit_rotations
 from lithepose.world.path import fit_root_path
-from lithepose.world.rig import MARKER_NODES, NODES, fit_rig, limit_rotations, pose_rig, rig_points
+from lithepose.world.rig import MARKER_NODES, NODES, fit_rig, rig_points
+from lithepose.world.rig_pose import pose_rig
 from lithepose.world.smooth import low_pass
 
 _BODY = SKELETONS["lithepose31"]
