@@ -23,7 +23,7 @@ from lithepose.files import atomic_write
 from lithepose.formats.figure import Y_UP, even_rate, motion_of, turned_y_up, world_of
 from lithepose.poses import Track3D
 from lithepose.rotations import from_quaternions
-from lithepose.world.rig import NODE_PARENTS, NODES
+from lithepose.world import NODE_PARENTS, NODES
 
 _AXES = "XYZ"
 _CHANNELS = tuple(f"{axis}{kind}" for kind in ("position", "rotation") for axis in _AXES)

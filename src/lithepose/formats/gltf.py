@@ -29,7 +29,7 @@ from lithepose.formats.figure import (
     world_of,
 )
 from lithepose.poses import Track3D
-from lithepose.world.rig import MARKER_NODES, NODE_PARENTS, NODES, pose_nodes
+from lithepose.world import MARKER_NODES, NODE_PARENTS, NODES, pose_nodes
 
 # The colours of `view.draw`, which loads OpenCV, as linear RGB of its 8-bit sRGB.
 _COLOURS = {

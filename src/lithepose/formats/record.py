@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lithepose.arrays import Floats
 from lithepose.poses import Track3D, World
 from lithepose.skeletons import SKELETONS
-from lithepose.world.rig import NODE_PARENTS, NODES
+from lithepose.world import NODE_PARENTS, NODES
 
 SCHEMA = "lithepose/1"
 SKELETON = SKELETONS["h36m17"]

@@ -23,7 +23,7 @@ from lithepose.files import atomic_write
 from lithepose.formats.figure import even_rate, motion_of, world_of
 from lithepose.poses import Track3D
 from lithepose.skeletons import SKELETONS, convert
-from lithepose.world.rig import rig_points
+from lithepose.world import rig_points
 
 # Name in the file -> joint of Halpe-26. Head is the top of the head, Neck the base of the neck.
 MARKERS = {

@@ -23,18 +23,10 @@ from lithepose.anthropometry import ANKLE_HEIGHT
 from lithepose.arrays import Flags, Floats
 from lithepose.bones import bone_lengths, with_lengths
 from lithepose.lifters.windows import with_midpoints
-from lithepose.poses import Track3D, World
+from lithepose.poses import Track3D, World, stretches
 from lithepose.skeletons import SKELETONS
-from lithepose.world.ground import (
-    ANKLES,
-    Ground,
-    find_contacts,
-    fit_ground,
-    path_ties,
-    plant_feet,
-    stretches,
-    up_of_tilt,
-)
+from lithepose.world.contacts import find_contacts, path_ties, plant_feet
+from lithepose.world.ground import ANKLES, Ground, fit_ground, up_of_tilt
 from lithepose.world.joint_limits import limit_rotations
 from lithepose.world.path import fit_root_path
 from lithepose.world.rig import MARKER_NODES, NODES, fit_rig, rig_points
