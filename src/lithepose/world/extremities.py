@@ -20,7 +20,16 @@ import numpy as np
 
 from lithepose.anthropometry import SEGMENTS
 from lithepose.arrays import Floats
-from lithepose.rotations import cross_matrices, swing
+from lithepose.rotations import (
+    axes_along,
+    cross_matrices,
+    dot,
+    from_rotation_vectors,
+    swing,
+    to_rotation_vectors,
+    transpose,
+    unit,
+)
 from lithepose.skeletons import skeleton_named
 
 Table = Mapping[str, Mapping[str, tuple[float, float, float]]]
@@ -293,40 +302,6 @@ def stature(joints: Floats) -> float:
 # --- rotations -------------------------------------------------------------------------------
 
 
-def _unit(vectors: Floats) -> Floats:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
-
-
-def _dot(a: Floats, b: Floats) -> Floats:
-    return (a * b).sum(-1, keepdims=True)
-
-
-def _frames(right: Floats, up: Floats) -> Floats:
-    """Rotations (..., 3, 3) with columns right, forward, up; `up` is kept, `right` made square."""
-    up = _unit(up)
-    right = _unit(right - _dot(right, up) * up)
-    return np.stack([right, np.cross(up, right), up], axis=-1)
-
-
-def _rotations_about(vectors: Floats) -> Floats:
-    """(..., 3, 3) about vectors (..., 3) by their lengths in radians."""
-    angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
-    half = np.sinc(angle / (2 * np.pi))
-    outer = vectors[..., :, None] * vectors[..., None, :]
-    turned = np.sinc(angle / np.pi) * cross_matrices(vectors)
-    return np.cos(angle) * np.eye(3) + turned + half**2 / 2 * outer
-
-
-def _vectors_of(rotations: Floats) -> Floats:
-    """Rotation vectors (..., 3) in radians; turns of nearly 180 degrees lose their axis."""
-    m = rotations
-    axial = np.stack([m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0],
-                      m[..., 1, 0] - m[..., 0, 1]], -1)  # fmt: skip
-    sine = np.linalg.norm(axial, axis=-1)
-    angle = np.arctan2(sine, m[..., 0, 0] + m[..., 1, 1] + m[..., 2, 2] - 1)
-    return axial * np.where(sine > 1e-9, angle / np.maximum(sine, 1e-9), 0.5)[..., None]
-
-
 def rest_rotations(joints: Floats) -> Floats:
     """How head, hands and feet are turned as far as the joints tell.
 
@@ -335,35 +310,37 @@ def rest_rotations(joints: Floats) -> Floats:
     Returns:
         (T, 5, 3, 3) in the order of `PARTS`.
     """
-    hips = _unit(joints[:, 1] - joints[:, 4])
-    chest = _frames(joints[:, 14] - joints[:, 11], joints[:, 8] - joints[:, 0])
+    hips = unit(joints[:, 1] - joints[:, 4])
+    chest = axes_along(joints[:, 8] - joints[:, 0], joints[:, 14] - joints[:, 11], "zx")
     rest = [_rest_head(joints, chest[..., 0])]
     for side, shoulder in ((-1, 11), (1, 14)):
-        upper = _unit(joints[:, shoulder + 1] - joints[:, shoulder])
-        fore = _unit(joints[:, shoulder + 2] - joints[:, shoulder + 1])
+        upper = unit(joints[:, shoulder + 1] - joints[:, shoulder])
+        fore = unit(joints[:, shoulder + 2] - joints[:, shoulder + 1])
         # Arms half raised to the side are least twisted; from there the shortest way leads to
         # where a straight arm points. A bent elbow shows its axis by itself.
-        raised = chest @ _rotations_about(np.array([0.0, -side * np.pi / 4, 0.0]))
+        raised = chest @ from_rotation_vectors(np.array([0.0, -side * np.pi / 4, 0.0]))
         straight = (swing(-raised[..., 2], fore) @ raised)[..., 0]
-        rest.append(_frames(TRUNK_VOTE * straight + np.cross(upper, fore), -fore))
+        rest.append(axes_along(-fore, TRUNK_VOTE * straight + np.cross(upper, fore), "zx"))
     for hip in (4, 1):
-        thigh = _unit(joints[:, hip + 1] - joints[:, hip])
-        shin = _unit(joints[:, hip + 2] - joints[:, hip + 1])
+        thigh = unit(joints[:, hip + 1] - joints[:, hip])
+        shin = unit(joints[:, hip + 2] - joints[:, hip + 1])
         # A foot is square to its shin and looks where the knee bends, or where the hips look.
-        rest.append(_frames(TRUNK_VOTE * hips - np.cross(thigh, shin), -shin))
+        rest.append(axes_along(-shin, TRUNK_VOTE * hips - np.cross(thigh, shin), "zx"))
     return np.stack(rest, axis=1)
 
 
 def _rest_head(joints: Floats, shoulders: Floats) -> Floats:
     """(T, 3, 3) of nose, vertex and thorax, leaning on the shoulders."""
-    to_nose = _unit(joints[:, 9] - joints[:, 10])
-    across = _unit(np.cross(to_nose, joints[:, 10] - joints[:, 8]))
+    to_nose = unit(joints[:, 9] - joints[:, 10])
+    across = unit(np.cross(to_nose, joints[:, 10] - joints[:, 8]))
     # Nobody looks backwards: where the line's sense is lost, the shoulders know it.
-    across = across * np.where(_dot(across, shoulders) < 0, -1, 1) + HEAD_VOTE * shoulders
-    right = _unit(across - _dot(across, to_nose) * to_nose)
+    sense = np.where(dot(across, shoulders) < 0, -1, 1)[:, None]
+    across = across * sense + HEAD_VOTE * shoulders
+    right = unit(across - dot(across, to_nose)[:, None] * to_nose)
     _, forward, up = np.subtract(TEMPLATES["head"]["head_top"], TEMPLATES["head"]["nose"])
     lean = np.arctan2(-forward, up)  # of the line from vertex to nose, out of straight down
-    return _frames(right, -np.cos(lean) * to_nose - np.sin(lean) * np.cross(to_nose, right))
+    upright = -np.cos(lean) * to_nose - np.sin(lean) * np.cross(to_nose, right)
+    return axes_along(upright, right, "zx")
 
 
 # --- the fit ---------------------------------------------------------------------------------
@@ -472,14 +449,7 @@ def _evidence(observed: _Observed, rotations: Floats) -> tuple[Floats, Floats]:
 
     # The detector's 3D: the sum of |R x - d|² changes by -2 w · sum of x × R'd.
     turned = np.einsum("tpki,pkjt->pijt", rotations, observed.pull)  # R'd by x
-    gradient -= np.stack(
-        [
-            turned[:, 2, 1] - turned[:, 1, 2],
-            turned[:, 0, 2] - turned[:, 2, 0],
-            turned[:, 1, 0] - turned[:, 0, 1],
-        ],
-        1,
-    )
+    gradient -= turned[:, (2, 0, 1), (1, 2, 0)] - turned[:, (1, 2, 0), (2, 0, 1)]
     curve += observed.spin
     return gradient.transpose(2, 0, 1), curve.transpose(3, 0, 1, 2)
 
@@ -508,7 +478,7 @@ def fit_rotations(
         radians of their errors about the parts' own axes, as far as the spreads above are right.
     """
     rest = rest_rotations(joints)
-    facing = -_dot(rest[:, 0, :, 1], _unit(joints[:, 10]))[:, 0]
+    facing = -dot(rest[:, 0, :, 1], unit(joints[:, 10]))
     facing = np.clip(0.5 + facing / (2 * FACING), 0, 1)
     observed = _observe(joints, rays, confidence, height, world, skeleton, facing)
     spread = np.radians([REST_SPREAD_DEG[part.kind] for part in PARTS.values()])  # (P, 3)
@@ -517,17 +487,17 @@ def fit_rotations(
     most = MOST_SPREADS * spread
     turn = np.zeros(rest.shape[:-1])
     for _ in range(ROUNDS):
-        gradient, curve = _evidence(observed, rest @ _rotations_about(turn))
+        gradient, curve = _evidence(observed, rest @ from_rotation_vectors(turn))
         slope = gradient + (hold @ turn[..., None])[..., 0]
         step = -np.linalg.solve(curve + hold, slope[..., None])[..., 0]
         step *= np.minimum(1, 0.5 / np.maximum(np.linalg.norm(step, axis=-1), 1e-9))[..., None]
-        turn = _vectors_of(_rotations_about(turn) @ _rotations_about(step))
+        turn = to_rotation_vectors(from_rotation_vectors(turn) @ from_rotation_vectors(step))
         turn = np.clip(turn, -most, most)
     # The average is of what was seen, not of what came out: a frame that saw nothing has no vote.
-    gradient, curve = _evidence(observed, rest @ _rotations_about(turn))
+    gradient, curve = _evidence(observed, rest @ from_rotation_vectors(turn))
     curve, seen = _average(curve, (curve @ turn[..., None])[..., 0] - gradient, time_s)
     turn = np.clip(np.linalg.solve(curve + hold, seen[..., None])[..., 0], -most, most)
-    return rest @ _rotations_about(turn), np.linalg.inv(curve + hold)
+    return rest @ from_rotation_vectors(turn), np.linalg.inv(curve + hold)
 
 
 def _average(curve: Floats, seen: Floats, time_s: Floats) -> tuple[Floats, Floats]:
@@ -576,7 +546,7 @@ def _place(
         # The first point is a joint: of the head the nose.
         own = part.places(TEMPLATES)[1:] * height
         added = list(part.points[1:])
-        points[:, added] = origin[:, None] + own @ rotation.transpose(0, 2, 1)
+        points[:, added] = origin[:, None] + own @ transpose(rotation)
         arm = cross_matrices(own)  # (N, 3, 3)
         moved = np.einsum("nij,tjk,nik->tn", arm, covariance[:, number], arm)
         unsure[:, added] = np.sqrt(moved)
@@ -606,9 +576,9 @@ def confidence_in_3d(
     joints = points[:, :17]
     miss = np.linalg.norm(joints[..., :2] - rays[:, :17] * joints[..., 2:], axis=-1) / height
     miss = np.where(confidence[:, :17] > 0, miss, 0)
-    bone = _unit(joints[:, _LIMB_ENDS] - joints[:, _PARENTS[_LIMB_ENDS]])
+    bone = unit(joints[:, _LIMB_ENDS] - joints[:, _PARENTS[_LIMB_ENDS]])
     along = np.zeros(joints.shape[:-1])
-    along[:, _LIMB_ENDS] = _dot(bone, _unit(joints[:, _LIMB_ENDS]))[..., 0] ** 2
+    along[:, _LIMB_ENDS] = dot(bone, unit(joints[:, _LIMB_ENDS])) ** 2
     seen = UNSEEN + (1 - UNSEEN) * confidence[:, :17]
     sure = np.empty(points.shape[:-1])
     sure[:, :17] = seen * (1 - ALONG_SIGHT * along) / (1 + (miss / HALF_MISS) ** 2)
