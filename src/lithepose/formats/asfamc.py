@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from lithepose.arrays import Floats
+from lithepose.rotations import from_euler, unit
 
 INCH_M = 0.0254
 _AXES = "XYZ"
@@ -338,9 +339,8 @@ def _skeleton(parts: _Parts, measure_m: float) -> Skeleton:
         assert bone.direction is not None  # _check_complete
         assert bone.length is not None
         assert bone.axis is not None
-        unit = bone.direction / np.linalg.norm(bone.direction)
-        offsets.append(unit * bone.length * unit_m)
-        axes.append(_turn(*bone.axis, degrees))
+        offsets.append(unit(bone.direction) * bone.length * unit_m)
+        axes.append(_rotations(*bone.axis, degrees))
         dof.append(bone.dof)
     return Skeleton(
         names=tuple(names),
@@ -353,21 +353,11 @@ def _skeleton(parts: _Parts, measure_m: float) -> Skeleton:
     )
 
 
-def _turn(angles: Floats, order: str, degrees: bool) -> Floats:
+def _rotations(angles: Floats, order: str, degrees: bool) -> Floats:
     """Rotations (..., 3, 3) by angles (..., len(order)) about the axes of `order`, the first
     first."""
     angles = np.radians(angles) if degrees else angles
-    turn = np.broadcast_to(np.eye(3), (*angles.shape[:-1], 3, 3))
-    for at, name in enumerate(order):
-        axis = _AXES.index(name)
-        second, third = (axis + 1) % 3, (axis + 2) % 3
-        cosine, sine = np.cos(angles[..., at]), np.sin(angles[..., at])
-        about = np.zeros(turn.shape)
-        about[..., axis, axis] = 1
-        about[..., second, second] = about[..., third, third] = cosine
-        about[..., third, second], about[..., second, third] = sine, -sine
-        turn = about @ turn
-    return turn
+    return from_euler(angles[..., ::-1], order[::-1].lower())
 
 
 # ---- The motion ----------------------------------------------------------------------------------
@@ -418,7 +408,7 @@ def _motion(lines: list[_Line], skeleton: Skeleton) -> Amc:
         column += len(dof)
         turning = [at for at, name in enumerate(dof) if name in _TURNS]
         order = "".join(dof[at][1] for at in turning)
-        turns, axes = _turn(own[:, turning], order, degrees), skeleton.axes[bone]
+        turns, axes = _rotations(own[:, turning], order, degrees), skeleton.axes[bone]
         rotations[:, bone] = axes @ turns @ axes.T
         if bone == 0:
             for at, name in enumerate(dof):

@@ -22,7 +22,7 @@ from lithepose.arrays import Floats
 from lithepose.files import atomic_write
 from lithepose.formats.figure import Y_UP, even_rate, motion_of, turned_y_up, world_of
 from lithepose.poses import Track3D
-from lithepose.rotations import from_quaternions
+from lithepose.rotations import from_euler, from_quaternions
 from lithepose.world import NODE_PARENTS, NODES
 
 _AXES = "XYZ"
@@ -138,12 +138,11 @@ def _parse(lines: list[str]) -> Bvh:
     column = 0
     for joint, each in enumerate(channels):
         for channel in each:
-            axis = _AXES.index(channel[0])
             if channel.endswith("position"):
-                positions[:, joint, axis] = values[:, column]
+                positions[:, joint, _AXES.index(channel[0])] = values[:, column]
             else:
-                turn = _about(axis, np.radians(values[:, column]))
-                rotations[:, joint] = rotations[:, joint] @ turn
+                turns = from_euler(np.radians(values[:, column, None]), channel[0].lower())
+                rotations[:, joint] = rotations[:, joint] @ turns
             column += 1
     return Bvh(
         names=tuple(names),
@@ -273,17 +272,6 @@ def _read_values(lines: list[str], first: int, frames: int, width: int) -> Float
     if row < frames:
         raise _LineError(len(lines), f"{frames} frames were announced; found {row}")
     return rows
-
-
-def _about(axis: int, angle: Floats) -> Floats:
-    """Rotation matrices (T, 3, 3) about a coordinate axis by angles (T,) in radians."""
-    turn = np.zeros((len(angle), 3, 3))
-    second, third = (axis + 1) % 3, (axis + 2) % 3
-    cosine, sine = np.cos(angle), np.sin(angle)
-    turn[:, axis, axis] = 1
-    turn[:, second, second] = turn[:, third, third] = cosine
-    turn[:, third, second], turn[:, second, third] = sine, -sine
-    return turn
 
 
 # ---- Writing -------------------------------------------------------------------------------------
