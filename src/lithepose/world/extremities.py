@@ -13,12 +13,17 @@ the body. A part's rotation takes them to camera axes (x right, y down, z forwar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from lithepose.anthropometry import SEGMENTS
+from lithepose.anthropometry import (
+    BLAZEPOSE_SEES,
+    BLAZEPOSE_WORLD,
+    SEGMENTS,
+    TEMPLATE,
+    Template,
+)
 from lithepose.arrays import Floats
 from lithepose.rotations import (
     axes_along,
@@ -32,75 +37,9 @@ from lithepose.rotations import (
 )
 from lithepose.skeletons import skeleton_named
 
-Table = Mapping[str, Mapping[str, tuple[float, float, float]]]
-
 _BODY = skeleton_named("lithepose31")
 _PARENTS = np.array(_BODY.parents[:17])
 _LIMB_ENDS = [2, 3, 5, 6, 12, 13, 15, 16]  # knees, ankles, elbows, wrists
-
-# Where the points are on a person, in shares of the stature: right, forward and up of the base of
-# the skull (head), of the wrist (hand) and of the ankle joint (foot); of the right side. Nose,
-# vertex and the height of the ears are those of the rules in `lithepose.skeletons`; the rest are
-# adults' mean sizes, the feet in shoes, the soles 0.0485 below the ankles. The rig measures its
-# markers from the points placed by this table.
-TEMPLATES: Table = {
-    "head": {
-        "nose": (0.0, SEGMENTS["nose_forward"], SEGMENTS["nose_up"]),
-        "eye": (0.0187, 0.043, 0.0385),
-        "ear": (0.043, 0.006, 0.030),
-        "head_top": (0.0, 0.0, SEGMENTS["head"]),
-    },
-    "hand": {
-        "wrist": (0.0, 0.0, 0.0),
-        "index": (0.0, 0.016, -0.050),
-        "pinky": (0.0, -0.016, -0.050),
-    },
-    "foot": {
-        "ankle": (0.0, 0.0, 0.0),
-        "heel": (0.0, -0.041, -0.033),
-        "big_toe": (-0.006, 0.106, -0.037),
-        "small_toe": (0.028, 0.082, -0.037),
-    },
-}
-# Where BlazePose sees them instead: its heads are flat, its heels far forward, its knuckles close
-# together. Robust means over rendered people whose turns are known (benchmarks/extremities.py).
-BLAZEPOSE_SEES: Table = {
-    "head": {
-        "nose": (0.0, 0.046, 0.030),
-        "eye": (0.014, 0.031, 0.047),
-        "ear": (0.031, 0.009, 0.036),
-    },
-    "hand": {
-        "wrist": (0.0, 0.003, -0.002),
-        "index": (0.0, 0.010, -0.050),
-        "pinky": (0.0, -0.002, -0.047),
-    },
-    "foot": {
-        "ankle": (0.0, 0.0, 0.006),
-        "heel": (-0.003, -0.021, -0.030),
-        "big_toe": (0.0, 0.093, -0.029),
-        "small_toe": TEMPLATES["foot"]["small_toe"],
-    },
-}
-# And where its own 3D has them; the head about the middle of these points.
-BLAZEPOSE_WORLD: Table = {
-    "head": {
-        "nose": (0.0, 0.029, -0.008),
-        "eye": (0.009, 0.018, 0.010),
-        "ear": (0.038, -0.032, -0.006),
-    },
-    "hand": {
-        "wrist": (0.0, 0.0, 0.0),
-        "index": (0.001, 0.005, -0.039),
-        "pinky": (0.001, -0.007, -0.034),
-    },
-    "foot": {
-        "ankle": (0.0, 0.0, 0.0),
-        "heel": (0.0, 0.003, -0.024),
-        "big_toe": (0.006, 0.054, -0.038),
-        "small_toe": TEMPLATES["foot"]["small_toe"],
-    },
-}
 
 # Bones that tell the stature: joints of both sides, and the bone's share of it.
 STATURE_BONES = (
@@ -148,7 +87,7 @@ class _Part:
         points: numbers in `lithepose31` of the points that show its turn; the joint that carries a
             hand or foot comes first.
         names: their names in the tables.
-        sides: -1 or 1, of each point; the tables hold right sides.
+        sides: of each point -1 on the left, 1 on the right and in the middle.
     """
 
     kind: str
@@ -156,7 +95,7 @@ class _Part:
     names: tuple[str, ...]
     sides: tuple[int, ...]
 
-    def places(self, table: Table) -> Floats:
+    def places(self, table: Template) -> Floats:
         """(N, 3) shares of the stature, part axes."""
         places = np.array([table[self.kind][name] for name in self.names])
         places[:, 0] *= self.sides
@@ -184,7 +123,7 @@ PARTS = {
     "left_foot": _limb_part("foot", "left", _FOOT),
     "right_foot": _limb_part("foot", "right", _FOOT),
 }
-_HEAD_MIDDLE = np.add(TEMPLATES["head"]["nose"], TEMPLATES["head"]["head_top"]) / 2
+_HEAD_MIDDLE = np.add(TEMPLATE["head"]["nose"], TEMPLATE["head"]["head_top"]) / 2
 _CARRIERS = [9, 9, 9, 9, *_BODY.parents[21:]]  # of each further point: nose, ankles, wrists
 _PART, _OVERLAP = 4000, 200  # frames
 _MOST = max(len(part.points) for part in PARTS.values())
@@ -337,7 +276,7 @@ def _rest_head(joints: Floats, shoulders: Floats) -> Floats:
     sense = np.where(dot(across, shoulders) < 0, -1, 1)[:, None]
     across = across * sense + HEAD_VOTE * shoulders
     right = unit(across - dot(across, to_nose)[:, None] * to_nose)
-    _, forward, up = np.subtract(TEMPLATES["head"]["head_top"], TEMPLATES["head"]["nose"])
+    _, forward, up = np.subtract(TEMPLATE["head"]["head_top"], TEMPLATE["head"]["nose"])
     lean = np.arctan2(-forward, up)  # of the line from vertex to nose, out of straight down
     upright = -np.cos(lean) * to_nose - np.sin(lean) * np.cross(to_nose, right)
     return axes_along(upright, right, "zx")
@@ -387,7 +326,7 @@ def _observe(
     pull, spin = np.zeros((2, parts, 3, 3, frames))
     for number, part in enumerate(PARTS.values()):
         points, count = list(part.points), len(part.points)
-        own = part.places(BLAZEPOSE_SEES if is_blazepose else TEMPLATES)
+        own = part.places(BLAZEPOSE_SEES if is_blazepose else TEMPLATE)
         if part.kind == "head":
             own = own - _HEAD_MIDDLE
             depth[number] = joints[:, [9, 10], 2].mean(1)
@@ -404,7 +343,7 @@ def _observe(
         middle = np.maximum(share.sum(1, keepdims=True), 1e-9)
         place = np.nan_to_num(place)
         place = place - (share * place).sum(1, keepdims=True) / middle
-        own = part.places(BLAZEPOSE_WORLD if is_blazepose else TEMPLATES) * height
+        own = part.places(BLAZEPOSE_WORLD if is_blazepose else TEMPLATE) * height
         own = own - (share * own).sum(1, keepdims=True) / middle
         share = share / (WORLD_SPREAD * height) ** 2
         pull[number] = np.einsum("tni,tnj->ijt", share * place, own)
@@ -544,7 +483,7 @@ def _place(
         else:
             origin = joints[:, part.points[0]]
         # The first point is a joint: of the head the nose.
-        own = part.places(TEMPLATES)[1:] * height
+        own = part.places(TEMPLATE)[1:] * height
         added = list(part.points[1:])
         points[:, added] = origin[:, None] + own @ transpose(rotation)
         arm = cross_matrices(own)  # (N, 3, 3)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lithepose.anthropometry import ANKLE_HEIGHT, SEGMENTS
+from lithepose.anthropometry import BALL, FINGERTIP, SEGMENTS, TEMPLATE
 from lithepose.arrays import Flags, Floats
 from lithepose.bones import bone_lengths
 from lithepose.rotations import axes_along, from_quaternions
@@ -69,6 +69,7 @@ _CARRIED = {
     "left_index": "LeftHand", "left_pinky": "LeftHand",
     "right_index": "RightHand", "right_pinky": "RightHand",
 }  # fmt: skip
+_HEAD = [_BODY.index(joint) for joint, node in _CARRIED.items() if node == "Head"]
 _ON = {joint: node for node, _, joint in reversed(_NODES) if joint is not None}
 MARKER_NODES = tuple(NODES.index((_ON | _CARRIED)[joint]) for joint in _BODY.joints)
 
@@ -109,33 +110,6 @@ def rig_points(offsets: Floats, markers: Floats, root: Floats, rotations: Floats
 
 _X, _, _Z = np.eye(3)
 
-# Places in the rest pose as fractions of the stature, x to the left, y backwards, z up; of the left
-# side where there are two. Each is seen from the node it hangs on, those of hand and foot from
-# wrist and ankle. Measured points take their place (`fit_rig`).
-#
-# Head: the template of the training data for nose and vertex. Ears as high above the base of the
-# skull as in `skeletons.RULES`, 144 mm apart; pupils 63 mm apart, 117 mm below the vertex and 29 mm
-# behind the tip of the nose. These and the following are round numbers of the size that
-# anthropometric surveys give for adults, at a stature of 1.71 m.
-# Hand: 185 mm long; knuckles 92 and 80 mm from the wrist and 60 mm apart.
-# Foot: 260 mm long, the ankle 83 mm above the sole and 56 mm before the heel's end, the ball at
-# 0.72 and the small toe's tip at 0.82 of the length from there. Heel and toes are marked 12 mm, the
-# ball 20 mm above the sole.
-_ANKLE = ANKLE_HEIGHT
-TEMPLATE: dict[str, tuple[float, float, float]] = {
-    "neck": (0.0, 0.0, SEGMENTS["neck"]),  # the base of the skull from the thorax
-    "head_top": (0.0, 0.0, SEGMENTS["head"]),
-    "nose": (0.0, -SEGMENTS["nose_forward"], SEGMENTS["nose_up"]),
-    "left_eye": (0.018, -0.045, 0.038),
-    "left_ear": (0.042, -0.006, 0.030),
-    "left_index": (0.054, -0.018, 0.0),
-    "left_pinky": (0.047, 0.017, 0.0),
-    "left_fingertip": (0.108, 0.0, 0.0),
-    "left_heel": (0.0, 0.033, 0.007 - _ANKLE),
-    "left_ball": (0.0, -0.077, 0.012 - _ANKLE),
-    "left_big_toe": (-0.013, -0.119, 0.007 - _ANKLE),
-    "left_small_toe": (0.026, -0.092, 0.007 - _ANKLE),
-}
 # Bones that tell the stature: end joint of `h36m17` and length as a fraction.
 _STATURE = {
     "left_knee": SEGMENTS["thigh"],
@@ -217,7 +191,7 @@ def _measure_head(points: Floats, nose: Floats, vertex: Floats) -> dict[str, Flo
         turns = axes_along(at["head_top"] - at["nose"], left - right, "zx")
         seen = np.stack([left, right], 1) - at["head_top"][:, None]
         seen = np.einsum("ij,tkj,tmk->tmi", rest, turns, seen) + vertex
-        found[f"left_{of}"] = (_medians(seen) * [_ONE, _MIRROR]).mean(0)
+        found[of] = (_medians(seen) * [_ONE, _MIRROR]).mean(0)
     return found
 
 
@@ -231,7 +205,7 @@ def _measure_hand(points: Floats) -> dict[str, Floats]:
         turns = axes_along(mirror[0] * (index + pinky), pinky - index, "xy")
         seen = np.stack([index, pinky], 1)
         sides.append(np.einsum("tji,tmj->tmi", turns, seen) * mirror)
-    return dict(zip(("left_index", "left_pinky"), _medians(np.concatenate(sides)), strict=True))
+    return dict(zip(("index", "pinky"), _medians(np.concatenate(sides)), strict=True))
 
 
 def _measure_foot(points: Floats) -> dict[str, Floats]:
@@ -245,8 +219,24 @@ def _measure_foot(points: Floats) -> dict[str, Floats]:
         turns = axes_along(heel - second_toe, mirror[0] * (small - big), "yx")
         seen = np.stack([heel, big, small], 1)
         sides.append(np.einsum("tji,tmj->tmi", turns, seen) * mirror)
-    names = ("left_heel", "left_big_toe", "left_small_toe")
+    names = ("heel", "big_toe", "small_toe")
     return dict(zip(names, _medians(np.concatenate(sides)), strict=True))
+
+
+def _measure(points: Floats, nose: Floats, vertex: Floats) -> dict[str, Floats]:
+    """What can be measured of head, hand and foot, by name."""
+    return _measure_head(points, nose, vertex) | _measure_hand(points) | _measure_foot(points)
+
+
+def _template_points() -> Floats:
+    """The template's points (1, 31, 3) in statures, x to the left, y backwards, z up, seen from
+    the base of the skull, wrist or ankle; nan for other joints."""
+    points = np.full((1, len(_BODY), 3), np.nan)
+    for name, place in (item for part in TEMPLATE.values() for item in part.items()):
+        for side, mirror in (("right_", _MIRROR), ("left_", _ONE)):
+            joint = name if name in _BODY.joints else side + name
+            points[0, _BODY.index(joint)] = place * mirror * [1, -1, 1]
+    return points
 
 
 def fit_rig(points: Floats) -> tuple[Floats, Floats]:
@@ -281,37 +271,35 @@ def fit_rig(points: Floats) -> tuple[Floats, Floats]:
             f"thighs, shins and trunk belong to a stature of {stature:.2f} m: points must be metres"
         )
 
-    place = {name: stature * np.array(fractions) for name, fractions in TEMPLATE.items()}
-    size = lengths["head_top"] / float(np.linalg.norm(place["head_top"] - place["nose"]))
-    for name in ("head_top", "nose", "left_eye", "left_ear"):
-        place[name] *= size
-    neck = np.median(_neck_length(points, place["nose"], place["head_top"]))
-    place["neck"] = np.clip(neck, _NECK_RANGE[0] * stature, _NECK_RANGE[1] * stature) * _Z
-    knuckles, toe = place["left_index"] + place["left_pinky"], place["left_big_toe"]
-    measured = _measure_head(points, place["nose"], place["head_top"])
-    measured |= _measure_hand(points) | _measure_foot(points)
+    rest = stature * _template_points()
+    size = np.linalg.norm(by_joint(rest)["head_top"] - by_joint(rest)["nose"])
+    rest[:, _HEAD] *= lengths["head_top"] / size
+    nose, vertex = by_joint(rest)["nose"][0], by_joint(rest)["head_top"][0]
+    neck = np.median(_neck_length(points, nose, vertex))
+    neck = np.clip(neck, _NECK_RANGE[0] * stature, _NECK_RANGE[1] * stature)
+    place = {"nose": nose, "head_top": vertex} | _measure(rest, nose, vertex)
+    measured = _measure(points, nose, vertex)
     place |= {name: seen for name, seen in measured.items() if np.isfinite(seen).all()}
-    # Fingertip and ball were not seen: they go with knuckles and toes.
-    place["left_fingertip"] *= (place["left_index"] + place["left_pinky"])[0] / knuckles[0]
-    longer = place["left_big_toe"][1] / toe[1]
-    place["left_ball"] = place["left_ball"] * [1, longer, 1] + (place["left_big_toe"] - toe) * _Z
-    place["left_toe_end"] = place["left_big_toe"] * [0, 1, 1]
+    # Fingertip and ball of the foot are never seen: they go with knuckles and toes.
+    fingertip = FINGERTIP * (place["index"] + place["pinky"])[0] / 2 * _X
+    toe = place["big_toe"] * [0, 1, 1]
+    ball = toe * [0, BALL[0], 1] + BALL[1] * stature * _Z
 
     offsets = np.zeros((len(NODES), 3))
     for node, offset in {
         "Spine1": lengths["spine"] * _Z,
         "Chest": lengths["thorax"] * _Z,
-        "Head": place["neck"],
-        "HeadEnd": place["head_top"],
+        "Head": neck * _Z,
+        "HeadEnd": vertex,
         "LeftArm": lengths["left_shoulder"] * _X,
         "LeftForeArm": lengths["left_elbow"] * _X,
         "LeftHand": lengths["left_wrist"] * _X,
-        "LeftHandEnd": place["left_fingertip"],
+        "LeftHandEnd": fingertip,
         "LeftUpLeg": lengths["left_hip"] * _X,
         "LeftLeg": -lengths["left_knee"] * _Z,
         "LeftFoot": -lengths["left_ankle"] * _Z,
-        "LeftToeBase": place["left_ball"],
-        "LeftToeEnd": place["left_toe_end"] - place["left_ball"],
+        "LeftToeBase": ball,
+        "LeftToeEnd": toe - ball,
     }.items():
         offsets[NODES.index(node)] = offset
         if node.startswith("Left"):
@@ -319,8 +307,8 @@ def fit_rig(points: Floats) -> tuple[Floats, Floats]:
     markers = np.zeros((len(_BODY), 3))
     for joint, node in _CARRIED.items():
         if not joint.startswith("right_"):
-            carrier = place["left_ball"] if node == "LeftToeBase" else 0
-            markers[_BODY.index(joint)] = place[joint] - carrier
+            carrier = ball if node == "LeftToeBase" else 0
+            markers[_BODY.index(joint)] = place[joint.removeprefix("left_")] - carrier
     for left, right in _BODY.pairs:
         markers[right] = markers[left] * _MIRROR
     return offsets, markers
