@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from lithepose.arrays import Floats
+from lithepose.bones import forward_kinematics
 from lithepose.files import atomic_write
 from lithepose.formats.figure import Y_UP, even_rate, motion_of, turned_y_up, world_of
 from lithepose.formats.parsing import LineError, fill_row, naming, number, read_lines
@@ -60,13 +61,7 @@ class Bvh:
     def places(self) -> tuple[Floats, Floats]:
         """Forward kinematics: where the joints are (T, N, 3) and how they are turned
         (T, N, 3, 3), both against the file's axes."""
-        places, turns = self.positions.copy(), self.rotations.copy()
-        for joint, parent in enumerate(self.parents):
-            if parent >= 0:
-                carried = turns[:, parent] @ self.positions[:, joint, :, None]
-                places[:, joint] = places[:, parent] + carried[..., 0]
-                turns[:, joint] = turns[:, parent] @ self.rotations[:, joint]
-        return places, turns
+        return forward_kinematics(self.parents, self.positions, self.rotations)
 
 
 # ---- Reading -------------------------------------------------------------------------------------

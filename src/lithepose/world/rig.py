@@ -21,7 +21,7 @@ import numpy as np
 
 from lithepose.anthropometry import BALL, FINGERTIP, SEGMENTS, TEMPLATE
 from lithepose.arrays import Flags, Floats
-from lithepose.bones import bone_lengths
+from lithepose.bones import bone_lengths, forward_kinematics
 from lithepose.rotations import axes_along, from_quaternions
 from lithepose.skeletons import SKELETONS
 
@@ -84,14 +84,9 @@ def pose_nodes(offsets: Floats, root: Floats, rotations: Floats) -> tuple[Floats
     Returns:
         The nodes' places (T, N, 3) and their turns against the rest pose (T, N, 3, 3).
     """
-    local = from_quaternions(rotations)
-    places = np.empty((*local.shape[:-2], 3))
-    turns = np.empty_like(local)
-    places[:, 0], turns[:, 0] = root, local[:, 0]
-    for node, parent in enumerate(NODE_PARENTS[1:], 1):
-        places[:, node] = places[:, parent] + turns[:, parent] @ offsets[node]
-        turns[:, node] = turns[:, parent] @ local[:, node]
-    return places, turns
+    steps = np.tile(np.asarray(offsets, dtype=np.float64), (len(rotations), 1, 1))
+    steps[:, 0] = root
+    return forward_kinematics(NODE_PARENTS, steps, from_quaternions(rotations))
 
 
 def rig_points(offsets: Floats, markers: Floats, root: Floats, rotations: Floats) -> Floats:
