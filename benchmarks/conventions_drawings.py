@@ -26,11 +26,10 @@ from lithepose.synthetic.bodies import (
 )
 from lithepose.synthetic.movements import motion
 from lithepose.synthetic.scenes import aim_camera
+from lithepose.world.joint_limits import JOINT_LIMITS, Hinge
 from lithepose.world.rig import (
-    JOINT_LIMITS,
     NODE_PARENTS,
     NODES,
-    Hinge,
     fit_rig,
     pose_nodes,
     rig_points,

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector_noise import draw_camera, draw_motion, load_motions
+from lithepose.anthropometry import BLAZEPOSE_WORLD
 from lithepose.arrays import Floats
 from lithepose.detect import create_detector
 from lithepose.lifters.default import default_lifter
@@ -265,7 +266,7 @@ def turns_of_detector(world: Floats) -> Floats:
     for number, part in enumerate(extremities.PARTS.values()):
         has = [i for i, name in enumerate(part.names) if name != "small_toe"]
         place = world[:, np.array(part.points)[has]]
-        own = part.places(extremities.BLAZEPOSE_WORLD)[has]
+        own = part.places(BLAZEPOSE_WORLD)[has]
         place = place - place.mean(1, keepdims=True)
         u, _, vt = np.linalg.svd(np.einsum("tni,nj->tij", place, own - own.mean(0)))
         u[..., -1] *= np.linalg.det(u @ vt)[:, None]

@@ -39,7 +39,7 @@ from lithepose.synthetic.movements import motion
 from lithepose.synthetic.scenes import Box, Clip, Scene, aim_camera, random_scene
 from lithepose.track import build_tracks, join_tracks
 from lithepose.view.draw import draw_still
-from lithepose.world.solve import WorldOptions, settle
+from lithepose.world import WorldOptions, settle
 from world import Filmed, film
 
 LIMBS = list(LIMB_JOINTS)

@@ -19,7 +19,7 @@ from lithepose.poses import Track3D, World
 from lithepose.skeletons import SKELETONS
 from lithepose.synthetic.scenes import Clip, ClipTruth, demo_clip
 from lithepose.view.html import PageVideo, write_page
-from lithepose.world.rig import NODES
+from lithepose.world import NODES
 
 FPS = 30.0
 LONG = 54_000  # frames: half an hour

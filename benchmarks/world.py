@@ -22,14 +22,14 @@ from lithepose.detect import create_detector
 from lithepose.lifters.default import default_lifter
 from lithepose.metrics.pose3d import mpjpe, p_mpjpe
 from lithepose.pipeline.lift import lift_track
-from lithepose.poses import Track2D, Track3D
+from lithepose.poses import Track2D, Track3D, stretches
 from lithepose.skeletons import LIMB_JOINTS
 from lithepose.synthetic.bodies import build_figure, random_appearance, random_body
 from lithepose.synthetic.movements import motion
 from lithepose.synthetic.scenes import Clip, random_scene
 from lithepose.track import build_tracks, join_tracks
-from lithepose.world.ground import ANKLES, Ground, stretches
-from lithepose.world.solve import WorldOptions, settle
+from lithepose.world import WorldOptions, settle
+from lithepose.world.ground import ANKLES, Ground
 
 FPS = 30.0
 SECONDS = 5.0

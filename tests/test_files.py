@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from lithepose.files import atomic_write
+from lithepose.files import atomic_write, natural_order
 
 
 def test_the_file_appears_when_the_block_ends_well(tmp_path):
@@ -90,3 +90,9 @@ def test_the_file_is_as_readable_as_any_other(tmp_path):
         temporary.write_text("")
     (tmp_path / "b.txt").write_text("")
     assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "b.txt").stat().st_mode
+
+
+def test_names_are_sorted_as_people_count():
+    names = ["frame_10.png", "Frame_9.png", "frame_1.png", "frame_1b.png", "10.png", "2.png"]
+    expected = ["2.png", "10.png", "frame_1.png", "frame_1b.png", "Frame_9.png", "frame_10.png"]
+    assert sorted(names, key=natural_order) == expected

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lithepose.poses import Detections, Track2D, Track3D, World
+from lithepose.poses import Detections, Track2D, Track3D, World, stretches
 
 TRACK = Track2D(
     person=2,
@@ -74,3 +74,14 @@ def test_a_person_in_3d_shows_what_there_is_of_them():
 def test_a_world_shows_its_shapes_and_whether_there_is_a_path():
     assert repr(WORLD) == "World(points=(400, 31, 3), rotations=(400, 19, 4), with a path)"
     assert repr(replace(WORLD, has_path=False)).endswith(", without a path)")
+
+
+def test_stretches_end_at_holes_in_time():
+    flags = np.array([0, 1, 1, 1, 0, 1, 1, 1, 0], bool)
+    time_s = np.array([0, 0.1, 0.2, 3600, 3601, 3601.5, 3602.1, 3602.2, 3602.3])
+    assert stretches(flags) == [slice(1, 4), slice(5, 8)]
+    found = [slice(1, 3), slice(3, 4), slice(5, 6), slice(6, 8)]
+    assert stretches(flags, time_s) == found
+    assert stretches(np.ones(5, bool), np.arange(5) * 10.0) == [slice(i, i + 1) for i in range(5)]
+    assert stretches(np.ones(5, bool), np.arange(5) / 2) == [slice(0, 5)]
+    assert stretches(np.zeros(3, bool), np.arange(3.0)) == []

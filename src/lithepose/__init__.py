@@ -12,12 +12,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from lithepose.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from lithepose.lifters import convert_state_dict, create_lifter
     from lithepose.pipeline.lift import NoPersonError, Result, lift, lift_keypoints
     from lithepose.poses import Detections, Track2D, Track3D
-
-__version__ = "0.1.0"
 
 _WHERE = {
     "Detections": "lithepose.poses",

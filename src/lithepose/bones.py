@@ -1,6 +1,8 @@
-"""Bones of `h36m17` poses: vectors, lengths, and poses built from them."""
+"""Trees of joints: forward kinematics of any, and the bones of `h36m17` poses."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,6 +13,27 @@ _BODY = SKELETONS["h36m17"]
 PARENTS = np.array(_BODY.parents)
 # Hips and shoulders hang on the middle between them, so each pair is one bone across.
 _ACROSS = ((4, 1), (11, 14))
+
+
+def forward_kinematics(
+    parents: Sequence[int], steps: Floats, rotations: Floats
+) -> tuple[Floats, Floats]:
+    """Where joints are and how they are turned.
+
+    Args:
+        parents: index of each joint's parent, -1 for the root; parents come first.
+        steps: (T, N, 3), each joint seen from its parent in the parent's axes; the root's place.
+        rotations: (T, N, 3, 3), each joint's turn against its parent.
+    Returns:
+        (T, N, 3) and (T, N, 3, 3), both in the axes of the root's parent.
+    """
+    places, turns = steps.copy(), rotations.copy()
+    for joint, parent in enumerate(parents):
+        if parent >= 0:
+            carried = turns[:, parent] @ steps[:, joint, :, None]
+            places[:, joint] = places[:, parent] + carried[..., 0]
+            turns[:, joint] = turns[:, parent] @ rotations[:, joint]
+    return places, turns
 
 
 def bones(joints: Floats) -> Floats:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -195,8 +194,6 @@ def undistort(
     centre_px: ArrayLike,
     radial: ArrayLike,
     tangential: ArrayLike,
-    *,
-    iterations: int = 30,
 ) -> Floats:
     """Pixels as a lens without distortion would give them.
 
@@ -207,7 +204,6 @@ def undistort(
     Args:
         pixels: (..., 2), observed.
         focal_px, centre_px, radial, tangential: as in `project_distorted`.
-        iterations: number of rounds.
 
     Returns:
         (..., 2) pixels.
@@ -216,7 +212,7 @@ def undistort(
     tangential = np.asarray(tangential)
     observed = (pixels - np.asarray(centre_px)) / np.asarray(focal_px)
     flat = observed
-    for _ in range(iterations):
+    for _ in range(30):
         r2 = (flat**2).sum(axis=-1, keepdims=True)
         flat = (observed - r2 * tangential) / _distortion_gain(flat, r2, radial, tangential)
     return _to_pixels(flat, focal_px, centre_px).astype(pixels.dtype)
@@ -240,12 +236,6 @@ def unproject(
     flat = (pixels - np.asarray(centre_px)) / np.asarray(focal_px)
     plane = np.concatenate([flat, np.ones_like(flat[..., :1])], axis=-1)
     return (plane * np.asarray(depth)[..., None]).astype(pixels.dtype)
-
-
-def pixel_rays(pixels: Floats, focal_px: ArrayLike, centre_px: ArrayLike) -> Floats:
-    """Unit directions (..., 3), camera axes, in which the pixels (..., 2) are seen."""
-    rays = unproject(pixels, focal_px, centre_px)
-    return rays / np.linalg.norm(rays, axis=-1, keepdims=True)
 
 
 def rotation_to_ray(direction: Floats) -> Floats:
@@ -315,47 +305,21 @@ def look_at(position: ArrayLike, target: ArrayLike, roll_deg: ArrayLike = 0.0) -
     return np.stack(np.broadcast_arrays(rolled_right, rolled_down, forward), axis=-2)
 
 
-def rotation_from_quaternion(quaternion: ArrayLike) -> Floats:
-    """Rotation matrices (..., 3, 3) of quaternions (..., 4) in the order w, x, y, z, any length.
-
-    Human3.6M's published orientations turn camera axes into world axes: transpose the result for
-    `Camera.rotation`.
-    """
-    quaternion = _check_last(quaternion, 4, "quaternion")
-    unit = quaternion / np.linalg.norm(quaternion, axis=-1, keepdims=True)
-    w, x, y, z = np.moveaxis(unit, -1, 0)
-    rows = (
-        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
-        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
-        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
-    )
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
-
-
-def focal_from_fov(
-    fov_deg: float,
-    image_size: Sequence[int],
-    axis: Literal["horizontal", "vertical", "diagonal"] = "horizontal",
-) -> float:
-    """Focal length in pixels of a lens with a given field of view.
+def focal_from_fov(fov_deg: float, image_size: Sequence[int]) -> float:
+    """Focal length in pixels of a lens with a given horizontal field of view.
 
     Args:
         fov_deg: full opening angle in degrees, between 0 and 180.
         image_size: (width, height) in pixels.
-        axis: the side of the picture that the angle spans.
 
     Raises:
-        ValueError: an angle outside (0, 180), an unknown axis, a picture without pixels.
+        ValueError: an angle outside (0, 180), a picture without pixels.
     """
     if not 0 < fov_deg < 180:
         raise ValueError(f"a field of view is between 0 and 180 degrees; found {fov_deg}")
-    width, height = image_size
-    if min(width, height) <= 0:
+    if min(image_size) <= 0:
         raise ValueError(f"image_size is (width, height) in pixels; found {tuple(image_size)}")
-    spans = {"horizontal": width, "vertical": height, "diagonal": math.hypot(width, height)}
-    if axis not in spans:
-        raise ValueError(f"axis {axis!r} is none of {', '.join(spans)}")
-    return 0.5 * spans[axis] / math.tan(math.radians(fov_deg) / 2)
+    return 0.5 * image_size[0] / math.tan(math.radians(fov_deg) / 2)
 
 
 def normalise_pixels(pixels: Floats, image_size: ArrayLike) -> Floats:

@@ -1,10 +1,11 @@
-"""Files that are complete or absent: written beside their place, then moved onto it."""
+"""Files: written whole or not at all, and sorted as people count."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,3 +78,9 @@ def _explained(path: Path, about: set[str | None] | None = None) -> Iterator[Non
             raise
         # OSError picks the subclass that belongs to the number.
         raise OSError(error.errno, f"cannot write: {_ADVICE[error.errno]}", str(path)) from error
+
+
+def natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
+    """Sorting by it puts `frame_10` after `frame_9`, whatever the case of letters."""
+    parts = re.split(r"(\d+)", name.lower())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], name

@@ -8,12 +8,20 @@ z forward). A missing joint is nan with confidence 0.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lithepose.arrays import Floats
+from lithepose.arrays import Flags, Floats
+
+# Frames further apart in time than this belong to different stretches: what happened between them
+# is not known, and filling it in would cost as much as the hole is long.
+MAX_GAP_S = 0.5
+# A frame in thirty years: slower is a slip, and such times lose the seconds.
+LEAST_FPS = 1e-9
+LONGEST_S = 1e12
 
 
 def shapes(**arrays: Any) -> str:
@@ -21,9 +29,36 @@ def shapes(**arrays: Any) -> str:
     return ", ".join(f"{name}={np.shape(a)}" for name, a in arrays.items() if a is not None)
 
 
-# A frame in thirty years: slower is a slip, and such times lose the seconds.
-LEAST_FPS = 1e-9
-LONGEST_S = 1e12
+def usual_step(time_s: Floats) -> float:
+    """Seconds from frame to frame, the median; 0 for a single frame."""
+    return float(np.median(np.diff(time_s))) if len(time_s) > 1 else 0.0
+
+
+def stretches(flags: Flags, time_s: Floats | None = None) -> list[slice]:
+    """The stretches of True in a line of flags (T,).
+
+    Args:
+        time_s: (T,) seconds, ascending; with it, no stretch reaches over a step longer than
+            `MAX_GAP_S`.
+    """
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    found = [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    if time_s is None:
+        return found
+    holes = np.flatnonzero(holes_in(time_s)) + 1
+    parts = []
+    for run in found:
+        inside = holes[
+            np.searchsorted(holes, run.start, "right") : np.searchsorted(holes, run.stop)
+        ]
+        ends = [run.start, *inside.tolist(), run.stop]
+        parts += [slice(start, stop) for start, stop in pairwise(ends)]
+    return parts
+
+
+def holes_in(time_s: Floats) -> Flags:
+    """(T - 1,) which steps of time are longer than `MAX_GAP_S`; half a second exactly is not."""
+    return np.diff(np.asarray(time_s, dtype=np.float64)) > MAX_GAP_S + 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +149,7 @@ class World:
     offsets: Floats
     markers: Floats
     rotations: Floats
-    contact: NDArray[np.bool_]
+    contact: Flags
     camera_rotation: Floats
     camera_position: Floats
     has_path: bool = True
@@ -148,7 +183,7 @@ class Track3D:
     joints_camera: Floats
     confidence: Floats
     keypoints_2d: Floats
-    derived: NDArray[np.bool_]
+    derived: Flags
     time_s: Floats
     fps: float
     image_size: tuple[int, int]

@@ -37,11 +37,22 @@ def transpose(matrices: Floats) -> Floats:
     return np.swapaxes(matrices, -1, -2)
 
 
+def relative(parents: Floats, rotations: Floats) -> Floats:
+    """Rotations (..., 3, 3) seen from the axes of their parents, (..., 3, 3)."""
+    return transpose(parents) @ rotations
+
+
 def cross_matrices(vectors: Floats) -> Floats:
     """Matrices (..., 3, 3) that take the cross product with vectors (..., 3)."""
     x, y, z = np.moveaxis(vectors, -1, 0)
     zero = np.zeros_like(x)
     return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*x.shape, 3, 3)
+
+
+def axial_vectors(matrices: Floats) -> Floats:
+    """Twice the vectors (..., 3) whose `cross_matrices` are the antisymmetric parts of matrices
+    (..., 3, 3)."""
+    return matrices[..., (2, 0, 1), (1, 2, 0)] - matrices[..., (1, 2, 0), (2, 0, 1)]
 
 
 def from_axis_angle(axis: Floats, angle: Floats) -> Floats:
@@ -53,8 +64,49 @@ def from_axis_angle(axis: Floats, angle: Floats) -> Floats:
 
 def from_rotation_vectors(vectors: Floats) -> Floats:
     """Rotations (..., 3, 3) about vectors (..., 3), by their length."""
-    angle = np.linalg.norm(vectors, axis=-1)
-    return from_axis_angle(vectors / np.maximum(angle, 1e-12)[..., None], angle)
+    angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
+    outer = vectors[..., :, None] * vectors[..., None, :]
+    turned = np.sinc(angle / np.pi) * cross_matrices(vectors)
+    return np.cos(angle) * np.eye(3) + turned + np.sinc(angle / (2 * np.pi)) ** 2 / 2 * outer
+
+
+def to_rotation_vectors(rotations: Floats) -> Floats:
+    """The inverse of `from_rotation_vectors`; rotations of nearly 180 degrees lose their axis."""
+    axial = axial_vectors(rotations)
+    sine = np.linalg.norm(axial, axis=-1)
+    angle = np.arctan2(sine, np.trace(rotations, axis1=-2, axis2=-1) - 1)
+    return axial * np.where(sine > 1e-9, angle / np.maximum(sine, 1e-9), 0.5)[..., None]
+
+
+def from_euler(angles: Floats, order: str) -> Floats:
+    """Rotations R = R1 R2 ... about coordinate axes.
+
+    Args:
+        angles: (..., N) radians.
+        order: the N axes, letters x, y, z.
+    Returns:
+        (..., 3, 3); of no axes the identity.
+    """
+    angles = np.asarray(angles, dtype=np.float64)
+    result = np.broadcast_to(np.eye(3), (*angles.shape[:-1], 3, 3))
+    for at, letter in enumerate(order):
+        axis = "xyz".index(letter)
+        second, third = (axis + 1) % 3, (axis + 2) % 3
+        cosine, sine = np.cos(angles[..., at]), np.sin(angles[..., at])
+        about = np.zeros(result.shape)
+        about[..., axis, axis] = 1
+        about[..., second, second] = about[..., third, third] = cosine
+        about[..., third, second], about[..., second, third] = sine, -sine
+        result = result @ about
+    return result
+
+
+def twist(axis: Floats, rotations: Floats) -> Floats:
+    """Angles (...) in [-pi, pi) of the part of rotations (..., 3, 3) that is about the unit vector
+    `axis` (3,); what is left of them is a swing of the axis."""
+    q = to_quaternions(rotations)
+    angle = 2 * np.arctan2(q[..., 1:] @ axis, q[..., 0])
+    return (angle + np.pi) % (2 * np.pi) - np.pi
 
 
 def swing(start: Floats, end: Floats) -> Floats:
@@ -87,10 +139,10 @@ def axes_along(first: Floats, second: Floats, order: str) -> Floats:
     across = eye[np.argmin(np.abs(first), axis=-1)]
     across = across - dot(across, first)[..., None] * first
     second = unit(second, unit(across, eye[two]))
-    sign = 1 if (two - one) % 3 == 1 else -1
     axes = np.empty((*np.shape(second), 3))
     axes[..., one], axes[..., two] = first, second
-    axes[..., 3 - one - two] = sign * np.cross(first, second)
+    cyclic = (two - one) % 3 == 1
+    axes[..., 3 - one - two] = np.cross(first, second) if cyclic else np.cross(second, first)
     return axes
 
 
@@ -109,9 +161,7 @@ def to_quaternions(rotations: Floats) -> Floats:
     trace = m[..., 0, 0] + m[..., 1, 1] + m[..., 2, 2]
     square = np.stack([trace, m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]], -1)
     square[..., 1:] = 2 * square[..., 1:] - trace[..., None]
-    x = m[..., 2, 1] - m[..., 1, 2]
-    y = m[..., 0, 2] - m[..., 2, 0]
-    z = m[..., 1, 0] - m[..., 0, 1]
+    x, y, z = np.moveaxis(axial_vectors(m), -1, 0)
     xy, xz, yz = (m[..., i, j] + m[..., j, i] for i, j in ((0, 1), (0, 2), (1, 2)))
     diagonal = 1 + square
     rows = (

@@ -4,20 +4,40 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from lithepose.formats.trc import MARKERS, read_trc, write_trc
+from lithepose.formats.trc import MARKERS, write_trc
 from lithepose.skeletons import SKELETONS, convert
 
 HALPE = SKELETONS["halpe26"]
 
 
+class Markers(NamedTuple):
+    names: list[str]
+    rate: float
+    frames: np.ndarray  # (T,)
+    time_s: np.ndarray  # (T,)
+    positions: np.ndarray  # (T, M, 3) metres, the file's axes
+
+
+def read(path: Path) -> Markers:
+    """What a TRC file says, taken at its word."""
+    lines = path.read_text(encoding="utf-8").split("\n")
+    header, names = lines[2].split("\t"), lines[3].split("\t")[2::3]
+    table = np.array([[float(cell) for cell in line.split("\t")] for line in lines[6:-1]])
+    assert (int(header[2]), int(header[3])) == (len(table), len(names))
+    positions = table[:, 2:].reshape(len(table), len(names), 3)
+    return Markers(names, float(header[0]), table[:, 0], table[:, 1], positions)
+
+
 def test_markers_come_back_in_their_axes(tmp_path, make_walker):
     track = make_walker()
     write_trc(tmp_path / "walk.trc", track)
-    result = read_trc(tmp_path / "walk.trc")
+    result = read(tmp_path / "walk.trc")
     halpe, _, _ = convert(track.world.points, None, "lithepose31", "halpe26")
     for marker, joint in MARKERS.items():
         x, y, z = halpe[:, HALPE.index(joint)].T
@@ -30,7 +50,7 @@ def test_markers_come_back_in_their_axes(tmp_path, make_walker):
 
 def test_a_raised_left_arm_is_up_on_the_left(tmp_path, left_arm_raised):
     write_trc(tmp_path / "arm.trc", left_arm_raised)
-    result = read_trc(tmp_path / "arm.trc")
+    result = read(tmp_path / "arm.trc")
     # The person faces the camera, which looks forward (+x): their left is the camera's right (+z).
     np.testing.assert_allclose(
         result.positions[0, result.names.index("LWrist")], [3, 2.04, 0.18], atol=1e-6
@@ -68,7 +88,7 @@ def test_frames_without_the_person_are_left_out_at_the_ends_and_filled_between(
     tmp_path, make_walker
 ):
     write_trc(tmp_path / "walk.trc", make_walker(missing=(0, 1, 10, 11, 29)))
-    result = read_trc(tmp_path / "walk.trc")
+    result = read(tmp_path / "walk.trc")
     assert result.frames.tolist() == list(range(3, 30))
     assert result.time_s[0] == pytest.approx(0.08)
     assert np.isfinite(result.positions).all()
@@ -82,69 +102,11 @@ def test_a_person_on_the_spot_is_written(tmp_path, make_walker):
     track = make_walker()
     world = replace(track.world, has_path=False)
     write_trc(tmp_path / "walk.trc", replace(track, world=world))
-    assert len(read_trc(tmp_path / "walk.trc").frames) == 30
-
-
-def lines_of(path):
-    return path.read_text(encoding="utf-8").split("\n")
-
-
-def test_files_of_other_programs_are_read(tmp_path):
-    text = (
-        "PathFileType\t4\t(X/Y/Z)\tx.trc\r\n"
-        "DataRate\tCameraRate\tNumFrames\tNumMarkers\tUnits\tOrigDataRate\tOrigDataStartFrame"
-        "\tOrigNumFrames\r\n"
-        "100.00\t100.00\t2\t2\tmm\t100.00\t1\t2\r\n"
-        "Frame#\tTime\tA\t\t\tB\t\t\t\r\n"
-        "\t\tX1\tY1\tZ1\tX2\tY2\tZ2\t\r\n"
-        "\r\n"
-        "1\t0.0\t1000\t2000\t3000\t\t\t\t\r\n"
-        "2\t0.01\t1\t2\t3\t4\t5\t6\t\r\n"
-    )
-    (tmp_path / "x.trc").write_bytes(text.encode())
-    result = read_trc(tmp_path / "x.trc")
-    assert result.names == ("A", "B")
-    np.testing.assert_allclose(result.positions[0, 0], [1, 2, 3])
-    assert np.isnan(result.positions[0, 1]).all()
-    np.testing.assert_allclose(result.positions[1, 1], [0.004, 0.005, 0.006])
-
-
-@pytest.mark.parametrize(
-    ("number", "line", "message"),
-    [
-        (1, "hello", "line 1 must begin with PathFileType"),
-        (3, "25\t25", "line 3: there must be a value for each"),
-        (3, "x\t25\t30\t22\tm\t25\t1\t30", "line 3: could not convert"),
-        (
-            3,
-            "25\t25\t30\t22\tinch\t25\t1\t30",
-            "line 3: units must be one of m, cm, mm; found inch",
-        ),
-        (4, "Frame#\tTime\tHip", "line 4: 22 marker names expected; found 1"),
-        (9, "3\t0.1\tabc", "line 9: could not convert"),
-        (9, "1\t" * 70, "line 9: more than 3 numbers"),
-        (9, "", "is cut off or damaged: 30 frames expected; 29 found"),
-    ],
-)
-def test_damaged_files_are_refused_by_line(tmp_path, make_walker, number, line, message):
-    path = tmp_path / "walk.trc"
-    write_trc(path, make_walker())
-    lines = lines_of(path)
-    lines[number - 1] = line
-    path.write_text("\n".join(lines), encoding="utf-8")
-    with pytest.raises(ValueError, match=message):
-        read_trc(path)
-
-
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00\x80", b"PathFileType\t4"])
-def test_other_files_are_no_trc(tmp_path, content):
-    (tmp_path / "x.trc").write_bytes(content)
-    with pytest.raises(ValueError, match=r"x\.trc is not a TRC file"):
-        read_trc(tmp_path / "x.trc")
+    assert len(read(tmp_path / "walk.trc").frames) == 30
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such names there")
 @pytest.mark.parametrize("name", ["w\udce4lk.trc", "two\nlines.trc", "a\ttab.trc"])
 def test_names_that_are_no_text_do_not_break_the_file(tmp_path, make_walker, name):
     write_trc(tmp_path / name, make_walker())
-    assert len(read_trc(tmp_path / name).names) == 22
+    assert len(read(tmp_path / name).names) == 22

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lithepose.anthropometry import BLAZEPOSE_SEES, SEGMENTS, TEMPLATE
 from lithepose.cameras import look_at, world_to_camera
 from lithepose.pipeline.lift import lift_keypoints
 from lithepose.skeletons import SKELETONS, convert
@@ -12,12 +13,12 @@ from lithepose.synthetic.bodies import Body, rest_joints
 from lithepose.world import extremities
 from lithepose.world.extremities import (
     PARTS,
-    TEMPLATES,
     fit_rotations,
     rest_rotations,
     stature,
     with_extremities,
 )
+from lithepose.world.rig import fit_rig
 
 BODY = SKELETONS["lithepose31"]
 HEIGHT, FOCAL, SIZE, FPS = 1.71, 900.0, (960, 540), 30.0
@@ -27,12 +28,7 @@ MIRROR = list(BODY.mirror)
 def standing(frames: int = 1, yaw_deg: float = 30.0, bent: bool = True) -> np.ndarray:
     """(T, 17, 3) camera axes, a person of 1.71 m before a camera at chest height, turned by an
     angle from facing it; knees and elbows a little bent, unless both should be straight."""
-    shares = {
-        "thigh": 0.242, "shin": 0.232, "hip_width": 0.124, "trunk": 0.287, "shoulder_width": 0.2,
-        "upper_arm": 0.164, "forearm": 0.147, "neck": 0.08, "head": 0.106, "nose_forward": 0.062,
-        "nose_up": 0.018,
-    }  # fmt: skip
-    lengths = {name: share * HEIGHT for name, share in shares.items()}
+    lengths = {name: share * HEIGHT for name, share in SEGMENTS.items()}
     joints = rest_joints(Body(stature=HEIGHT, **lengths))
     if bent:
         for joint, before, sense in ((3, 2, -1), (6, 5, -1), (13, 12, 1), (16, 15, 1)):
@@ -67,7 +63,7 @@ def project(points: np.ndarray) -> np.ndarray:
 
 
 def seen(
-    joints: np.ndarray, turns: dict[str, tuple[float, float, float]], table=TEMPLATES
+    joints: np.ndarray, turns: dict[str, tuple[float, float, float]], table=TEMPLATE
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Keypoints (T, 31, 2), points (T, 31, 3) and rotations (T, 5, 3, 3) of a person whose parts
     are turned from their rest pose."""
@@ -142,7 +138,7 @@ def test_points_of_usual_trust_are_followed_most_of_the_way():
 
 def test_points_of_blazepose_are_read_where_blazepose_sees_them():
     joints = standing(3)
-    keypoints, _, true = seen(joints, {}, extremities.BLAZEPOSE_SEES)
+    keypoints, _, true = seen(joints, {}, BLAZEPOSE_SEES)
     assert degrees(rotations_of(joints, keypoints, skeleton="blazepose33"), true).max() < 0.2
     assert degrees(rotations_of(joints, keypoints, skeleton="halpe26"), true).max() > 2.0
 
@@ -166,6 +162,18 @@ def test_places_are_those_of_the_templates():
     assert np.allclose(points[:, feet_and_hands], true[:, feet_and_hands], atol=1e-6)
     # Where nose and vertex agree with the template, so do eyes and ears.
     assert np.allclose(points[:, 17:21], true[:, 17:21], atol=1e-6)
+
+
+def test_the_rig_assumes_of_unseen_parts_what_is_placed_here():
+    joints = standing(1)
+    placed, _ = run(joints, np.full((1, 31, 2), np.nan))
+    alone = np.full((1, 31, 3), np.nan)
+    alone[:, :17] = joints
+    (_, measured), (_, assumed) = fit_rig(placed), fit_rig(alone)
+    for names in (("eye", "ear"), ("index", "pinky"), ("heel",)):
+        at = [BODY.index(f"left_{name}") for name in names]
+        size = np.linalg.norm(measured[at]) / np.linalg.norm(assumed[at])
+        np.testing.assert_allclose(measured[at], size * assumed[at], atol=1e-6)
 
 
 def test_the_joints_stay_as_they_are():

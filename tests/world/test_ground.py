@@ -8,20 +8,11 @@ import pytest
 from lithepose.anthropometry import ANKLE_HEIGHT
 from lithepose.bones import bones
 from lithepose.cameras import look_at
+from lithepose.poses import stretches
 from lithepose.synthetic.bodies import Body, random_body
 from lithepose.synthetic.movements import motion
-from lithepose.world.ground import (
-    ANKLES,
-    DRIFT_M,
-    Ground,
-    body_axis,
-    find_contacts,
-    fit_ground,
-    path_ties,
-    plant_feet,
-    stretches,
-    up_of_tilt,
-)
+from lithepose.world.contacts import DRIFT_M, find_contacts, path_ties, plant_feet
+from lithepose.world.ground import ANKLES, Ground, body_axis, fit_ground, up_of_tilt
 from lithepose.world.path import fit_root_path
 
 FPS = 30.0
@@ -263,14 +254,3 @@ def test_standing_feet_tie_the_path():
     tied = fit_root_path(poses, rays, sure, times(joints), ties)
     assert slide(tied) < 0.9 * slide(free)
     assert np.linalg.norm(tied - camera[:, 0], axis=-1).mean() < 0.08
-
-
-def test_stretches_end_at_holes_in_time():
-    flags = np.array([0, 1, 1, 1, 0, 1, 1, 1, 0], bool)
-    time_s = np.array([0, 0.1, 0.2, 3600, 3601, 3601.5, 3602.1, 3602.2, 3602.3])
-    assert stretches(flags) == [slice(1, 4), slice(5, 8)]
-    found = [slice(1, 3), slice(3, 4), slice(5, 6), slice(6, 8)]
-    assert stretches(flags, time_s) == found
-    assert stretches(np.ones(5, bool), np.arange(5) * 10.0) == [slice(i, i + 1) for i in range(5)]
-    assert stretches(np.ones(5, bool), np.arange(5) / 2) == [slice(0, 5)]
-    assert stretches(np.zeros(3, bool), np.arange(3.0)) == []

@@ -7,24 +7,21 @@ import pytest
 
 from lithepose.bones import bone_lengths, bones, with_lengths
 from lithepose.mocap.motions import read_motions
-from lithepose.rotations import from_quaternions, slerp, to_quaternions
+from lithepose.rotations import from_quaternions, to_quaternions
 from lithepose.skeletons import SKELETONS
 from lithepose.synthetic.bodies import random_body
 from lithepose.synthetic.movements import MOTIONS, motion
+from lithepose.world.angles import joint_angles
+from lithepose.world.joint_limits import JOINT_LIMITS, Ball, Hinge, limit_rotations
 from lithepose.world.rig import (
-    JOINT_LIMITS,
     MARKER_NODES,
     NODE_PARENTS,
     NODES,
-    Ball,
-    Hinge,
     fit_rig,
-    joint_angles,
-    limit_rotations,
     pose_nodes,
-    pose_rig,
     rig_points,
 )
+from lithepose.world.rig_pose import pose_rig
 
 BODY = SKELETONS["lithepose31"]
 EXACT = [i for i in range(17) if BODY.joints[i] not in ("nose", "head_top")]
@@ -96,30 +93,13 @@ def rest_points(offsets: np.ndarray, markers: np.ndarray) -> np.ndarray:
     return rig_points(offsets, markers, np.zeros((1, 3)), identity())
 
 
-# --- nodes and quaternions ----------------------------------------------------------------------
+# --- nodes ----------------------------------------------------------------------
 
 
 def test_parents_come_before_their_children_and_points_hang_on_nodes():
     assert NODE_PARENTS[0] == -1
     assert all(0 <= parent < node for node, parent in enumerate(NODE_PARENTS[1:], 1))
     assert len(MARKER_NODES) == len(BODY)
-
-
-def test_quaternions_and_matrices_turn_into_each_other():
-    q = np.random.default_rng(0).normal(size=(500, 4))
-    q /= np.linalg.norm(q, axis=1, keepdims=True)
-    q = np.where(q[:, :1] < 0, -q, q)
-    np.testing.assert_allclose(to_quaternions(from_quaternions(q)), q, atol=1e-12)
-    np.testing.assert_allclose(from_quaternions(3 * q), from_quaternions(q), atol=1e-12)
-
-
-def test_half_turns_have_quaternions():
-    for axis in (*np.eye(3), np.array([0.6, 0.8, 0]), np.array([1, -1, 1]) / np.sqrt(3)):
-        half_turn = 2 * np.outer(axis, axis) - np.eye(3)
-        q = to_quaternions(half_turn)
-        assert np.linalg.norm(q) == pytest.approx(1)
-        assert abs(q[0]) < 1e-12
-        np.testing.assert_allclose(from_quaternions(q), half_turn, atol=1e-12)
 
 
 def test_a_bent_knee_takes_the_foot_along():
@@ -700,15 +680,3 @@ def test_motion_capture_is_reached_inside_the_limits_without_jumps(shared):
     assert worst["Head"] < 500
     assert worst["LeftUpLeg"] < 1500  # cartwheels and jumps
     assert worst["LeftArm"] < 2500
-
-
-def test_slerp_goes_the_shorter_way_at_an_even_speed():
-    start, end = (
-        np.array([1.0, 0, 0, 0]),
-        np.array([np.cos(0.5), 0, 0, np.sin(0.5)]),
-    )  # 1 rad about z
-    for sign in (1, -1):
-        shares = np.array([[0.0], [0.25], [1.0]])
-        angles = 2 * np.arctan2(*slerp(start, sign * end, shares)[:, [3, 0]].T)
-        np.testing.assert_allclose(angles, [0, 0.25, 1], atol=1e-12)
-    np.testing.assert_allclose(slerp(start, start, np.array([0.3])), start)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from lithepose.bones import bones
-from lithepose.poses import Track3D
+from lithepose.poses import Track3D, stretches
 from lithepose.world.extremities import with_extremities
-from lithepose.world.ground import ANKLES, Ground, stretches
+from lithepose.world.ground import ANKLES, Ground
 from lithepose.world.rig import NODES, rig_points
 from lithepose.world.solve import WorldOptions, settle
 

@@ -164,7 +164,7 @@ def lift(source: Path, **options: Any) -> None:
     """
     with failing_clearly():
         from lithepose.pipeline.files import lift_to_files
-        from lithepose.world.solve import WorldOptions
+        from lithepose.world import WorldOptions
 
         told = {field.name: options.pop(field.name) for field in fields(WorldOptions)}
         told["smooth_hz"] = told["smooth_hz"] or None

@@ -24,7 +24,6 @@ from lithepose.cameras import (
     Camera,
     denormalise_pixels,
     normalise_pixels,
-    rotation_from_quaternion,
 )
 from lithepose.datasets import videopose3d
 from lithepose.datasets.pickles import read_pickle
@@ -37,6 +36,7 @@ from lithepose.datasets.sequences import (
     reprojection_px,
 )
 from lithepose.datasets.videopose3d import Keypoints, Positions, matching_keypoints
+from lithepose.rotations import from_quaternions
 
 GUIDE = "docs/data/human36m.md"
 POSITIONS_FILE = "data_3d_h36m.npz"
@@ -191,7 +191,7 @@ def camera(subject: str, name: str) -> Camera:
     orientation, translation_mm = _PLACES[subject][CAMERAS.index(name)]
     return Camera(
         # The published orientation turns camera axes into world axes.
-        rotation=rotation_from_quaternion(orientation).T,
+        rotation=from_quaternions(np.array(orientation)).T,
         position=np.array(translation_mm) / 1000,
         **_LENSES[name],
     )

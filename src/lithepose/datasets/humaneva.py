@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from lithepose.arrays import Floats
-from lithepose.cameras import rotation_from_quaternion, world_to_camera
+from lithepose.cameras import world_to_camera
 from lithepose.datasets import videopose3d
 from lithepose.datasets.sequences import (
     PoseSequence,
@@ -25,6 +25,7 @@ from lithepose.datasets.sequences import (
     relative_to_root,
 )
 from lithepose.datasets.videopose3d import Keypoints, Positions, matching_keypoints
+from lithepose.rotations import from_quaternions
 
 GUIDE = "docs/data/humaneva.md"
 POSITIONS_FILE = "data_3d_humaneva15.npz"
@@ -77,7 +78,7 @@ def camera_place(subject: str, camera: str) -> tuple[Floats, Floats]:
             f"{', '.join(_PLACES)}"
         )
     orientation, translation_mm = _PLACES[person][CAMERAS.index(camera)]
-    return rotation_from_quaternion(orientation).T, np.array(translation_mm) / 1000
+    return from_quaternions(np.array(orientation)).T, np.array(translation_mm) / 1000
 
 
 def action_of(trial: str) -> str | None:

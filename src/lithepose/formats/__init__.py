@@ -9,8 +9,12 @@ from pathlib import Path
 
 from lithepose.poses import Track3D
 
-# Name that the user types -> (what is appended to the file's name, where the writer is). A writer
-# takes (path, track); a path to it, so that the table loads without any of the modules.
+# Name that the user types -> (what is appended to the file's name, where the writer is): a path to
+# it, so that the table loads without any of the modules. Every writer takes (path, track): the file
+# to write, with its suffix, which it replaces, and the motion; those `OF_THE_WORLD` need one, in
+# which a person whose way is unknown moves on the spot. It raises
+#   ValueError: the track lacks what the format holds, or an array of it has the wrong shape;
+#   OSError: the place cannot be written to; nothing is left behind.
 FORMATS: dict[str, tuple[str, str]] = {
     "npz": (".npz", "lithepose.formats.npz:write_npz"),
     "json": (".json", "lithepose.formats.text:write_json"),
@@ -25,7 +29,10 @@ FORMATS: dict[str, tuple[str, str]] = {
 # Those that hold nothing but the motion in the world.
 OF_THE_WORLD = ("trc", "c3d", "bvh", "glb")
 
-# The formats that keep everything, by suffix.
+# The formats that keep everything, by suffix. Every reader takes a path and gives the track. It
+# raises
+#   FileNotFoundError: there is no such file;
+#   ValueError: not a result file, a damaged one, or one of a later version.
 READERS: dict[str, str] = {
     ".npz": "lithepose.formats.npz:read_npz",
     ".json": "lithepose.formats.text:read_json",

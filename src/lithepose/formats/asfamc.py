@@ -10,7 +10,6 @@ files don't say. CMU's are inches.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from lithepose.arrays import Floats
+from lithepose.formats.parsing import LineError, fill_row, naming, number, read_lines
+from lithepose.rotations import from_euler, unit
 
 INCH_M = 0.0254
 _AXES = "XYZ"
@@ -82,42 +83,23 @@ class Amc:
         return places, turns
 
 
-class _LineError(Exception):
-    def __init__(self, line: int, message: str) -> None:
-        super().__init__(f"line {line}: {message}")
-
-
 # A line's number and its words.
 _Line = tuple[int, list[str]]
 
 
 def _lines(path: Path) -> list[_Line]:
     """The lines that say something, without comments."""
-    content = path.read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("latin-1")  # old programs; every byte is a letter there
-    if "\0" in text:
-        raise _LineError(1, "the file holds zero bytes, so it is no text")
-    split = (line.partition("#")[0].split() for line in re.split("\r\n|\n|\r", text))
+    lines = read_lines(path)
+    if any("\0" in line for line in lines):
+        raise LineError(1, "the file holds zero bytes, so it is no text")
+    split = (line.partition("#")[0].split() for line in lines)
     return [(number, words) for number, words in enumerate(split, 1) if words]
-
-
-def _number(line: int, word: str) -> float:
-    try:
-        value = float(word)
-    except ValueError:
-        value = np.nan
-    if not np.isfinite(value):
-        raise _LineError(line, f"a number expected; found {word!r}")
-    return value
 
 
 def _numbers(line: int, words: list[str], count: int, what: str) -> Floats:
     if len(words) != count:
-        raise _LineError(line, f"{what} takes {count} numbers; found {len(words)}")
-    return np.array([_number(line, word) for word in words])
+        raise LineError(line, f"{what} takes {count} numbers; found {len(words)}")
+    return np.array([number(line, word) for word in words])
 
 
 # ---- The skeleton --------------------------------------------------------------------------------
@@ -161,10 +143,8 @@ def read_asf(path: str | os.PathLike[str], *, measure_m: float = INCH_M) -> Skel
             or place; with the number of the line.
     """
     path = Path(path)
-    try:
+    with naming(path, "ASF"):
         return _skeleton(_parts(_lines(path)), measure_m)
-    except _LineError as error:
-        raise ValueError(f"{path} is not a readable ASF file, {error}") from error
 
 
 def _parts(lines: list[_Line]) -> _Parts:
@@ -179,14 +159,14 @@ def _parts(lines: list[_Line]) -> _Parts:
     for title, content in _sections(lines):
         name, line = title[1][0].lower(), title[0]
         if name in seen:
-            raise _LineError(line, f"a second {name}; the first is in line {seen[name]}")
+            raise LineError(line, f"a second {name}; the first is in line {seen[name]}")
         seen[name] = line
         if name in readers:  # the rest, such as :documentation and :skin, moves nothing
             readers[name](parts, content)
     last = lines[-1][0] if lines else 1
     for name in readers:
         if name not in seen and name != ":units":
-            raise _LineError(last, f"the file ends without {name}")
+            raise LineError(last, f"the file ends without {name}")
     return parts
 
 
@@ -194,7 +174,7 @@ def _sections(lines: list[_Line]) -> Iterator[tuple[_Line, list[_Line]]]:
     starts = [at for at, (_, words) in enumerate(lines) if words[0].startswith(":")]
     if not starts or starts[0] > 0:
         line, word = (lines[0][0], lines[0][1][0]) if lines else (1, "the end of the file")
-        raise _LineError(line, f"a keyword with a colon, such as :version, expected; found {word}")
+        raise LineError(line, f"a keyword with a colon, such as :version, expected; found {word}")
     for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
         yield lines[start], lines[start + 1 : end]
 
@@ -204,11 +184,11 @@ def _read_units(parts: _Parts, lines: list[_Line]) -> None:
         if words[0].lower() == "length":
             parts.length = float(_numbers(line, words[1:], 1, "length")[0])
             if parts.length <= 0:
-                raise _LineError(line, f"length must be above 0; found {words[1]}")
+                raise LineError(line, f"length must be above 0; found {words[1]}")
         elif words[0].lower() == "angle":
             unit = " ".join(words[1:]).lower()
             if unit not in ("deg", "degrees", "rad", "radians"):
-                raise _LineError(line, f"the unit of angles is deg or rad; found {unit!r}")
+                raise LineError(line, f"the unit of angles is deg or rad; found {unit!r}")
             parts.degrees = unit.startswith("deg")
 
 
@@ -224,9 +204,9 @@ def _read_root(parts: _Parts, lines: list[_Line]) -> None:
             case "orientation":
                 # Programs disagree on what it would turn; CMU's are all 0.
                 if _numbers(line, words[1:], 3, "orientation").any():
-                    raise _LineError(line, "a root turned in the rest pose is not supported")
+                    raise LineError(line, "a root turned in the rest pose is not supported")
             case other:
-                raise _LineError(
+                raise LineError(
                     line,
                     f"order, axis, position or orientation of the root expected; found {other!r}",
                 )
@@ -236,20 +216,20 @@ def _dof(line: int, words: list[str], known: Iterable[str]) -> tuple[str, ...]:
     found = tuple(word.upper() for word in words)
     for word, name in zip(words, found, strict=True):
         if name not in known:
-            raise _LineError(
+            raise LineError(
                 line,
                 f"{word!r} is no way to move here; known: {', '.join(known).lower()} "
                 "(bones that change their length or place are not supported)",
             )
     if len(set(found)) < len(found):
-        raise _LineError(line, f"one way to move is listed twice: {' '.join(words)}")
+        raise LineError(line, f"one way to move is listed twice: {' '.join(words)}")
     return found
 
 
 def _axis_order(line: int, words: list[str]) -> str:
     order = "".join(words).upper()
     if sorted(order) != list(_AXES):
-        raise _LineError(line, f"an order of axes such as XYZ expected; found {' '.join(words)!r}")
+        raise LineError(line, f"an order of axes such as XYZ expected; found {' '.join(words)!r}")
     return order
 
 
@@ -259,26 +239,26 @@ def _read_bones(parts: _Parts, lines: list[_Line]) -> None:
         key = words[0].lower()
         if key == "begin":
             if bone is not None:
-                raise _LineError(line, f"begin inside of the bone that began in line {bone.line}")
+                raise LineError(line, f"begin inside of the bone that began in line {bone.line}")
             bone = _Bone(line=line)
         elif bone is None:
-            raise _LineError(line, f"begin of a bone expected; found {words[0]!r}")
+            raise LineError(line, f"begin of a bone expected; found {words[0]!r}")
         elif key == "end":
             _check_complete(bone)
             parts.bones.append(bone)
             bone = None
         elif key == "name":
             if len(words) != 2:
-                raise _LineError(line, "a bone's name is one word")
+                raise LineError(line, "a bone's name is one word")
             bone.name = words[1]
         elif key == "direction":
             bone.direction = _numbers(line, words[1:], 3, "direction")
             if np.linalg.norm(bone.direction) < 1e-6:
-                raise _LineError(line, "a direction of length 0")
+                raise LineError(line, "a direction of length 0")
         elif key == "length":
             bone.length = float(_numbers(line, words[1:], 1, "length")[0])
             if bone.length < 0:
-                raise _LineError(line, f"a bone's length must not be below 0; found {words[1]}")
+                raise LineError(line, f"a bone's length must not be below 0; found {words[1]}")
         elif key == "axis":
             angles = _numbers(line, words[1:4], 3, "axis")
             bone.axis = (angles, _axis_order(line, words[4:]))
@@ -286,13 +266,13 @@ def _read_bones(parts: _Parts, lines: list[_Line]) -> None:
             bone.dof = _dof(line, words[1:], _TURNS)
         # Limits, which run over several lines, masses and numbers of bones move nothing.
     if bone is not None:
-        raise _LineError(bone.line, "this bone has no end")
+        raise LineError(bone.line, "this bone has no end")
 
 
 def _check_complete(bone: _Bone) -> None:
     for name in ("name", "direction", "length", "axis"):
         if getattr(bone, name) is None:
-            raise _LineError(bone.line, f"this bone has no {name}")
+            raise LineError(bone.line, f"this bone has no {name}")
 
 
 def _read_hierarchy(parts: _Parts, lines: list[_Line]) -> None:
@@ -302,14 +282,14 @@ def _read_hierarchy(parts: _Parts, lines: list[_Line]) -> None:
             continue
         for name in words:
             if name not in known:
-                raise _LineError(line, f":bonedata has no bone {name!r}")
+                raise LineError(line, f":bonedata has no bone {name!r}")
         for child in words[1:]:
             if child in parts.parent_of or child == "root":
-                raise _LineError(line, f"{child!r} has a parent already")
+                raise LineError(line, f"{child!r} has a parent already")
             parts.parent_of[child] = words[0]
     for bone in parts.bones:
         if bone.name not in parts.parent_of:
-            raise _LineError(bone.line, f":hierarchy gives the bone {bone.name!r} no parent")
+            raise LineError(bone.line, f":hierarchy gives the bone {bone.name!r} no parent")
 
 
 def _skeleton(parts: _Parts, measure_m: float) -> Skeleton:
@@ -319,7 +299,7 @@ def _skeleton(parts: _Parts, measure_m: float) -> Skeleton:
     for bone in parts.bones:
         name = str(bone.name)
         if name in bones or name == "root":
-            raise _LineError(bone.line, f"a second bone {name!r}")
+            raise LineError(bone.line, f"a second bone {name!r}")
         bones[name] = bone
     names, parents = ["root"], [-1]
     for parent, name in enumerate(names):  # grows while it is walked along
@@ -329,7 +309,7 @@ def _skeleton(parts: _Parts, measure_m: float) -> Skeleton:
                 parents.append(parent)
     for bone in parts.bones:
         if bone.name not in names:
-            raise _LineError(bone.line, f"the bone {bone.name!r} does not hang from the root")
+            raise LineError(bone.line, f"the bone {bone.name!r} does not hang from the root")
     offsets: list[Floats] = [parts.position * unit_m]
     axes: list[Floats] = [np.eye(3)]
     dof = [parts.order if parts.order is not None else (*_SHIFTS, *_TURNS)]
@@ -338,9 +318,8 @@ def _skeleton(parts: _Parts, measure_m: float) -> Skeleton:
         assert bone.direction is not None  # _check_complete
         assert bone.length is not None
         assert bone.axis is not None
-        unit = bone.direction / np.linalg.norm(bone.direction)
-        offsets.append(unit * bone.length * unit_m)
-        axes.append(_turn(*bone.axis, degrees))
+        offsets.append(unit(bone.direction) * bone.length * unit_m)
+        axes.append(_rotations(*bone.axis, degrees))
         dof.append(bone.dof)
     return Skeleton(
         names=tuple(names),
@@ -353,21 +332,11 @@ def _skeleton(parts: _Parts, measure_m: float) -> Skeleton:
     )
 
 
-def _turn(angles: Floats, order: str, degrees: bool) -> Floats:
+def _rotations(angles: Floats, order: str, degrees: bool) -> Floats:
     """Rotations (..., 3, 3) by angles (..., len(order)) about the axes of `order`, the first
     first."""
     angles = np.radians(angles) if degrees else angles
-    turn = np.broadcast_to(np.eye(3), (*angles.shape[:-1], 3, 3))
-    for at, name in enumerate(order):
-        axis = _AXES.index(name)
-        second, third = (axis + 1) % 3, (axis + 2) % 3
-        cosine, sine = np.cos(angles[..., at]), np.sin(angles[..., at])
-        about = np.zeros(turn.shape)
-        about[..., axis, axis] = 1
-        about[..., second, second] = about[..., third, third] = cosine
-        about[..., third, second], about[..., second, third] = sine, -sine
-        turn = about @ turn
-    return turn
+    return from_euler(angles[..., ::-1], order[::-1].lower())
 
 
 # ---- The motion ----------------------------------------------------------------------------------
@@ -382,10 +351,8 @@ def read_amc(path: str | os.PathLike[str], skeleton: Skeleton) -> Amc:
             of the line.
     """
     path = Path(path)
-    try:
+    with naming(path, "AMC"):
         return _motion(_lines(path), skeleton)
-    except _LineError as error:
-        raise ValueError(f"{path} is not a readable AMC file, {error}") from error
 
 
 def _motion(lines: list[_Line], skeleton: Skeleton) -> Amc:
@@ -400,9 +367,9 @@ def _motion(lines: list[_Line], skeleton: Skeleton) -> Amc:
         elif key == ":SAMPLES-PER-SECOND":
             fps = float(_numbers(line, words[1:], 1, key)[0])
             if fps <= 0:
-                raise _LineError(line, f"samples per second must be above 0; found {words[1]}")
+                raise LineError(line, f"samples per second must be above 0; found {words[1]}")
         elif key != ":FULLY-SPECIFIED":
-            raise _LineError(
+            raise LineError(
                 line,
                 f"no keyword of an AMC file: {words[0]}; known: :FULLY-SPECIFIED, :DEGREES, "
                 ":RADIANS, :SAMPLES-PER-SECOND",
@@ -418,7 +385,7 @@ def _motion(lines: list[_Line], skeleton: Skeleton) -> Amc:
         column += len(dof)
         turning = [at for at, name in enumerate(dof) if name in _TURNS]
         order = "".join(dof[at][1] for at in turning)
-        turns, axes = _turn(own[:, turning], order, degrees), skeleton.axes[bone]
+        turns, axes = _rotations(own[:, turning], order, degrees), skeleton.axes[bone]
         rotations[:, bone] = axes @ turns @ axes.T
         if bone == 0:
             for at, name in enumerate(dof):
@@ -438,7 +405,7 @@ def _values(lines: list[_Line], skeleton: Skeleton) -> Floats:
     frames = sum(len(words) == 1 and words[0].isdecimal() for _, words in lines)
     if not frames:
         line = lines[0][0] if lines else 1
-        raise _LineError(line, "the number of the first frame expected; there is no frame")
+        raise LineError(line, "the number of the first frame expected; there is no frame")
     rows = np.empty((frames, column))
     row, frame, begun = -1, 0, 0
     missing: set[str] = set()
@@ -447,27 +414,22 @@ def _values(lines: list[_Line], skeleton: Skeleton) -> Floats:
         if len(words) == 1 and name.isdecimal():
             _check_frame(begun, frame, missing)
             if row >= 0 and int(name) != frame + 1:
-                raise _LineError(line, f"frame {frame + 1} expected; found {name}")
+                raise LineError(line, f"frame {frame + 1} expected; found {name}")
             row, frame, begun, missing = row + 1, int(name), line, set(columns)
             continue
         if row < 0:
-            raise _LineError(line, f"the number of the first frame expected; found {name!r}")
+            raise LineError(line, f"the number of the first frame expected; found {name!r}")
         if name not in missing:
             if name in columns:
-                raise _LineError(line, f"frame {frame} has the bone {name!r} twice")
+                raise LineError(line, f"frame {frame} has the bone {name!r} twice")
             why = "has no way to move" if name in fixed else "is not in the skeleton"
-            raise _LineError(line, f"the bone {name!r} {why}: is the ASF file of the same subject?")
+            raise LineError(line, f"the bone {name!r} {why}: is the ASF file of the same subject?")
         own = columns[name]
         if len(words) - 1 != own.stop - own.start:
-            raise _LineError(
+            raise LineError(
                 line, f"{name!r} takes {own.stop - own.start} numbers; found {len(words) - 1}"
             )
-        try:
-            rows[row, own] = words[1:]
-        except ValueError as error:
-            raise _LineError(line, str(error)) from error
-        if not np.isfinite(rows[row, own]).all():
-            raise _LineError(line, "a number expected; found nan or infinity")
+        fill_row(rows[row, own], line, words[1:])
         missing.remove(name)
     _check_frame(begun, frame, missing)
     return rows
@@ -475,4 +437,4 @@ def _values(lines: list[_Line], skeleton: Skeleton) -> Floats:
 
 def _check_frame(line: int, frame: int, missing: set[str]) -> None:
     if missing:
-        raise _LineError(line, f"frame {frame} lacks {', '.join(sorted(missing))}")
+        raise LineError(line, f"frame {frame} lacks {', '.join(sorted(missing))}")

@@ -19,11 +19,13 @@ from pathlib import Path
 import numpy as np
 
 from lithepose.arrays import Floats
+from lithepose.bones import forward_kinematics
 from lithepose.files import atomic_write
 from lithepose.formats.figure import Y_UP, even_rate, motion_of, turned_y_up, world_of
+from lithepose.formats.parsing import LineError, fill_row, naming, number, read_lines
 from lithepose.poses import Track3D
-from lithepose.rotations import from_quaternions
-from lithepose.world.rig import NODE_PARENTS, NODES
+from lithepose.rotations import from_euler, from_quaternions
+from lithepose.world import NODE_PARENTS, NODES
 
 _AXES = "XYZ"
 _CHANNELS = tuple(f"{axis}{kind}" for kind in ("position", "rotation") for axis in _AXES)
@@ -59,13 +61,7 @@ class Bvh:
     def places(self) -> tuple[Floats, Floats]:
         """Forward kinematics: where the joints are (T, N, 3) and how they are turned
         (T, N, 3, 3), both against the file's axes."""
-        places, turns = self.positions.copy(), self.rotations.copy()
-        for joint, parent in enumerate(self.parents):
-            if parent >= 0:
-                carried = turns[:, parent] @ self.positions[:, joint, :, None]
-                places[:, joint] = places[:, parent] + carried[..., 0]
-                turns[:, joint] = turns[:, parent] @ self.rotations[:, joint]
-        return places, turns
+        return forward_kinematics(self.parents, self.positions, self.rotations)
 
 
 # ---- Reading -------------------------------------------------------------------------------------
@@ -79,20 +75,8 @@ def read_bvh(path: str | os.PathLike[str]) -> Bvh:
         ValueError: not a BVH file, or a damaged one; with the number of the line.
     """
     path = Path(path)
-    content = path.read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("latin-1")  # old programs; every byte is a letter there
-    try:
-        return _parse(re.split("\r\n|\n|\r", text))
-    except _LineError as error:
-        raise ValueError(f"{path} is not a readable BVH file, {error}") from error
-
-
-class _LineError(Exception):
-    def __init__(self, line: int, message: str) -> None:
-        super().__init__(f"line {line}: {message}")
+    with naming(path, "BVH"):
+        return _parse(read_lines(path))
 
 
 def _parse(lines: list[str]) -> Bvh:
@@ -138,12 +122,11 @@ def _parse(lines: list[str]) -> Bvh:
     column = 0
     for joint, each in enumerate(channels):
         for channel in each:
-            axis = _AXES.index(channel[0])
             if channel.endswith("position"):
-                positions[:, joint, axis] = values[:, column]
+                positions[:, joint, _AXES.index(channel[0])] = values[:, column]
             else:
-                turn = _about(axis, np.radians(values[:, column]))
-                rotations[:, joint] = rotations[:, joint] @ turn
+                turns = from_euler(np.radians(values[:, column, None]), channel[0].lower())
+                rotations[:, joint] = rotations[:, joint] @ turns
             column += 1
     return Bvh(
         names=tuple(names),
@@ -166,15 +149,15 @@ class _Tokens:
         self.line = 1
 
     def _split(self) -> Iterator[tuple[int, str]]:
-        for number, line in enumerate(self._lines, 1):
+        for at, line in enumerate(self._lines, 1):
             for word in re.findall(r"[{}]|[^\s{}]+", line):
-                yield number, word
+                yield at, word
 
     def peek(self) -> str:
         if self._next is None:
             self._next = next(self._words, None)
             if self._next is None:
-                raise _LineError(len(self._lines), "the file ends in the middle of the hierarchy")
+                raise LineError(len(self._lines), "the file ends in the middle of the hierarchy")
         return self._next[1]
 
     def take(self) -> str:
@@ -189,7 +172,7 @@ class _Tokens:
     def one_of(self, *wanted: str) -> str:
         word = self.take()
         if word.upper() not in wanted:
-            raise _LineError(self.line, f"{' or '.join(wanted)} expected; found {word!r}")
+            raise LineError(self.line, f"{' or '.join(wanted)} expected; found {word!r}")
         return word.upper()
 
     def rest_of_line(self) -> str:
@@ -198,29 +181,23 @@ class _Tokens:
         while self.peek() != "{" and self._next is not None and self._next[0] == self.line:
             words.append(self.take())
         if words == ["{"]:
-            raise _LineError(self.line, "a joint's name expected; found '{'")
+            raise LineError(self.line, "a joint's name expected; found '{'")
         return " ".join(words)
 
     def number(self) -> float:
         word = self.take()
-        try:
-            value = float(word)
-        except ValueError:
-            value = np.nan
-        if not np.isfinite(value):
-            raise _LineError(self.line, f"a number expected; found {word!r}")
-        return value
+        return number(self.line, word)
 
     def channels(self) -> tuple[str, ...]:
         self.expect("CHANNELS")
         word = self.take()
         if not word.isdecimal():
-            raise _LineError(self.line, f"the number of channels expected; found {word!r}")
+            raise LineError(self.line, f"the number of channels expected; found {word!r}")
         found = tuple(self.take().capitalize() for _ in range(int(word)))
         for channel in found:
             if channel not in _CHANNELS:
                 known = ", ".join(_CHANNELS)
-                raise _LineError(self.line, f"no channel is called {channel!r}; known: {known}")
+                raise LineError(self.line, f"no channel is called {channel!r}; known: {known}")
         return found
 
 
@@ -236,7 +213,7 @@ def _read_motion_header(lines: list[str], line: int) -> tuple[int, float, int]:
         match = re.fullmatch(f"{wanted}({pattern})", text, re.IGNORECASE)
         if match is None:
             shown = text if len(text) < 40 else text[:37] + "..."
-            raise _LineError(
+            raise LineError(
                 min(line, len(lines)), f"'{name}' and a number expected; found {shown!r}"
             )
         found.append(match[1])
@@ -245,61 +222,36 @@ def _read_motion_header(lines: list[str], line: int) -> tuple[int, float, int]:
     except ValueError:
         frame_time_s = np.nan
     if not (np.isfinite(frame_time_s) and frame_time_s > 0):
-        raise _LineError(line, f"the frame time must be a number above 0; found {found[1]!r}")
+        raise LineError(line, f"the frame time must be a number above 0; found {found[1]!r}")
     return int(found[0]), frame_time_s, line + 1
 
 
 def _read_values(lines: list[str], first: int, frames: int, width: int) -> Floats:
     """(frames, width), from the line numbered `first` on."""
     if frames > len(lines):  # before room is made for what a damaged number says
-        raise _LineError(len(lines), f"{frames} frames were announced; there are fewer lines")
+        raise LineError(len(lines), f"{frames} frames were announced; there are fewer lines")
     rows = np.empty((frames, width))
     row = 0
-    for number, line in enumerate(lines[first - 1 :], first):
+    for at, line in enumerate(lines[first - 1 :], first):
         cells = line.split()
         if not cells:
             continue
         if row == frames:
-            raise _LineError(number, f"{frames} frames were announced, here is another one")
+            raise LineError(at, f"{frames} frames were announced, here is another one")
         if len(cells) != width:
-            raise _LineError(number, f"a frame has {width} numbers; found {len(cells)}")
-        try:
-            rows[row] = cells
-        except ValueError as error:
-            raise _LineError(number, str(error)) from error
-        if not np.isfinite(rows[row]).all():
-            raise _LineError(number, "a number expected; found nan or infinity")
+            raise LineError(at, f"a frame has {width} numbers; found {len(cells)}")
+        fill_row(rows[row], at, cells)
         row += 1
     if row < frames:
-        raise _LineError(len(lines), f"{frames} frames were announced; found {row}")
+        raise LineError(len(lines), f"{frames} frames were announced; found {row}")
     return rows
-
-
-def _about(axis: int, angle: Floats) -> Floats:
-    """Rotation matrices (T, 3, 3) about a coordinate axis by angles (T,) in radians."""
-    turn = np.zeros((len(angle), 3, 3))
-    second, third = (axis + 1) % 3, (axis + 2) % 3
-    cosine, sine = np.cos(angle), np.sin(angle)
-    turn[:, axis, axis] = 1
-    turn[:, second, second] = turn[:, third, third] = cosine
-    turn[:, third, second], turn[:, second, third] = sine, -sine
-    return turn
 
 
 # ---- Writing -------------------------------------------------------------------------------------
 
 
 def write_bvh(path: str | os.PathLike[str], track: Track3D) -> None:
-    """Write one person's figure and motion.
-
-    Args:
-        path: the file to write, with its suffix; replaced if it exists.
-        track: the motion. A person whose way is unknown moves on the spot.
-
-    Raises:
-        ValueError: the track has no motion in the world, or nobody in it.
-        OSError: the place cannot be written to; nothing is left behind.
-    """
+    """Write one person's figure and motion; see `lithepose.formats.FORMATS`."""
     world = world_of(track, "BVH")
     motion = motion_of(world, track.time_s)
     turning = [node for node, name in enumerate(NODES) if not name.endswith(_END)]

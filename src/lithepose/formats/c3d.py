@@ -17,11 +17,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lithepose import __version__
 from lithepose.files import atomic_write
 from lithepose.formats.figure import even_rate, world_of
 from lithepose.poses import Track3D
 from lithepose.skeletons import SKELETONS
+from lithepose.version import __version__
 
 _BLOCK = 512  # everything begins at a multiple of this many bytes
 _LIMIT = 65535  # frames that the old 16-bit fields can count
@@ -30,16 +30,7 @@ _TEXT, _INT16, _FLOAT = -1, 2, 4
 
 
 def write_c3d(path: str | os.PathLike[str], track: Track3D) -> None:
-    """Write one person's points.
-
-    Args:
-        path: the file to write, with its suffix; replaced if it exists.
-        track: the motion. A person whose way is unknown moves on the spot.
-
-    Raises:
-        ValueError: the track has no motion in the world, or nobody in it.
-        OSError: the place cannot be written to; nothing is left behind.
-    """
+    """Write one person's points; see `lithepose.formats.FORMATS`."""
     world = world_of(track, "C3D")
     points = np.asarray(world.points)
     seen = np.asarray(np.isfinite(points).all(-1))  # (T, 31)

@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lithepose.arrays import Floats
-from lithepose.poses import Track3D, World
+from lithepose.poses import MAX_GAP_S, Track3D, World
 from lithepose.rotations import from_quaternions, slerp
-from lithepose.world.ground import MAX_GAP_S
-from lithepose.world.rig import MARKER_NODES, NODES
+from lithepose.world import MARKER_NODES, NODES
 
 # World axes (z up) to those of animation files (y up): (x, y, z) -> (x, z, -y). The rest pose faces
 # -y in the world, so here it faces +z; its left arm is along +x in both.

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lithepose import __version__
 from lithepose.arrays import Floats
 from lithepose.files import atomic_write
 from lithepose.formats.figure import (
@@ -29,7 +28,8 @@ from lithepose.formats.figure import (
     world_of,
 )
 from lithepose.poses import Track3D
-from lithepose.world.rig import MARKER_NODES, NODE_PARENTS, NODES, pose_nodes
+from lithepose.version import __version__
+from lithepose.world import MARKER_NODES, NODE_PARENTS, NODES, pose_nodes
 
 # The colours of `view.draw`, which loads OpenCV, as linear RGB of its 8-bit sRGB.
 _COLOURS = {
@@ -51,16 +51,7 @@ _BYTE, _SHORT, _FLOAT = 5121, 5123, 5126  # unsigned, unsigned, 32 bits
 
 
 def write_glb(path: str | os.PathLike[str], track: Track3D) -> None:
-    """Write one person's figure, body and motion.
-
-    Args:
-        path: the file to write, with its suffix; replaced if it exists.
-        track: the motion. A person whose way is unknown moves on the spot.
-
-    Raises:
-        ValueError: the track has no motion in the world, nobody in it, or times that stand still.
-        OSError: the place cannot be written to; nothing is left behind.
-    """
+    """Write one person's figure, body and motion; see `lithepose.formats.FORMATS`."""
     world = world_of(track, "GLB")
     time_s = np.asarray(track.time_s, dtype=np.float64)
     if not fits_single(time_s):  # after a hole of days, frames would fall together

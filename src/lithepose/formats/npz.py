@@ -20,16 +20,7 @@ from lithepose.poses import Track3D
 
 
 def write_npz(path: str | os.PathLike[str], track: Track3D) -> None:
-    """Write one person's motion.
-
-    Args:
-        path: the file to write, with its suffix; replaced if it exists.
-        track: the motion; stored as float32 (times as float64).
-
-    Raises:
-        ValueError: an array of the track has the wrong shape, or the metadata is not JSON-ready.
-        OSError: the place cannot be written to; nothing is left behind.
-    """
+    """Write one person's motion, as float32 (times as float64); see `lithepose.formats.FORMATS`."""
     arrays: dict[str, Any] = {
         "schema": np.array(SCHEMA),
         "metadata": np.array(json.dumps(json_ready(track.metadata), ensure_ascii=False)),
@@ -41,12 +32,7 @@ def write_npz(path: str | os.PathLike[str], track: Track3D) -> None:
 
 
 def read_npz(path: str | os.PathLike[str]) -> Track3D:
-    """Read what `write_npz` wrote.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: not a result file, a damaged one, or one of a later version.
-    """
+    """Read what `write_npz` wrote; see `lithepose.formats.READERS`."""
     path = Path(path)
     try:
         with np.load(path, allow_pickle=False) as archive:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lithepose.arrays import Floats
 from lithepose.poses import Track3D, World
 from lithepose.skeletons import SKELETONS
-from lithepose.world.rig import NODE_PARENTS, NODES
+from lithepose.world import NODE_PARENTS, NODES
 
 SCHEMA = "lithepose/1"
 SKELETON = SKELETONS["h36m17"]
@@ -56,8 +56,22 @@ OPTIONAL: _Schema = {
     "camera_position": ((3,), np.float64),
     "world_has_path": ((), np.bool_),
 }
-_WORLD = tuple(OPTIONAL)[3:]
-_GROUPS = (("points_3d_camera",), ("confidence_3d",), _WORLD)
+_GROUPS = (("points_3d_camera",), ("confidence_3d",), tuple(OPTIONAL)[3:])
+# Name in the file -> field of the track, and of its world. The other names follow from these.
+_TRACK = {
+    "joints_3d_camera": "joints_camera",
+    **{name: name for name in RECORD if name not in ("joints_3d_camera", "joint_names", "parents")},
+}
+_WORLD = {
+    "points_3d_world": "points",
+    "rig_offsets": "offsets",
+    "rig_markers": "markers",
+    "rig_rotations": "rotations",
+    "contact": "contact",
+    "camera_rotation": "camera_rotation",
+    "camera_position": "camera_position",
+    "world_has_path": "has_path",
+}
 
 
 def record_of(track: Track3D) -> dict[str, NDArray[Any]]:
@@ -66,25 +80,16 @@ def record_of(track: Track3D) -> dict[str, NDArray[Any]]:
     Raises:
         ValueError: an array of the track has the wrong shape, or the track has no frames.
     """
-    values = {
-        "joints_3d_camera": track.joints_camera,
-        "keypoints_2d": track.keypoints_2d,
-        "confidence": track.confidence,
-        "fps": track.fps,
-        "time_s": track.time_s,
-        "image_size": track.image_size,
-        "focal_px": track.focal_px,
-        "joint_names": SKELETON.joints,
-        "parents": SKELETON.parents,
-        "derived": track.derived,
-        "person": track.person,
-    }
+    values: dict[str, Any] = {name: getattr(track, field) for name, field in _TRACK.items()}
+    values |= {"joint_names": SKELETON.joints, "parents": SKELETON.parents}
     if track.points_camera is not None:
         values["points_3d_camera"] = track.points_camera
     if track.confidence_3d is not None:
         values["confidence_3d"] = track.confidence_3d
     if track.world is not None:
-        values |= _values_of(track.world)
+        values |= {name: getattr(track.world, field) for name, field in _WORLD.items()}
+        values |= {"rig_nodes": NODES, "rig_parents": NODE_PARENTS}
+        values["joints_3d_world"] = np.asarray(track.world.points)[:, :_J]
     if len(values) > len(RECORD):
         values["point_names"] = BODY.joints
     record = {
@@ -94,22 +99,6 @@ def record_of(track: Track3D) -> dict[str, NDArray[Any]]:
     }
     _check_shapes(record, "the track")
     return record
-
-
-def _values_of(world: World) -> dict[str, Any]:
-    return {
-        "joints_3d_world": np.asarray(world.points)[:, :_J],
-        "points_3d_world": world.points,
-        "rig_nodes": NODES,
-        "rig_parents": NODE_PARENTS,
-        "rig_offsets": world.offsets,
-        "rig_markers": world.markers,
-        "rig_rotations": world.rotations,
-        "contact": world.contact,
-        "camera_rotation": world.camera_rotation,
-        "camera_position": world.camera_position,
-        "world_has_path": world.has_path,
-    }
 
 
 def track_of(values: dict[str, Any], metadata: Any, origin: str) -> Track3D:
@@ -144,20 +133,14 @@ def track_of(values: dict[str, Any], metadata: Any, origin: str) -> Track3D:
     _check_names(record, "point_names", BODY.joints, f"the joints of {BODY.name}", origin)
     if not isinstance(metadata, dict):
         raise ValueError(f"{origin}: metadata must be a JSON object; found {metadata!r}")
+    fields: dict[str, Any] = {field: record[name] for name, field in _TRACK.items()}
+    fields |= {name: fields[name].item() for name in ("person", "fps", "focal_px")}
     width, height = record["image_size"].tolist()
     return Track3D(
-        person=int(record["person"]),
-        joints_camera=record["joints_3d_camera"],
-        confidence=record["confidence"],
-        keypoints_2d=record["keypoints_2d"],
-        derived=record["derived"],
-        time_s=record["time_s"],
-        fps=float(record["fps"]),
-        image_size=(width, height),
-        focal_px=float(record["focal_px"]),
+        **fields | {"image_size": (width, height)},
         points_camera=record.get("points_3d_camera"),
         confidence_3d=record.get("confidence_3d"),
-        world=_world_of(record, origin) if _WORLD in groups else None,
+        world=_world_of(record, origin) if "rig_nodes" in record else None,
         metadata=metadata,
     )
 
@@ -166,16 +149,9 @@ def _world_of(record: dict[str, NDArray[Any]], origin: str) -> World:
     _check_names(record, "rig_nodes", NODES, "the rig's nodes", origin)
     if tuple(record["rig_parents"].tolist()) != NODE_PARENTS:
         raise ValueError(f"{origin}: rig_parents is another tree than this version's rig")
-    return World(
-        points=record["points_3d_world"],
-        offsets=record["rig_offsets"],
-        markers=record["rig_markers"],
-        rotations=_normalised(record["rig_rotations"], origin),
-        contact=record["contact"],
-        camera_rotation=record["camera_rotation"],
-        camera_position=record["camera_position"],
-        has_path=bool(record["world_has_path"]),
-    )
+    fields: dict[str, Any] = {field: record[name] for name, field in _WORLD.items()}
+    fields["rotations"] = _normalised(fields["rotations"], origin)
+    return World(**fields | {"has_path": bool(fields["has_path"])})
 
 
 def _normalised(quaternions: Floats, origin: str) -> Floats:

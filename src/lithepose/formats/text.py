@@ -50,16 +50,8 @@ _WORLD_PLACES = (6, 6, 6)
 
 
 def write_json(path: str | os.PathLike[str], track: Track3D) -> None:
-    """Write one person's motion as one JSON object, with the names of `record.RECORD`.
-
-    Args:
-        path: the file to write, with its suffix; replaced if it exists.
-        track: the motion.
-
-    Raises:
-        ValueError: an array of the track has the wrong shape, or the metadata is not JSON-ready.
-        OSError: the place cannot be written to; nothing is left behind.
-    """
+    """Write one person's motion as one JSON object, with the names of `record.RECORD`; see
+    `lithepose.formats.FORMATS`."""
     content: dict[str, Any] = {"schema": SCHEMA}
     for name, array in record_of(track).items():
         content[name] = _rounded(array, _PLACES[name]) if name in _PLACES else array.tolist()
@@ -74,12 +66,7 @@ def write_json(path: str | os.PathLike[str], track: Track3D) -> None:
 
 
 def read_json(path: str | os.PathLike[str]) -> Track3D:
-    """Read what `write_json` wrote.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: not a result file, a damaged one, or one of a later version.
-    """
+    """Read what `write_json` wrote; see `lithepose.formats.READERS`."""
     path = Path(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -98,14 +85,6 @@ def write_csv(path: str | os.PathLike[str], track: Track3D) -> None:
     x, y, z are camera axes, absolute; u, v the observed pixel. Every joint of every frame has its
     row, with empty cells where it is missing. A track with more points than the 17 joints has rows
     for them after these, without pixels and with the confidence of the 3D point.
-
-    Args:
-        path: the file to write, with its suffix; replaced if it exists.
-        track: the motion.
-
-    Raises:
-        ValueError: an array of the track has the wrong shape.
-        OSError: the place cannot be written to; nothing is left behind.
     """
     joints, columns, frames = _table(track)
     with atomic_write(path) as temporary, _open_csv(temporary) as file:
@@ -120,14 +99,6 @@ def write_csv(path: str | os.PathLike[str], track: Track3D) -> None:
 def write_csv_wide(path: str | os.PathLike[str], track: Track3D) -> None:
     """Write one row per frame: frame, time_s, person, then the columns of `write_csv` for each
     joint with its name in front, such as `left_knee_x_m`; those of the world after all others.
-
-    Args:
-        path: the file to write, with its suffix; replaced if it exists.
-        track: the motion.
-
-    Raises:
-        ValueError: an array of the track has the wrong shape.
-        OSError: the place cannot be written to; nothing is left behind.
     """
     joints, columns, frames = _table(track)
     first = len(_COLUMNS)

@@ -13,17 +13,15 @@ of the clip.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from lithepose.arrays import Floats
 from lithepose.files import atomic_write
 from lithepose.formats.figure import even_rate, motion_of, world_of
 from lithepose.poses import Track3D
 from lithepose.skeletons import SKELETONS, convert
-from lithepose.world.rig import rig_points
+from lithepose.world import rig_points
 
 # Name in the file -> joint of Halpe-26. Head is the top of the head, Neck the base of the neck.
 MARKERS = {
@@ -54,27 +52,7 @@ _KEYS = (
     "DataRate", "CameraRate", "NumFrames", "NumMarkers", "Units", "OrigDataRate",
     "OrigDataStartFrame", "OrigNumFrames",
 )  # fmt: skip
-_METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 _FORWARD_UP_RIGHT = (1, 2, 0)  # y, z, x of the world
-
-
-@dataclass(frozen=True, kw_only=True)
-class Markers:
-    """The content of a TRC file.
-
-    Attributes:
-        names: M marker names.
-        positions: (T, M, 3) metres, in the file's axes; nan where a cell is empty.
-        frames: (T,) frame numbers.
-        time_s: (T,) seconds.
-        rate: frames per second.
-    """
-
-    names: tuple[str, ...]
-    positions: Floats
-    frames: Floats
-    time_s: Floats
-    rate: float
 
 
 def _in_a_cell(name: str) -> str:
@@ -84,16 +62,7 @@ def _in_a_cell(name: str) -> str:
 
 
 def write_trc(path: str | os.PathLike[str], track: Track3D) -> None:
-    """Write one person's markers.
-
-    Args:
-        path: the file to write, with its suffix; replaced if it exists.
-        track: the motion. A person whose way is unknown moves on the spot.
-
-    Raises:
-        ValueError: the track has no motion in the world, or nobody in it.
-        OSError: the place cannot be written to; nothing is left behind.
-    """
+    """Write one person's markers; see `lithepose.formats.FORMATS`."""
     world = world_of(track, "TRC")
     motion = motion_of(world, track.time_s)
     points = rig_points(world.offsets, world.markers, motion.root, motion.rotations)
@@ -120,62 +89,3 @@ def write_trc(path: str | os.PathLike[str], track: Track3D) -> None:
         lines.append(f"{frame + 1}\t{track.time_s[frame]:.6f}\t{cells}")
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         file.write("\n".join(lines) + "\n")
-
-
-def read_trc(path: str | os.PathLike[str]) -> Markers:
-    """Read a TRC file of this or another program; millimetres and centimetres become metres.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: not a TRC file, or a damaged one; with the number of the line.
-    """
-    path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")  # reading makes all ends \n
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not a TRC file: it is not text ({error})") from error
-    if len(lines) < 5 or not lines[0].startswith("PathFileType"):
-        raise ValueError(f"{path} is not a TRC file: line 1 must begin with PathFileType")
-    keys, values = lines[1].split(), lines[2].split()
-    header = dict(zip(keys, values, strict=False))
-    if len(keys) != len(values) or not {"DataRate", "NumFrames", "NumMarkers", "Units"} <= {*keys}:
-        raise ValueError(f"{path}, line 3: there must be a value for each of {', '.join(_KEYS)}")
-    try:
-        rate, count, marked = (
-            float(header["DataRate"]), int(header["NumFrames"]), int(header["NumMarkers"]),
-        )  # fmt: skip
-    except ValueError as error:
-        raise ValueError(f"{path}, line 3: {error}") from error
-    if header["Units"] not in _METRES:
-        raise ValueError(
-            f"{path}, line 3: units must be one of {', '.join(_METRES)}; found {header['Units']}"
-        )
-    names = tuple(cell for cell in lines[3].split("\t")[2:] if cell.strip())
-    if len(names) != marked:
-        raise ValueError(f"{path}, line 4: {marked} marker names expected; found {len(names)}")
-
-    rows = []
-    for number, line in enumerate(lines[5:], 6):
-        if not line.strip():
-            continue
-        cells = line.split("\t")
-        # A tab at the end is common; cells that are missing there are empty ones.
-        cells = [cell.strip() for cell in cells] + [""] * (2 + 3 * marked - len(cells))
-        try:
-            rows.append([float(cell) if cell else np.nan for cell in cells[: 2 + 3 * marked]])
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number}: {error}") from error
-        if any(cells[2 + 3 * marked :]):
-            raise ValueError(f"{path}, line {number}: more than 3 numbers for {marked} markers")
-    if len(rows) != count:
-        raise ValueError(
-            f"{path} is cut off or damaged: {count} frames expected; {len(rows)} found"
-        )
-    table = np.array(rows).reshape(len(rows), 2 + 3 * marked)
-    return Markers(
-        names=names,
-        positions=table[:, 2:].reshape(-1, marked, 3) * _METRES[header["Units"]],
-        frames=table[:, 0],
-        time_s=table[:, 1],
-        rate=rate,
-    )

@@ -26,15 +26,12 @@ from lithepose.cameras import focal_from_fov
 from lithepose.detect import Detector, create_detector, facts_of, is_onnx
 from lithepose.keypoints.reading import is_keypoints, read_keypoints
 from lithepose.lifters.windows import LIMBS, WindowLifter, lift_windows, with_midpoints
-from lithepose.poses import LEAST_FPS, Detections, Track2D, Track3D
+from lithepose.poses import LEAST_FPS, MAX_GAP_S, Detections, Track2D, Track3D, stretches
 from lithepose.skeletons import convert, skeleton_named
 from lithepose.track import build_tracks, fill_gaps, join_tracks, repair_left_right, select_people
 from lithepose.video.camera_motion import CameraMotion, CameraWatch
 from lithepose.video.read import open_video
-from lithepose.world.extremities import with_extremities
-from lithepose.world.ground import MAX_GAP_S, stretches
-from lithepose.world.path import fit_root_path
-from lithepose.world.solve import WorldOptions, settle
+from lithepose.world import WorldOptions, fit_root_path, settle, with_extremities
 
 log = logging.getLogger(__name__)
 

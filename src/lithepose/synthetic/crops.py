@@ -27,7 +27,7 @@ from lithepose.skeletons import SKELETONS, skeleton_named
 from lithepose.synthetic.bodies import _ARM_ANGLE, _LEG_ANGLE, BONES, random_body
 from lithepose.synthetic.figure_bank import POINT_BONE_INDEX, POINTS, FigureBank
 from lithepose.synthetic.movements import MOTIONS, motion
-from lithepose.world.rig import NODES, fit_rig, limit_rotations, rig_points
+from lithepose.world import NODES, fit_rig, limit_rotations, rig_points
 
 PEOPLE = 3  # at most in a picture: the one that is cut out and two others
 PADDING = 1.25  # crop over box

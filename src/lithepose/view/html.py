@@ -30,12 +30,11 @@ from numpy.typing import NDArray
 from lithepose.arrays import Floats, Image
 from lithepose.files import atomic_write
 from lithepose.formats.record import json_ready
-from lithepose.poses import Track3D, World
+from lithepose.poses import MAX_GAP_S, Track3D, World
 from lithepose.skeletons import SKELETONS
 from lithepose.video.read import LONGEST_STEP_S, VideoWriter, open_video
 from lithepose.view.draw import fit_view
-from lithepose.world.ground import MAX_GAP_S
-from lithepose.world.rig import NODE_PARENTS, NODES, joint_angles
+from lithepose.world import NODE_PARENTS, NODES, joint_angles
 
 # Longer videos lie beside the page: a minute is some 5 to 13 MB, a third more in the page.
 EMBED_S = 60.0

@@ -13,85 +13,33 @@ the body. A part's rotation takes them to camera axes (x right, y down, z forwar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from lithepose.anthropometry import SEGMENTS
+from lithepose.anthropometry import (
+    BLAZEPOSE_SEES,
+    BLAZEPOSE_WORLD,
+    SEGMENTS,
+    TEMPLATE,
+    Template,
+)
 from lithepose.arrays import Floats
-from lithepose.rotations import cross_matrices, swing
+from lithepose.rotations import (
+    axes_along,
+    cross_matrices,
+    dot,
+    from_rotation_vectors,
+    swing,
+    to_rotation_vectors,
+    transpose,
+    unit,
+)
 from lithepose.skeletons import skeleton_named
-
-Table = Mapping[str, Mapping[str, tuple[float, float, float]]]
 
 _BODY = skeleton_named("lithepose31")
 _PARENTS = np.array(_BODY.parents[:17])
 _LIMB_ENDS = [2, 3, 5, 6, 12, 13, 15, 16]  # knees, ankles, elbows, wrists
-
-# Where the points are on a person, in shares of the stature: right, forward and up of the base of
-# the skull (head), of the wrist (hand) and of the ankle joint (foot); of the right side. Nose,
-# vertex and the height of the ears are those of the rules in `lithepose.skeletons`; the rest are
-# adults' mean sizes, the feet in shoes, the soles 0.0485 below the ankles. The rig measures its
-# markers from the points placed by this table.
-TEMPLATES: Table = {
-    "head": {
-        "nose": (0.0, SEGMENTS["nose_forward"], SEGMENTS["nose_up"]),
-        "eye": (0.0187, 0.043, 0.0385),
-        "ear": (0.043, 0.006, 0.030),
-        "head_top": (0.0, 0.0, SEGMENTS["head"]),
-    },
-    "hand": {
-        "wrist": (0.0, 0.0, 0.0),
-        "index": (0.0, 0.016, -0.050),
-        "pinky": (0.0, -0.016, -0.050),
-    },
-    "foot": {
-        "ankle": (0.0, 0.0, 0.0),
-        "heel": (0.0, -0.041, -0.033),
-        "big_toe": (-0.006, 0.106, -0.037),
-        "small_toe": (0.028, 0.082, -0.037),
-    },
-}
-# Where BlazePose sees them instead: its heads are flat, its heels far forward, its knuckles close
-# together. Robust means over rendered people whose turns are known (benchmarks/extremities.py).
-BLAZEPOSE_SEES: Table = {
-    "head": {
-        "nose": (0.0, 0.046, 0.030),
-        "eye": (0.014, 0.031, 0.047),
-        "ear": (0.031, 0.009, 0.036),
-    },
-    "hand": {
-        "wrist": (0.0, 0.003, -0.002),
-        "index": (0.0, 0.010, -0.050),
-        "pinky": (0.0, -0.002, -0.047),
-    },
-    "foot": {
-        "ankle": (0.0, 0.0, 0.006),
-        "heel": (-0.003, -0.021, -0.030),
-        "big_toe": (0.0, 0.093, -0.029),
-        "small_toe": TEMPLATES["foot"]["small_toe"],
-    },
-}
-# And where its own 3D has them; the head about the middle of these points.
-BLAZEPOSE_WORLD: Table = {
-    "head": {
-        "nose": (0.0, 0.029, -0.008),
-        "eye": (0.009, 0.018, 0.010),
-        "ear": (0.038, -0.032, -0.006),
-    },
-    "hand": {
-        "wrist": (0.0, 0.0, 0.0),
-        "index": (0.001, 0.005, -0.039),
-        "pinky": (0.001, -0.007, -0.034),
-    },
-    "foot": {
-        "ankle": (0.0, 0.0, 0.0),
-        "heel": (0.0, 0.003, -0.024),
-        "big_toe": (0.006, 0.054, -0.038),
-        "small_toe": TEMPLATES["foot"]["small_toe"],
-    },
-}
 
 # Bones that tell the stature: joints of both sides, and the bone's share of it.
 STATURE_BONES = (
@@ -139,7 +87,7 @@ class _Part:
         points: numbers in `lithepose31` of the points that show its turn; the joint that carries a
             hand or foot comes first.
         names: their names in the tables.
-        sides: -1 or 1, of each point; the tables hold right sides.
+        sides: of each point -1 on the left, 1 on the right and in the middle.
     """
 
     kind: str
@@ -147,7 +95,7 @@ class _Part:
     names: tuple[str, ...]
     sides: tuple[int, ...]
 
-    def places(self, table: Table) -> Floats:
+    def places(self, table: Template) -> Floats:
         """(N, 3) shares of the stature, part axes."""
         places = np.array([table[self.kind][name] for name in self.names])
         places[:, 0] *= self.sides
@@ -175,7 +123,7 @@ PARTS = {
     "left_foot": _limb_part("foot", "left", _FOOT),
     "right_foot": _limb_part("foot", "right", _FOOT),
 }
-_HEAD_MIDDLE = np.add(TEMPLATES["head"]["nose"], TEMPLATES["head"]["head_top"]) / 2
+_HEAD_MIDDLE = np.add(TEMPLATE["head"]["nose"], TEMPLATE["head"]["head_top"]) / 2
 _CARRIERS = [9, 9, 9, 9, *_BODY.parents[21:]]  # of each further point: nose, ankles, wrists
 _PART, _OVERLAP = 4000, 200  # frames
 _MOST = max(len(part.points) for part in PARTS.values())
@@ -293,40 +241,6 @@ def stature(joints: Floats) -> float:
 # --- rotations -------------------------------------------------------------------------------
 
 
-def _unit(vectors: Floats) -> Floats:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
-
-
-def _dot(a: Floats, b: Floats) -> Floats:
-    return (a * b).sum(-1, keepdims=True)
-
-
-def _frames(right: Floats, up: Floats) -> Floats:
-    """Rotations (..., 3, 3) with columns right, forward, up; `up` is kept, `right` made square."""
-    up = _unit(up)
-    right = _unit(right - _dot(right, up) * up)
-    return np.stack([right, np.cross(up, right), up], axis=-1)
-
-
-def _rotations_about(vectors: Floats) -> Floats:
-    """(..., 3, 3) about vectors (..., 3) by their lengths in radians."""
-    angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
-    half = np.sinc(angle / (2 * np.pi))
-    outer = vectors[..., :, None] * vectors[..., None, :]
-    turned = np.sinc(angle / np.pi) * cross_matrices(vectors)
-    return np.cos(angle) * np.eye(3) + turned + half**2 / 2 * outer
-
-
-def _vectors_of(rotations: Floats) -> Floats:
-    """Rotation vectors (..., 3) in radians; turns of nearly 180 degrees lose their axis."""
-    m = rotations
-    axial = np.stack([m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0],
-                      m[..., 1, 0] - m[..., 0, 1]], -1)  # fmt: skip
-    sine = np.linalg.norm(axial, axis=-1)
-    angle = np.arctan2(sine, m[..., 0, 0] + m[..., 1, 1] + m[..., 2, 2] - 1)
-    return axial * np.where(sine > 1e-9, angle / np.maximum(sine, 1e-9), 0.5)[..., None]
-
-
 def rest_rotations(joints: Floats) -> Floats:
     """How head, hands and feet are turned as far as the joints tell.
 
@@ -335,35 +249,37 @@ def rest_rotations(joints: Floats) -> Floats:
     Returns:
         (T, 5, 3, 3) in the order of `PARTS`.
     """
-    hips = _unit(joints[:, 1] - joints[:, 4])
-    chest = _frames(joints[:, 14] - joints[:, 11], joints[:, 8] - joints[:, 0])
+    hips = unit(joints[:, 1] - joints[:, 4])
+    chest = axes_along(joints[:, 8] - joints[:, 0], joints[:, 14] - joints[:, 11], "zx")
     rest = [_rest_head(joints, chest[..., 0])]
     for side, shoulder in ((-1, 11), (1, 14)):
-        upper = _unit(joints[:, shoulder + 1] - joints[:, shoulder])
-        fore = _unit(joints[:, shoulder + 2] - joints[:, shoulder + 1])
+        upper = unit(joints[:, shoulder + 1] - joints[:, shoulder])
+        fore = unit(joints[:, shoulder + 2] - joints[:, shoulder + 1])
         # Arms half raised to the side are least twisted; from there the shortest way leads to
         # where a straight arm points. A bent elbow shows its axis by itself.
-        raised = chest @ _rotations_about(np.array([0.0, -side * np.pi / 4, 0.0]))
+        raised = chest @ from_rotation_vectors(np.array([0.0, -side * np.pi / 4, 0.0]))
         straight = (swing(-raised[..., 2], fore) @ raised)[..., 0]
-        rest.append(_frames(TRUNK_VOTE * straight + np.cross(upper, fore), -fore))
+        rest.append(axes_along(-fore, TRUNK_VOTE * straight + np.cross(upper, fore), "zx"))
     for hip in (4, 1):
-        thigh = _unit(joints[:, hip + 1] - joints[:, hip])
-        shin = _unit(joints[:, hip + 2] - joints[:, hip + 1])
+        thigh = unit(joints[:, hip + 1] - joints[:, hip])
+        shin = unit(joints[:, hip + 2] - joints[:, hip + 1])
         # A foot is square to its shin and looks where the knee bends, or where the hips look.
-        rest.append(_frames(TRUNK_VOTE * hips - np.cross(thigh, shin), -shin))
+        rest.append(axes_along(-shin, TRUNK_VOTE * hips - np.cross(thigh, shin), "zx"))
     return np.stack(rest, axis=1)
 
 
 def _rest_head(joints: Floats, shoulders: Floats) -> Floats:
     """(T, 3, 3) of nose, vertex and thorax, leaning on the shoulders."""
-    to_nose = _unit(joints[:, 9] - joints[:, 10])
-    across = _unit(np.cross(to_nose, joints[:, 10] - joints[:, 8]))
+    to_nose = unit(joints[:, 9] - joints[:, 10])
+    across = unit(np.cross(to_nose, joints[:, 10] - joints[:, 8]))
     # Nobody looks backwards: where the line's sense is lost, the shoulders know it.
-    across = across * np.where(_dot(across, shoulders) < 0, -1, 1) + HEAD_VOTE * shoulders
-    right = _unit(across - _dot(across, to_nose) * to_nose)
-    _, forward, up = np.subtract(TEMPLATES["head"]["head_top"], TEMPLATES["head"]["nose"])
+    sense = np.where(dot(across, shoulders) < 0, -1, 1)[:, None]
+    across = across * sense + HEAD_VOTE * shoulders
+    right = unit(across - dot(across, to_nose)[:, None] * to_nose)
+    _, forward, up = np.subtract(TEMPLATE["head"]["head_top"], TEMPLATE["head"]["nose"])
     lean = np.arctan2(-forward, up)  # of the line from vertex to nose, out of straight down
-    return _frames(right, -np.cos(lean) * to_nose - np.sin(lean) * np.cross(to_nose, right))
+    upright = -np.cos(lean) * to_nose - np.sin(lean) * np.cross(to_nose, right)
+    return axes_along(upright, right, "zx")
 
 
 # --- the fit ---------------------------------------------------------------------------------
@@ -410,7 +326,7 @@ def _observe(
     pull, spin = np.zeros((2, parts, 3, 3, frames))
     for number, part in enumerate(PARTS.values()):
         points, count = list(part.points), len(part.points)
-        own = part.places(BLAZEPOSE_SEES if is_blazepose else TEMPLATES)
+        own = part.places(BLAZEPOSE_SEES if is_blazepose else TEMPLATE)
         if part.kind == "head":
             own = own - _HEAD_MIDDLE
             depth[number] = joints[:, [9, 10], 2].mean(1)
@@ -427,7 +343,7 @@ def _observe(
         middle = np.maximum(share.sum(1, keepdims=True), 1e-9)
         place = np.nan_to_num(place)
         place = place - (share * place).sum(1, keepdims=True) / middle
-        own = part.places(BLAZEPOSE_WORLD if is_blazepose else TEMPLATES) * height
+        own = part.places(BLAZEPOSE_WORLD if is_blazepose else TEMPLATE) * height
         own = own - (share * own).sum(1, keepdims=True) / middle
         share = share / (WORLD_SPREAD * height) ** 2
         pull[number] = np.einsum("tni,tnj->ijt", share * place, own)
@@ -472,14 +388,7 @@ def _evidence(observed: _Observed, rotations: Floats) -> tuple[Floats, Floats]:
 
     # The detector's 3D: the sum of |R x - d|² changes by -2 w · sum of x × R'd.
     turned = np.einsum("tpki,pkjt->pijt", rotations, observed.pull)  # R'd by x
-    gradient -= np.stack(
-        [
-            turned[:, 2, 1] - turned[:, 1, 2],
-            turned[:, 0, 2] - turned[:, 2, 0],
-            turned[:, 1, 0] - turned[:, 0, 1],
-        ],
-        1,
-    )
+    gradient -= turned[:, (2, 0, 1), (1, 2, 0)] - turned[:, (1, 2, 0), (2, 0, 1)]
     curve += observed.spin
     return gradient.transpose(2, 0, 1), curve.transpose(3, 0, 1, 2)
 
@@ -508,7 +417,7 @@ def fit_rotations(
         radians of their errors about the parts' own axes, as far as the spreads above are right.
     """
     rest = rest_rotations(joints)
-    facing = -_dot(rest[:, 0, :, 1], _unit(joints[:, 10]))[:, 0]
+    facing = -dot(rest[:, 0, :, 1], unit(joints[:, 10]))
     facing = np.clip(0.5 + facing / (2 * FACING), 0, 1)
     observed = _observe(joints, rays, confidence, height, world, skeleton, facing)
     spread = np.radians([REST_SPREAD_DEG[part.kind] for part in PARTS.values()])  # (P, 3)
@@ -517,17 +426,17 @@ def fit_rotations(
     most = MOST_SPREADS * spread
     turn = np.zeros(rest.shape[:-1])
     for _ in range(ROUNDS):
-        gradient, curve = _evidence(observed, rest @ _rotations_about(turn))
+        gradient, curve = _evidence(observed, rest @ from_rotation_vectors(turn))
         slope = gradient + (hold @ turn[..., None])[..., 0]
         step = -np.linalg.solve(curve + hold, slope[..., None])[..., 0]
         step *= np.minimum(1, 0.5 / np.maximum(np.linalg.norm(step, axis=-1), 1e-9))[..., None]
-        turn = _vectors_of(_rotations_about(turn) @ _rotations_about(step))
+        turn = to_rotation_vectors(from_rotation_vectors(turn) @ from_rotation_vectors(step))
         turn = np.clip(turn, -most, most)
     # The average is of what was seen, not of what came out: a frame that saw nothing has no vote.
-    gradient, curve = _evidence(observed, rest @ _rotations_about(turn))
+    gradient, curve = _evidence(observed, rest @ from_rotation_vectors(turn))
     curve, seen = _average(curve, (curve @ turn[..., None])[..., 0] - gradient, time_s)
     turn = np.clip(np.linalg.solve(curve + hold, seen[..., None])[..., 0], -most, most)
-    return rest @ _rotations_about(turn), np.linalg.inv(curve + hold)
+    return rest @ from_rotation_vectors(turn), np.linalg.inv(curve + hold)
 
 
 def _average(curve: Floats, seen: Floats, time_s: Floats) -> tuple[Floats, Floats]:
@@ -574,9 +483,9 @@ def _place(
         else:
             origin = joints[:, part.points[0]]
         # The first point is a joint: of the head the nose.
-        own = part.places(TEMPLATES)[1:] * height
+        own = part.places(TEMPLATE)[1:] * height
         added = list(part.points[1:])
-        points[:, added] = origin[:, None] + own @ rotation.transpose(0, 2, 1)
+        points[:, added] = origin[:, None] + own @ transpose(rotation)
         arm = cross_matrices(own)  # (N, 3, 3)
         moved = np.einsum("nij,tjk,nik->tn", arm, covariance[:, number], arm)
         unsure[:, added] = np.sqrt(moved)
@@ -606,9 +515,9 @@ def confidence_in_3d(
     joints = points[:, :17]
     miss = np.linalg.norm(joints[..., :2] - rays[:, :17] * joints[..., 2:], axis=-1) / height
     miss = np.where(confidence[:, :17] > 0, miss, 0)
-    bone = _unit(joints[:, _LIMB_ENDS] - joints[:, _PARENTS[_LIMB_ENDS]])
+    bone = unit(joints[:, _LIMB_ENDS] - joints[:, _PARENTS[_LIMB_ENDS]])
     along = np.zeros(joints.shape[:-1])
-    along[:, _LIMB_ENDS] = _dot(bone, _unit(joints[:, _LIMB_ENDS]))[..., 0] ** 2
+    along[:, _LIMB_ENDS] = dot(bone, unit(joints[:, _LIMB_ENDS])) ** 2
     seen = UNSEEN + (1 - UNSEEN) * confidence[:, :17]
     sure = np.empty(points.shape[:-1])
     sure[:, :17] = seen * (1 - ALONG_SIGHT * along) / (1 + (miss / HALF_MISS) ** 2)

@@ -23,20 +23,15 @@ from lithepose.anthropometry import ANKLE_HEIGHT
 from lithepose.arrays import Flags, Floats
 from lithepose.bones import bone_lengths, with_lengths
 from lithepose.lifters.windows import with_midpoints
-from lithepose.poses import Track3D, World
+from lithepose.poses import Track3D, World, stretches
+from lithepose.rotations import from_axis_angle, rotate, unit
 from lithepose.skeletons import SKELETONS
-from lithepose.world.ground import (
-    ANKLES,
-    Ground,
-    find_contacts,
-    fit_ground,
-    path_ties,
-    plant_feet,
-    stretches,
-    up_of_tilt,
-)
+from lithepose.world.contacts import find_contacts, path_ties, plant_feet
+from lithepose.world.ground import ANKLES, Ground, fit_ground, up_of_tilt
+from lithepose.world.joint_limits import limit_rotations
 from lithepose.world.path import fit_root_path
-from lithepose.world.rig import MARKER_NODES, NODES, fit_rig, limit_rotations, pose_rig, rig_points
+from lithepose.world.rig import MARKER_NODES, NODES, fit_rig, rig_points
+from lithepose.world.rig_pose import pose_rig
 from lithepose.world.smooth import low_pass
 
 _BODY = SKELETONS["lithepose31"]
@@ -310,13 +305,9 @@ def _raise_toes(points: Floats, contact: Flags) -> None:
         # Someone below the floor has jumped off what was taken for it.
         angle = np.where(stands | (ankle[:, 2] < 0), 0, np.maximum(down - most, 0))
         # A turn about the level axis across the foot: toes up.
-        across = np.stack([toes[:, 1], -toes[:, 0], np.zeros(len(toes))], -1)
-        across = (across / np.maximum(level, 1e-9)[:, None])[:, None]
-        part = points[:, foot] - ankle[:, None]
-        cosine, sine = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
-        along = (part * across).sum(-1, keepdims=True) * across
-        turned = part * cosine + np.cross(across, part) * sine + along * (1 - cosine)
-        points[:, foot] = ankle[:, None] + turned
+        across = unit(np.stack([toes[:, 1], -toes[:, 0], np.zeros(len(toes))], -1), np.eye(3)[0])
+        turns = from_axis_angle(across, angle)
+        points[:, foot] = ankle[:, None] + rotate(turns[:, None], points[:, foot] - ankle[:, None])
 
 
 def _facts(
