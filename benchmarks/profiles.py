@@ -20,7 +20,7 @@ from pathlib import Path
 
 from lithepose.deploy.profiling import lifter_cost, profile_network, to_markdown, write_profiles
 from lithepose.lifters import LIFTERS
-from lithepose.lifters.sizes import SHIPPED
+from lithepose.lifters.table import SHIPPED
 
 SIZES = Path(__file__).resolve().parents[1] / "src" / "lithepose" / "lifters" / "sizes.json"
 

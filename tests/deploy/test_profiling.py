@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from lithepose.cli import main
 from lithepose.detect.sizes import POSE_NETWORKS, create_pose_network
 from lithepose.lifters import LIFTERS, create_lifter
-from lithepose.lifters.sizes import SHIPPED, recorded_sizes, short
+from lithepose.lifters.table import SHIPPED, recorded_sizes, short
 
 torch = pytest.importorskip("torch")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lithepose.lifters import LIFTERS
-from lithepose.metrics.published import PROTOCOLS
+from lithepose.metrics.protocols import PROTOCOLS
 from lithepose.train.recipes import (
     DATASETS,
     RECIPES,

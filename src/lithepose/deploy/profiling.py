@@ -30,9 +30,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lithepose.detect.sizes import POSE_NETWORKS, create_pose_network
 from lithepose.files import atomic_write
-from lithepose.lifters import LIFTERS, Row, create_lifter
+from lithepose.lifters import LIFTERS, LifterSpec, create_lifter
 from lithepose.lifters.blocks import ModulatedGraphConvolution
-from lithepose.lifters.sizes import SHIPPED, SHIPPED_FAMILY, SHIPPED_SETTINGS, short
+from lithepose.lifters.table import SHIPPED, SHIPPED_FAMILY, SHIPPED_SETTINGS, short
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
 NORMS = (nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d)
@@ -217,7 +217,7 @@ def count_cost(model: nn.Module, clip_shape: Sequence[int]) -> Cost:
     )
 
 
-def _row(name: str) -> Row:
+def _row(name: str) -> LifterSpec:
     if name not in LIFTERS:
         raise ValueError(f"no lifter named {name!r}; known: {', '.join(sorted(LIFTERS))}")
     return LIFTERS[name]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class LifterSpec:
     """One published size of a network.
 
     Attributes:
@@ -55,8 +55,8 @@ FAMILIES = {
 }
 
 
-def _nanohtnet(frames: int, kept_frames: int, source: str) -> Row:
-    return Row(
+def _nanohtnet(frames: int, kept_frames: int, source: str) -> LifterSpec:
+    return LifterSpec(
         family="nanohtnet",
         settings={"frames": frames, "kept_frames": kept_frames},
         frames_in=frames,
@@ -78,12 +78,12 @@ def _hourglass(
     in_channels: int = 2,
     host_settings: Mapping[str, Any] | None = None,
     **settings: Any,
-) -> Row:
+) -> LifterSpec:
     """A host that keeps `prune[1]` of its frames from block `prune[0]` on."""
     everything = recoverer != "none"
     settings |= {"host": host, "host_settings": {"frames": frames, **(host_settings or {})}}
     settings |= {"prune": (prune,), "recoverer": recoverer}
-    return Row(
+    return LifterSpec(
         family="hot",
         settings=settings,
         frames_in=frames,
@@ -94,8 +94,8 @@ def _hourglass(
     )
 
 
-def _mixste(frames: int) -> Row:
-    return Row(
+def _mixste(frames: int) -> LifterSpec:
+    return LifterSpec(
         family="mixste",
         settings={"frames": frames},
         frames_in=frames,
@@ -105,8 +105,8 @@ def _mixste(frames: int) -> Row:
     )
 
 
-def _motionbert(settings: Mapping[str, Any]) -> Row:
-    return Row(
+def _motionbert(settings: Mapping[str, Any]) -> LifterSpec:
+    return LifterSpec(
         family="motionbert",
         settings=settings,
         frames_in=243,
@@ -117,8 +117,8 @@ def _motionbert(settings: Mapping[str, Any]) -> Row:
     )
 
 
-def _motionagformer(frames: int, layers: int, channels: int) -> Row:
-    return Row(
+def _motionagformer(frames: int, layers: int, channels: int) -> LifterSpec:
+    return LifterSpec(
         family="motionagformer",
         settings={"frames": frames, "layers": layers, "channels": channels},
         frames_in=frames,
@@ -129,8 +129,8 @@ def _motionagformer(frames: int, layers: int, channels: int) -> Row:
     )
 
 
-def _mhformer(frames: int) -> Row:
-    return Row(
+def _mhformer(frames: int) -> LifterSpec:
+    return LifterSpec(
         family="mhformer",
         settings={"frames": frames},
         frames_in=frames,
@@ -140,8 +140,8 @@ def _mhformer(frames: int) -> Row:
     )
 
 
-def _ampose(settings: Mapping[str, Any]) -> Row:
-    return Row(
+def _ampose(settings: Mapping[str, Any]) -> LifterSpec:
+    return LifterSpec(
         family="ampose",
         settings=settings,
         frames_in=1,
@@ -152,8 +152,8 @@ def _ampose(settings: Mapping[str, Any]) -> Row:
 
 
 # Patents: see docs/models/convformer.md.
-def _convformer(frames: int) -> Row:
-    return Row(
+def _convformer(frames: int) -> LifterSpec:
+    return LifterSpec(
         family="convformer",
         settings={"frames": frames},
         frames_in=frames,
@@ -163,7 +163,7 @@ def _convformer(frames: int) -> Row:
     )
 
 
-LIFTERS: dict[str, Row] = {
+LIFTERS: dict[str, LifterSpec] = {
     "ampose": _ampose({}),
     "ampose-s": _ampose({"channels": 128}),
     "ampose-b": _ampose({"channels": 256}),
@@ -191,7 +191,7 @@ LIFTERS: dict[str, Row] = {
         in_channels=3,
         host_settings={"channels": 256},
     ),
-    "htnet": Row(
+    "htnet": LifterSpec(
         family="htnet",
         frames_in=1,
         frames_out=1,

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from lithepose.lifters import LIFTERS
-from lithepose.metrics.published import METRICS, protocol_named
+from lithepose.metrics.protocols import METRICS, protocol_named
 from lithepose.train.images import IMAGE_RECIPES, ImageRecipe
 from lithepose.train.recipe_parts import Expected, check_choices, read_change
 from lithepose.train.settings import Optimisation, fitting, kinds_of

@@ -17,7 +17,7 @@ from lithepose.detect.weights import load_pose_network, save_pose_network
 from lithepose.lifters import LIFTERS, load_family
 from lithepose.lifters.default import WEIGHTS
 from lithepose.lifters.weights import load_lifter, load_weights, save_weights
-from lithepose.metrics.published import PROTOCOLS, ROOT_REACH_M, FarRootError, protocol_named
+from lithepose.metrics.protocols import PROTOCOLS, ROOT_REACH_M, FarRootError, protocol_named
 from lithepose.train import supervised
 from lithepose.train.engine import BEST, LAST, Progress, RunSettings, kept_weights, run
 from lithepose.train.eval_images import evaluate_images
@@ -265,7 +265,7 @@ class EvaluationSettings:
             its joints, "coco" or "mpii"; "synthetic" if there are none.
         flip: average with the prediction of the mirrored input; None: as the recipe says.
         windows: of a lifter that gives all frames of a window, how sequences are cut into them:
-            "last", "centred" or "inside" (`lithepose.metrics.published.WINDOWS`); None: as the
+            "last", "centred" or "inside" (`lithepose.metrics.protocols.WINDOWS`); None: as the
             recipe says.
         split: of a pose network, the part of the data set; None: the one that papers report, of
             synthetic people "test".

@@ -19,7 +19,7 @@ from lithepose.lifters import FAMILIES, LIFTERS, convert_state_dict, create_lift
 from lithepose.lifters.weights import save_weights
 
 
-class Dropped:
+class Placeholder:
     """Stands in for an object of a checkpoint that is no tensor; keeps nothing of it."""
 
     def __init__(self, *_: Any, **__: Any):
@@ -30,9 +30,9 @@ class Dropped:
 
 
 # What training programs store beside the weights: states of random numbers, losses as numbers of
-# NumPy, their own options. `Dropped` takes the place of each when a file is read; everything else
-# that is not a tensor or a plain value of Python is refused.
-DROPPED = (
+# NumPy, their own options. A `Placeholder` is read in place of each; everything else that is not a
+# tensor or a plain value of Python is refused.
+IGNORED = (
     "argparse.Namespace",
     "numpy.core.multiarray._reconstruct",
     "numpy.core.multiarray.scalar",
@@ -107,7 +107,7 @@ OPTIONS: dict[str, dict[str, str]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Imported:
+class ImportedCheckpoint:
     """What was imported.
 
     Attributes:
@@ -134,7 +134,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
-    allowed: list[Any] = [(Dropped, name) for name in DROPPED]
+    allowed: list[Any] = [(Placeholder, name) for name in IGNORED]
     try:
         with torch.serialization.safe_globals(allowed):
             loaded = torch.load(path, map_location="cpu", weights_only=True)
@@ -265,7 +265,7 @@ def convert_checkpoint(
 
 def import_weights(
     path: str | os.PathLike[str], name: str, out: str | os.PathLike[str], **options: Any
-) -> Imported:
+) -> ImportedCheckpoint:
     """Convert a checkpoint of a network's authors to a weights file of this package.
 
     Args:
@@ -288,4 +288,4 @@ def import_weights(
     origin = {"name": name, "imported_from": Path(path).name, "sha256": digest}
     save_weights(out, model, origin)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Imported(network=family, config=config, parameters=parameters)
+    return ImportedCheckpoint(network=family, config=config, parameters=parameters)

@@ -18,7 +18,7 @@ from lithepose.lifters import FAMILIES, LIFTERS, convert_state_dict, create_lift
 
 torch = pytest.importorskip("torch")
 
-from lithepose.lifters.importing import (  # noqa: E402  # it imports torch
+from lithepose.lifters.checkpoints import (  # noqa: E402  # it imports torch
     authors_options,
     convert_checkpoint,
     import_weights,

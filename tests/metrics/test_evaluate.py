@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lithepose.metrics.pose3d import mpjpe, mpjve, n_mpjpe, p_mpjpe
-from lithepose.metrics.published import (
+from lithepose.metrics.protocols import (
     H36M17_FROM_3DHP,
     METRICS,
     PROTOCOLS,
