@@ -144,9 +144,9 @@ SWITCHES: dict[str, dict[str, str]] = {
     },
     "keypoints": {
         "cpn": "2D from CPN fine-tuned on Human3.6M, as in VideoPose3D's file",
-        "hourglass": "2D from a fine-tuned stacked hourglass",
+        "stacked_hourglass": "2D from a fine-tuned stacked hourglass",
         "hrnet": "2D from HRNet",
-        "mask_rcnn": "2D from Flags R-CNN (COCO)",
+        "mask_rcnn": "2D from Mask R-CNN (COCO)",
         "projected": "ground-truth 2D, projected with lens distortion",
         "orthographic": "ground-truth 2D, taken from the scaled 3D target (orthographic)",
         "annotated": "ground-truth 2D of the data set",
@@ -233,7 +233,7 @@ class Protocol:
     cameras: tuple[str, ...] = ()
     flip_test: bool = True
     keypoints: Literal[
-        "cpn", "hourglass", "hrnet", "mask_rcnn", "projected", "orthographic", "annotated"
+        "cpn", "stacked_hourglass", "hrnet", "mask_rcnn", "projected", "orthographic", "annotated"
     ]
     predicted_root: Literal["zero", "subtract", "keep"] = "zero"
     group_names: Literal["exact", "prefix"] = "exact"
@@ -780,8 +780,8 @@ _3DHP_CROSS = replace(
 # How tests cut a sequence into windows (`lithepose.train.lifting.cut_windows`). A protocol notes
 # how its authors do it, a result how it was done.
 WINDOWS = {
-    "centre": "a window around every frame, the sequence's ends repeated",
-    "centred": "windows centred on the sequence, its ends repeated",
+    "per_frame": "a window around every frame, the sequence's ends repeated",
+    "padded": "windows centred on the sequence, its ends repeated",
     "last": "windows from the start, the last one is the last T frames of the sequence",
     "inside": "windows from the start, frames after the last full one are not measured",
 }
@@ -815,7 +815,7 @@ PROTOCOLS: dict[str, Protocol] = {
             metrics=("mpjpe", "p_mpjpe"),
             windows="as_given",
             p_mpjpe_batch=4 * 243,
-            notes=(WINDOWS["centred"], "P-MPJPE's batches are of 4 windows"),
+            notes=(WINDOWS["padded"], "P-MPJPE's batches are of 4 windows"),
         ),
         replace(
             _HUMAN36M,
@@ -829,7 +829,7 @@ PROTOCOLS: dict[str, Protocol] = {
             name="human36m-motionbert",
             table="Human3.6M as MotionBERT",
             metrics=("mpjpe", "p_mpjpe"),
-            keypoints="hourglass",
+            keypoints="stacked_hourglass",
             excluded=(*_CORRUPTED, *_DRIFTING),
             notes=(
                 "targets from its own preparation (2.5D, scaled to millimetres by frame)",
@@ -841,7 +841,7 @@ PROTOCOLS: dict[str, Protocol] = {
             name="human36m-motionagformer",
             table="Human3.6M as MotionAGFormer",
             metrics=("mpjpe", "p_mpjpe", "acceleration"),
-            keypoints="hourglass",
+            keypoints="stacked_hourglass",
             excluded=(*_CORRUPTED, *_DRIFTING),
             notes=("targets from MotionBERT's preparation",),
         ),
