@@ -26,7 +26,8 @@ from lithepose.detect.sizes import create_pose_network  # noqa: E402
 from lithepose.lifters import LIFTERS, convert_state_dict, create_lifter  # noqa: E402
 from lithepose.lifters.htnet import back_project, refiner_from_authors  # noqa: E402
 from lithepose.lifters.weights import save_weights  # noqa: E402
-from lithepose.metrics.protocols import PROTOCOLS, WINDOWS, evaluate  # noqa: E402
+from lithepose.metrics.evaluate import evaluate  # noqa: E402
+from lithepose.metrics.protocols import PROTOCOLS, WINDOWS  # noqa: E402
 from lithepose.skeletons import SKELETONS  # noqa: E402
 from lithepose.train import supervised  # noqa: E402
 from lithepose.train.engine import RunSettings  # noqa: E402

@@ -3,7 +3,7 @@
 Data take three steps: `read_sequences` gives every person before every camera in the numbers that a
 network takes and gives (`NetworkSequence`), `cut_windows` says which frames make the windows, and
 `SequenceExamples` draws batches of them. `LiftingTask` is what the training engine is handed, and
-`lift_sequences` lifts whole sequences for `lithepose.metrics.protocols.evaluate`.
+`lift_sequences` lifts whole sequences for `lithepose.metrics.evaluate`.
 """
 
 from __future__ import annotations
@@ -31,14 +31,12 @@ from lithepose.lifters import create_lifter
 from lithepose.lifters.hot import Hourglass
 from lithepose.lifters.htnet import PoseRefiner, back_project
 from lithepose.lifters.weights import load_into, load_weights
+from lithepose.metrics.evaluate import LiftedSequence, Results, evaluate
 from lithepose.metrics.protocols import (
     H36M17_FROM_3DHP,
     PROTOCOLS,
     WINDOWS,
-    LiftedSequence,
     Protocol,
-    Results,
-    evaluate,
     protocol_named,
 )
 from lithepose.skeletons import SKELETONS, convert

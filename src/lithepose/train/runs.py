@@ -17,7 +17,8 @@ from lithepose.detect.weights import load_pose_network, save_pose_network
 from lithepose.lifters import LIFTERS, load_family
 from lithepose.lifters.default import WEIGHTS
 from lithepose.lifters.weights import load_lifter, load_weights, save_weights
-from lithepose.metrics.protocols import PROTOCOLS, ROOT_REACH_M, FarRootError, protocol_named
+from lithepose.metrics.evaluate import ROOT_REACH_M, FarRootError
+from lithepose.metrics.protocols import PROTOCOLS, protocol_named
 from lithepose.train import supervised
 from lithepose.train.engine import BEST, LAST, Progress, RunSettings, kept_weights, run
 from lithepose.train.eval_images import evaluate_images
