@@ -25,6 +25,8 @@ from lithepose.lifters.blocks import (
     RESHAPE_FROM_AUTHORS,
     HierarchicalMixer,
     check_clips,
+    check_counts,
+    check_probabilities,
     drop_path_rates,
 )
 from lithepose.lifters.weights import prefixed, translate
@@ -56,21 +58,12 @@ class HTNetConfig:
     part_constraint: bool = True
 
     def __post_init__(self) -> None:
-        # A tuple read back from JSON is a list; configs compare by value.
-        object.__setattr__(self, "drop_path", tuple(self.drop_path))
         if self.channels < 24 or self.channels % 24:
             raise ValueError(
                 f"channels must be a multiple of 24 (three levels, eight heads): {self.channels}"
             )
-        for name in ("in_channels", "layers", "hidden"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1: {getattr(self, name)}")
-        if len(self.drop_path) != 2:
-            raise ValueError(f"drop_path is (first block, last block): {self.drop_path}")
-        for name in ("drop_path", "dropout", "attention_dropout"):
-            value = getattr(self, name)
-            if not all(0.0 <= p < 1.0 for p in (value if isinstance(value, tuple) else (value,))):
-                raise ValueError(f"{name} must be from 0 to below 1: {value}")
+        check_counts(self, "in_channels", "layers", "hidden")
+        check_probabilities(self, "dropout", "attention_dropout")
 
 
 class HTNet(nn.Module):

@@ -21,7 +21,11 @@ from lithepose.lifters.blocks import (
     JOINTS,
     TRANSFORMER_BLOCK_NAMES,
     TransformerBlock,
+    VideoTransformer,
     check_clips,
+    check_counts,
+    check_heads,
+    check_probabilities,
     drop_path_rates,
     mix_frames,
     mix_joints,
@@ -52,19 +56,9 @@ class MixSTEConfig:
     drop_path: tuple[float, float] = (0.0, 0.1)
 
     def __post_init__(self) -> None:
-        # A tuple read back from JSON is a list; configs compare by value.
-        object.__setattr__(self, "drop_path", tuple(self.drop_path))
-        for name in ("frames", "in_channels", "layers", "channels", "heads", "hidden"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1: {getattr(self, name)}")
-        if self.channels % self.heads:
-            raise ValueError(
-                f"channels must be a multiple of heads ({self.heads}): {self.channels}"
-            )
-        if len(self.drop_path) != 2:
-            raise ValueError(f"drop_path is (first block, last block): {self.drop_path}")
-        if not all(0.0 <= p < 1.0 for p in self.drop_path):
-            raise ValueError(f"drop_path must be from 0 to below 1: {self.drop_path}")
+        check_counts(self, "frames", "in_channels", "layers", "channels", "heads", "hidden")
+        check_heads(self)
+        check_probabilities(self)
 
 
 class MixedBlock(nn.Module):
@@ -79,11 +73,10 @@ class MixedBlock(nn.Module):
         self.over_frames = TransformerBlock(dim, heads, hidden, drop_path=drop_path)
 
 
-class MixSTE(nn.Module):
+class MixSTE(VideoTransformer):
     """Lift clips of 2D poses; see the module's docstring for the idea.
 
-    `forward` is `embed`, `run_block` for every block, `finish` and `head`. Between the steps tokens
-    are (B, T, 17, C), one per joint and frame.
+    Tokens are (B, T, 17, C), one per joint and frame.
     """
 
     Config = MixSTEConfig
@@ -104,11 +97,6 @@ class MixSTE(nn.Module):
         self.frame_norm = nn.LayerNorm(dim, eps=1e-6)
         # eps is PyTorch's 1e-5 here and 1e-6 in all other norms, as in the authors' code.
         self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 3))
-
-    @property
-    def token_dim(self) -> int:
-        """C, the width of the tokens."""
-        return self.config.channels
 
     def embed(self, joints_2d: Tensor) -> Tensor:
         """Tokens of (B, T, 17, in_channels) joints: (B, T, 17, C)."""
@@ -134,24 +122,6 @@ class MixSTE(nn.Module):
     def finish(self, tokens: Tensor) -> Tensor:
         """Nothing: the last block ends with a norm. Networks of this kind have a step here."""
         return tokens
-
-    def forward(self, joints_2d: Tensor) -> Tensor:
-        """Lift all frames of clips.
-
-        Args:
-            joints_2d: (B, T, 17, in_channels), image width mapped to [-1, 1].
-
-        Returns:
-            (B, T, 17, 3), metres, camera axes, relative to the root joint.
-
-        Raises:
-            ValueError: the clips have another shape, or there are none.
-        """
-        tokens = self.embed(joints_2d)
-        for index in range(len(self.blocks)):
-            tokens = self.run_block(index, tokens)
-        with torch.autocast(joints_2d.device.type, enabled=False):
-            return self.head(self.finish(tokens.float()))
 
 
 # Our names to the authors'; see `translate`.

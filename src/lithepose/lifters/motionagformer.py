@@ -30,7 +30,10 @@ from lithepose.lifters.blocks import (
     Attention,
     Mlp,
     RepresentationHead,
+    VideoTransformer,
     check_clips,
+    check_counts,
+    check_heads,
     mix_frames,
     mix_joints,
 )
@@ -65,13 +68,8 @@ class MotionAGFormerConfig:
     layer_frames: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if isinstance(value, int) and value < 1:
-                raise ValueError(f"{name} must be at least 1: {value}")
-        if self.channels % self.heads:
-            raise ValueError(
-                f"channels must be a multiple of heads ({self.heads}): {self.channels}"
-            )
+        check_counts(self, *(name for name in vars(self) if name != "layer_frames"))
+        check_heads(self)
         if self.layer_frames is not None:
             # A tuple read back from JSON is a list; configs compare by value.
             object.__setattr__(self, "layer_frames", tuple(self.layer_frames))
@@ -239,11 +237,13 @@ class AttentionGraphLayer(nn.Module):
         return self.fusion(attended, convolved)
 
 
-class MotionAGFormer(nn.Module):
+class MotionAGFormer(VideoTransformer):
     """Lift clips of 2D poses; see the module's docstring for the idea.
 
-    `forward` is `embed`, `run_block` for every block, `finish` and `head`. Between the steps tokens
-    are (B, T, 17, C), one per joint and frame.
+    Tokens are (B, T, 17, C), one per joint and frame. A layer takes as many frames as it was built
+    for, so with `layer_frames` the network works in an `Hourglass` only. Poses are in metres and
+    camera axes if it was trained so; the authors' weights give the image's axes in half widths of
+    it, see docs/models/motionbert.md.
     """
 
     Config = MotionAGFormerConfig
@@ -262,46 +262,12 @@ class MotionAGFormer(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.head = RepresentationHead(dim, config.representation)
 
-    @property
-    def token_dim(self) -> int:
-        """C, the width of the tokens."""
-        return self.config.channels
-
     def embed(self, joints_2d: Tensor) -> Tensor:
         """Tokens of (B, T, 17, in_channels) joints: (B, T, 17, C)."""
         check_clips(joints_2d, self.config.frames, self.config.in_channels)
         # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
         with torch.autocast(joints_2d.device.type, enabled=False):
             return self.joint_embed(joints_2d.float()) + self.joint_position
-
-    def run_block(self, index: int, tokens: Tensor) -> Tensor:
-        """Run a layer on (B, N, 17, C) tokens of as many frames as it was built for."""
-        return self.blocks[index](tokens)
-
-    def finish(self, tokens: Tensor) -> Tensor:
-        """The norm between the last layer and the head."""
-        return self.norm(tokens)
-
-    def forward(self, joints_2d: Tensor) -> Tensor:
-        """Lift all frames of clips.
-
-        Args:
-            joints_2d: (B, T, 17, in_channels), image width mapped to [-1, 1].
-
-        Returns:
-            (B, T, 17, 3), metres, camera axes, relative to the root joint, if it was trained so.
-            The authors' weights give the image's axes in half widths of it, see
-            docs/models/motionbert.md.
-
-        Raises:
-            ValueError: the clips have another shape, or there are none; or layers were built for
-                fewer frames (`layer_frames`), so that the network works in an hourglass only.
-        """
-        tokens = self.embed(joints_2d)
-        for index in range(len(self.blocks)):
-            tokens = self.run_block(index, tokens)
-        with torch.autocast(joints_2d.device.type, enabled=False):
-            return self.head(self.finish(tokens.float()))
 
 
 # Our names to the authors'; see `translate`.

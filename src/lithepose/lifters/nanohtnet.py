@@ -33,6 +33,8 @@ from lithepose.lifters.blocks import (
     JointConnection,
     Mlp,
     check_clips,
+    check_counts,
+    check_probabilities,
     drop_path_rates,
 )
 from lithepose.lifters.weights import prefixed, translate
@@ -73,8 +75,6 @@ class NanoHTNetConfig:
     feature_dim: int = 8
 
     def __post_init__(self) -> None:
-        # A tuple read back from JSON is a list; configs compare by value.
-        object.__setattr__(self, "drop_path", tuple(self.drop_path))
         if self.frames < 1 or self.frames % 2 == 0:
             raise ValueError(f"frames must be odd, so that a window has a centre: {self.frames}")
         if not 1 <= self.kept_frames <= self.frames or self.kept_frames % 2 == 0:
@@ -86,15 +86,8 @@ class NanoHTNetConfig:
                 "channels must be a multiple of 48 (halves and thirds, eight heads in each): "
                 f"{self.channels}"
             )
-        for name in ("in_channels", "layers", "hidden", "features", "feature_dim"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1: {getattr(self, name)}")
-        if len(self.drop_path) != 2:
-            raise ValueError(f"drop_path is (first block, last block): {self.drop_path}")
-        for name in ("drop_path", "spatial_dropout", "temporal_dropout", "attention_dropout"):
-            value = getattr(self, name)
-            if not all(0.0 <= p < 1.0 for p in (value if isinstance(value, tuple) else (value,))):
-                raise ValueError(f"{name} must be from 0 to below 1: {value}")
+        check_counts(self, "in_channels", "layers", "hidden", "features", "feature_dim")
+        check_probabilities(self, "spatial_dropout", "temporal_dropout", "attention_dropout")
 
 
 def dct_matrix(frames: int, kept: int) -> Tensor:

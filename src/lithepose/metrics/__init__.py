@@ -4,4 +4,6 @@
 measures by them.
 """
 
+from lithepose.metrics import evaluate, pose2d, pose3d, protocols
+
 __all__ = ["evaluate", "pose2d", "pose3d", "protocols"]

@@ -28,7 +28,7 @@ from lithepose.datasets.humaneva import read_humaneva
 from lithepose.datasets.mpi_inf_3dhp import read_test, read_training
 from lithepose.datasets.sequences import PoseSequence
 from lithepose.lifters import create_lifter
-from lithepose.lifters.hot import Hourglass
+from lithepose.lifters.hot import Hourglass, centre_of
 from lithepose.lifters.htnet import PoseRefiner, back_project
 from lithepose.lifters.weights import load_into, load_weights
 from lithepose.metrics.evaluate import LiftedSequence, Results, evaluate
@@ -353,7 +353,7 @@ def cut_windows(lengths: Sequence[int], frames: int, stride: int, kind: str) -> 
     for number, length in enumerate(lengths):
         span = None
         if kind == "per_frame":
-            start = np.arange(0, length, stride) - frames // 2
+            start = np.arange(0, length, stride) - centre_of(frames)
         elif kind == "padded":
             count = max(-(-(length - frames) // stride) + 1, 1)
             over = (count - 1) * stride + frames - length
@@ -743,7 +743,7 @@ def lift_sequences(
         if places is not None:
             # One frame of each window counts, the middle one.
             whole = np.zeros_like(sequence.truth)
-            whole[places] = poses[:, poses.shape[1] // 2]
+            whole[places] = poses[:, centre_of(poses.shape[1])]
             valid = np.zeros(len(sequence), bool)
             valid[places] = True
             yield _lifted(sequence, whole, valid & sequence.counted, protocol)
@@ -793,7 +793,7 @@ def _lift_windows(
             None if turned is None else lifter.lift(turned, kept=lifted.kept).poses,
             sequence.skeleton,
         )
-        centre = (lifted.kept[-1] < recipe.frames // 2).sum(dim=1)
+        centre = (lifted.kept[-1] < centre_of(recipe.frames)).sum(dim=1)
         poses = poses[torch.arange(len(poses), device=device), centre].unsqueeze(1)
     else:
         poses = _averaged(
