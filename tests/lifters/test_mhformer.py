@@ -355,9 +355,9 @@ def test_conversion_reports_options_that_do_not_fit() -> None:
         convert_state_dict("mhformer", state, **arguments, layers=4)
     with pytest.raises(ValueError, match=r"embedding_1\.0\.weight \(16, 34, 1\) does not fit our"):
         convert_state_dict("mhformer", state, **{**arguments, "channel": 24})
-    with pytest.raises(ValueError, match="built for 17 joints"):
+    with pytest.raises(ValueError, match="built for n_joints=17"):
         convert_state_dict("mhformer", state, **arguments, n_joints=16)
-    with pytest.raises(ValueError, match="9 heads over trajectories and 8 over frames"):
+    with pytest.raises(ValueError, match="heads_mhg=9"):
         convert_state_dict("mhformer", state, **arguments, heads_mhg=8)
 
 

@@ -62,49 +62,6 @@ MMPOSE_MOTIONBERT = "backbone.spat_embed"
 PRUNED = "x_token"  # of a HoT, beside the tensors of its host
 REFINER = "post_refine.0.weight"
 
-# Fields of our configs to the authors' options, where a published size changes them.
-OPTIONS: dict[str, dict[str, str]] = {
-    "htnet": {"layers": "layers", "channels": "channel", "hidden": "d_hid"},
-    "mhformer": {
-        "frames": "frames",
-        "channels": "channel",
-        "hidden": "d_hid",
-        "layers": "layers",
-    },
-    "mixste": {
-        "frames": "frames",
-        "layers": "depth",
-        "channels": "channel",
-        "heads": "num_heads",
-        "hidden": "d_hid",
-    },
-    "motionagformer": {
-        "frames": "n_frames",
-        "in_channels": "dim_in",
-        "layers": "n_layers",
-        "channels": "dim_feat",
-        "heads": "num_heads",
-        "neighbours": "neighbour_num",
-        "representation": "dim_rep",
-    },
-    "motionbert": {
-        "frames": "maxlen",
-        "in_channels": "dim_in",
-        "layers": "depth",
-        "channels": "dim_feat",
-        "heads": "num_heads",
-        "representation": "dim_rep",
-    },
-    "nanohtnet": {
-        "frames": "frames",
-        "kept_frames": "keep_frames",
-        "layers": "layers",
-        "channels": "channel",
-        "hidden": "d_hid",
-        "features": "hid",
-    },
-}
-
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedCheckpoint:
@@ -196,13 +153,13 @@ def authors_options(name: str) -> dict[str, Any]:
 
 
 def _options(family: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    network, _ = load_family(family)
+    network, _, fields = load_family(family)
     config = dataclasses.asdict(network.Config(**settings))
     if family == "hot":
         ((layer_index, token_num),) = config["prune"]
         chosen = {"host": config["host"], "layer_index": layer_index, "token_num": token_num}
         return chosen | _options(config["host"], config["host_settings"])
-    options = {theirs: config[ours] for ours, theirs in OPTIONS.get(family, {}).items()}
+    options = {theirs: config[ours] for ours, theirs in fields.items()}
     if family == "motionbert":
         options["mlp_ratio"] = config["hidden"] / config["channels"]
     return options
@@ -238,7 +195,7 @@ def convert_checkpoint(
             f"{name!r} is a published size with options of its own; for another, name the network "
             f"itself, {family!r}, with the options {', '.join(sorted(options))}"
         )
-    _, from_authors = load_family(family)
+    from_authors = load_family(family).from_authors
     state = read_checkpoint(path)
     found = recognise(state)
     if REFINER in state:

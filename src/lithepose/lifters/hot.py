@@ -547,7 +547,7 @@ class HourglassLifter(Hourglass):
     Config = HourglassConfig
 
     def __init__(self, config: HourglassConfig):
-        network, _ = load_family(config.host)
+        network = load_family(config.host).network
         host_config = network.Config(**config.host_settings)
         if config.host == "motionagformer":  # its norms are made for the frames that a layer sees
             counts = [
@@ -637,7 +637,7 @@ def from_authors(
             f"no pruned {host} {kind} recovering is published: pass layer_index and "
             "token_num, as the checkpoint was trained"
         )
-    _, host_from_authors = load_family(host)
+    host_from_authors = load_family(host).from_authors
     rest = {name: tensor for name, tensor in given.items() if name not in ours}
     host_arguments = {**HOT_ARGUMENTS.get(host, {}), **host_arguments}
     host_config, host_state = host_from_authors(rest, **host_arguments)

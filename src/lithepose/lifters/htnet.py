@@ -29,7 +29,7 @@ from lithepose.lifters.blocks import (
     check_probabilities,
     drop_path_rates,
 )
-from lithepose.lifters.weights import prefixed, translate
+from lithepose.lifters.weights import authors_config, prefixed, translate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,15 +158,13 @@ class PoseRefiner(nn.Module):
         return torch.cat([lateral, lifted[..., 2:]], dim=-1)
 
 
+# Fields of our config to the options of the authors' program.
+AUTHORS_OPTIONS = {"layers": "layers", "channels": "channel", "hidden": "d_hid"}
+PUBLISHED = {"n_joints": JOINTS, "out_joints": JOINTS}
+
+
 def from_authors(
-    state: Mapping[str, Tensor],
-    *,
-    layers: int = 3,
-    channel: int = 240,
-    d_hid: int = 1024,
-    frames: int = 1,  # noqa: ARG001  # their data loader reads it, their network does not
-    n_joints: int = 17,
-    out_joints: int = 17,
+    state: Mapping[str, Tensor], **options: Any
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Translate an authors' checkpoint; the arguments are their command-line options.
 
@@ -176,16 +174,15 @@ def from_authors(
     Raises:
         ValueError: the tensors are not those of a network with these options.
     """
-    if (n_joints, out_joints) != (JOINTS, JOINTS):
-        raise ValueError(f"HTNet is built for {JOINTS} joints, not {n_joints} to {out_joints}")
-    config: dict[str, Any] = {"layers": layers, "channels": channel, "hidden": d_hid}
+    # Their data loader reads `frames`, their network does not.
+    config = authors_config(HTNetConfig, AUTHORS_OPTIONS, options, PUBLISHED, ignored=("frames",))
     names = {
         "embed": "patch_embed",
         "position": "pos_embed",
         "norm": "Hiremixer.Temporal_norm",
         "head": "fcn",
     }
-    for i in range(layers):
+    for i in range(config["layers"]):
         names |= prefixed(f"blocks.{i}", f"Hiremixer.blocks.{i}", HIERARCHICAL_MIXER_NAMES)
     with torch.device("meta"):
         model = HTNet(HTNetConfig(**config))

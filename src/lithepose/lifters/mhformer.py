@@ -34,7 +34,7 @@ from lithepose.lifters.blocks import (
     check_probabilities,
     drop_path_rates,
 )
-from lithepose.lifters.weights import prefixed, translate
+from lithepose.lifters.weights import authors_config, prefixed, translate
 
 HYPOTHESES = 3
 GENERATOR_HEADS = 9  # over trajectories; so the number of frames is a multiple of 9
@@ -348,17 +348,18 @@ def authors_names(config: MHFormerConfig) -> dict[str, str]:
     return names
 
 
+# Fields of our config to the options of the authors' program.
+AUTHORS_OPTIONS = {"frames": "frames", "channels": "channel", "hidden": "d_hid", "layers": "layers"}
+PUBLISHED = {
+    "heads_mhg": GENERATOR_HEADS,
+    "heads_shr_chi": HEADS,
+    "n_joints": JOINTS,
+    "out_joints": JOINTS,
+}
+
+
 def from_authors(
-    state: Mapping[str, Tensor],
-    *,
-    frames: int = 351,
-    channel: int = 512,
-    d_hid: int = 1024,
-    layers: int = 3,
-    heads_mhg: int = GENERATOR_HEADS,
-    heads_shr_chi: int = HEADS,
-    n_joints: int = 17,
-    out_joints: int = 17,
+    state: Mapping[str, Tensor], **options: Any
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Translate an authors' checkpoint; the arguments are their options, and the two numbers of
     heads that their code fixes.
@@ -369,19 +370,7 @@ def from_authors(
     Raises:
         ValueError: the tensors are not those of a network with these options.
     """
-    if (n_joints, out_joints) != (JOINTS, JOINTS):
-        raise ValueError(f"MHFormer is built for {JOINTS} joints, not {n_joints} to {out_joints}")
-    if (heads_mhg, heads_shr_chi) != (GENERATOR_HEADS, HEADS):
-        raise ValueError(
-            f"MHFormer has {GENERATOR_HEADS} heads over trajectories and {HEADS} over frames, "
-            f"not {heads_mhg} and {heads_shr_chi}"
-        )
-    config: dict[str, Any] = {
-        "frames": frames,
-        "channels": channel,
-        "hidden": d_hid,
-        "layers": layers,
-    }
+    config = authors_config(MHFormerConfig, AUTHORS_OPTIONS, options, PUBLISHED)
     parsed = MHFormerConfig(**config)
     reshape = {
         # 1×1 convolutions over frames, (out, in, 1), as linear layers.

@@ -30,7 +30,7 @@ from lithepose.lifters.blocks import (
     mix_frames,
     mix_joints,
 )
-from lithepose.lifters.weights import prefixed, translate
+from lithepose.lifters.weights import authors_config, prefixed, translate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,15 +136,18 @@ ENDS_NAMES = {
 }
 
 
+# Fields of our config to the options of the authors' program.
+AUTHORS_OPTIONS = {
+    "frames": "frames",
+    "layers": "depth",
+    "channels": "channel",
+    "heads": "num_heads",
+    "hidden": "d_hid",
+}
+
+
 def from_authors(
-    state: Mapping[str, Tensor],
-    *,
-    frames: int = 243,
-    channel: int = 512,
-    d_hid: int = 1024,
-    depth: int = 8,
-    num_heads: int = 8,
-    n_joints: int = 17,
+    state: Mapping[str, Tensor], **options: Any
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Translate an authors' checkpoint: in their files, the tensors under `model_pos`.
 
@@ -156,17 +159,9 @@ def from_authors(
     Raises:
         ValueError: the tensors are not those of a network with these options.
     """
-    if n_joints != JOINTS:
-        raise ValueError(f"MixSTE is built for {JOINTS} joints, not {n_joints}")
-    config: dict[str, Any] = {
-        "frames": frames,
-        "layers": depth,
-        "channels": channel,
-        "heads": num_heads,
-        "hidden": d_hid,
-    }
+    config = authors_config(MixSTEConfig, AUTHORS_OPTIONS, options, {"n_joints": JOINTS})
     names = dict(ENDS_NAMES)
-    for i in range(depth):
+    for i in range(config["layers"]):
         ours = f"blocks.{i}"
         names |= prefixed(f"{ours}.over_joints", f"STEblocks.{i}", TRANSFORMER_BLOCK_NAMES)
         names |= prefixed(f"{ours}.over_frames", f"TTEblocks.{i}", TRANSFORMER_BLOCK_NAMES)

@@ -37,7 +37,7 @@ from lithepose.lifters.blocks import (
     mix_frames,
     mix_joints,
 )
-from lithepose.lifters.weights import prefixed, translate
+from lithepose.lifters.weights import authors_config, prefixed, translate
 
 MLP_RATIO = 4  # width of the MLPs over that of the tokens
 
@@ -314,23 +314,28 @@ def authors_names(layers: int) -> dict[str, str]:
     return names
 
 
+# Fields of our config to the options of the authors' program.
+AUTHORS_OPTIONS = {
+    "frames": "n_frames",
+    "in_channels": "dim_in",
+    "layers": "n_layers",
+    "channels": "dim_feat",
+    "heads": "num_heads",
+    "neighbours": "neighbour_num",
+    "representation": "dim_rep",
+}
+PUBLISHED = {
+    "dim_out": 3,
+    "mlp_ratio": MLP_RATIO,
+    "use_temporal_similarity": True,
+    "use_layer_scale": True,
+    "use_adaptive_fusion": True,
+    "qkv_bias": False,
+}
+
+
 def from_authors(
-    state: Mapping[str, Tensor],
-    *,
-    n_layers: int = 16,
-    dim_in: int = 3,
-    dim_feat: int = 128,
-    dim_rep: int = 512,
-    dim_out: int = 3,
-    mlp_ratio: float = MLP_RATIO,
-    num_heads: int = 8,
-    neighbour_num: int = 2,
-    n_frames: int = 243,
-    use_temporal_similarity: bool = True,
-    use_layer_scale: bool = True,
-    layer_scale_init_value: float = 1e-5,  # noqa: ARG001  # before training
-    use_adaptive_fusion: bool = True,
-    qkv_bias: bool = False,
+    state: Mapping[str, Tensor], **options: Any
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Translate an authors' checkpoint: in their files, the tensors under `model`.
 
@@ -344,33 +349,16 @@ def from_authors(
         ValueError: the tensors are not those of a network with these options, or no published
             network has such options.
     """
-    fixed = {
-        "dim_out": dim_out,
-        "mlp_ratio": mlp_ratio,
-        "use_temporal_similarity": use_temporal_similarity,
-        "use_layer_scale": use_layer_scale,
-        "use_adaptive_fusion": use_adaptive_fusion,
-        "qkv_bias": qkv_bias,
-    }
-    published = dict(zip(fixed, (3, MLP_RATIO, True, True, True, False), strict=True))
-    if fixed != published:
-        raise ValueError(f"MotionAGFormer is built for the published {published}, not {fixed}")
-    config: dict[str, Any] = {
-        "frames": n_frames,
-        "in_channels": dim_in,
-        "layers": n_layers,
-        "channels": dim_feat,
-        "heads": num_heads,
-        "neighbours": neighbour_num,
-        "representation": dim_rep,
-    }
+    config = authors_config(
+        MotionAGFormerConfig, AUTHORS_OPTIONS, options, PUBLISHED, ("layer_scale_init_value",)
+    )
     given = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    norms = [f"layers.{i}.graph_temporal.mixer.batch_norm.weight" for i in range(n_layers)]
+    norms = [f"layers.{i}.graph_temporal.mixer.batch_norm.weight" for i in range(config["layers"])]
     if all(norm in given for norm in norms):
         seen = tuple(len(given[norm]) for norm in norms)
         # The authors leave frames out after the first layer at the earliest.
-        if seen[0] == n_frames and set(seen) != {n_frames}:
+        if seen[0] == config["frames"] != seen[-1]:
             config["layer_frames"] = seen
     with torch.device("meta"):
         model = MotionAGFormer(MotionAGFormerConfig(**config))
-    return config, translate(given, model, authors_names(n_layers))
+    return config, translate(given, model, authors_names(config["layers"]))

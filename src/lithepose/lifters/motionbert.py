@@ -31,7 +31,7 @@ from lithepose.lifters.blocks import (
     mix_frames,
     mix_joints,
 )
-from lithepose.lifters.weights import prefixed, translate
+from lithepose.lifters.weights import authors_config, prefixed, translate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,21 +169,26 @@ MMPOSE_NAMES = (
 )
 
 
+# Fields of our config to the options of the authors' program.
+AUTHORS_OPTIONS = {
+    "frames": "maxlen",
+    "in_channels": "dim_in",
+    "layers": "depth",
+    "channels": "dim_feat",
+    "heads": "num_heads",
+    "representation": "dim_rep",
+}
+PUBLISHED = {
+    "dim_out": 3,
+    "num_joints": JOINTS,
+    "att_fuse": True,
+    "qkv_bias": True,
+    "norm_eps": 1e-6,
+}
+
+
 def from_authors(
-    state: Mapping[str, Tensor],
-    *,
-    dim_in: int = 3,
-    dim_out: int = 3,
-    dim_feat: int = 512,
-    dim_rep: int = 512,
-    depth: int = 5,
-    num_heads: int = 8,
-    mlp_ratio: float = 2,
-    maxlen: int = 243,
-    num_joints: int = 17,
-    att_fuse: bool = True,
-    qkv_bias: bool = True,
-    norm_eps: float = 1e-6,
+    state: Mapping[str, Tensor], **options: Any
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Translate an authors' checkpoint (in their files, the tensors under `model_pos`), or MMPose's
     copy of one (the tensors under `state_dict`).
@@ -198,27 +203,14 @@ def from_authors(
         ValueError: the tensors are not those of a network with these options, or no published
             network has such options.
     """
-    fixed = (dim_out, num_joints, att_fuse, qkv_bias, norm_eps)
-    if fixed != (3, JOINTS, True, True, 1e-6):
-        raise ValueError(
-            f"MotionBERT is built for {JOINTS} joints in 3D, fused streams, qkv with bias and a "
-            "norm_eps of 1e-6, as published; not for (dim_out, num_joints, att_fuse, qkv_bias, "
-            f"norm_eps) = {fixed}"
-        )
-    config: dict[str, Any] = {
-        "frames": maxlen,
-        "in_channels": dim_in,
-        "layers": depth,
-        "channels": dim_feat,
-        "heads": num_heads,
-        "hidden": int(dim_feat * mlp_ratio),
-        "representation": dim_rep,
-    }
+    mlp_ratio = options.pop("mlp_ratio", 2)
+    config = authors_config(MotionBERTConfig, AUTHORS_OPTIONS, options, PUBLISHED)
+    config["hidden"] = int(config["channels"] * mlp_ratio)
     if any(name.startswith("backbone.") for name in state):
         state = {_from_mmpose(name): tensor for name, tensor in state.items()}
     with torch.device("meta"):
         model = MotionBERT(MotionBERTConfig(**config))
-    return config, translate(state, model, authors_names(depth))
+    return config, translate(state, model, authors_names(config["layers"]))
 
 
 def _from_mmpose(name: str) -> str:

@@ -37,7 +37,7 @@ from lithepose.lifters.blocks import (
     check_probabilities,
     drop_path_rates,
 )
-from lithepose.lifters.weights import prefixed, translate
+from lithepose.lifters.weights import authors_config, prefixed, translate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,19 +267,22 @@ TEMPORAL_MIXER_NAMES = {
 }
 
 
+# Fields of our config to the options of the authors' program.
+AUTHORS_OPTIONS = {
+    "frames": "frames",
+    "kept_frames": "keep_frames",
+    "layers": "layers",
+    "channels": "channel",
+    "hidden": "d_hid",
+    "features": "hid",
+    "pretrain": "pretrain",
+    "feature_dim": "feature_dim",
+}
+PUBLISHED = {"n_joints": JOINTS, "out_joints": JOINTS}
+
+
 def from_authors(
-    state: Mapping[str, Tensor],
-    *,
-    frames: int = 243,
-    keep_frames: int = 9,
-    layers: int = 3,
-    channel: int = 240,
-    d_hid: int = 256,
-    hid: int = 8,
-    n_joints: int = 17,
-    out_joints: int = 17,
-    pretrain: bool = False,
-    feature_dim: int = 8,
+    state: Mapping[str, Tensor], **options: Any
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Translate an authors' checkpoint; the arguments are their command-line options.
 
@@ -289,20 +292,9 @@ def from_authors(
     Raises:
         ValueError: the tensors are not those of a network with these options.
     """
-    if (n_joints, out_joints) != (JOINTS, JOINTS):
-        raise ValueError(f"NanoHTNet is built for {JOINTS} joints, not {n_joints} to {out_joints}")
-    config: dict[str, Any] = {
-        "frames": frames,
-        "kept_frames": keep_frames,
-        "layers": layers,
-        "channels": channel,
-        "hidden": d_hid,
-        "features": hid,
-        "pretrain": pretrain,
-        "feature_dim": feature_dim,
-    }
+    config = authors_config(NanoHTNetConfig, AUTHORS_OPTIONS, options, PUBLISHED)
     names = dict(ENDS_NAMES)
-    for i in range(layers):
+    for i in range(config["layers"]):
         ours, theirs = f"temporal_blocks.{i}", f"tem_Transformer.blocks.{i}"
         names |= prefixed(ours, theirs, TEMPORAL_MIXER_NAMES)
         ours, theirs = f"spatial_blocks.{i}", f"Transformer.blocks.{i}"
