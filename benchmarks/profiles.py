@@ -18,7 +18,8 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-from lithepose.deploy.profiling import lifter_cost, profile_network, to_markdown, write_profiles
+from lithepose.deploy.cost import lifter_cost
+from lithepose.deploy.report import profile_network, to_markdown, write_profiles
 from lithepose.lifters import LIFTERS
 from lithepose.lifters.table import SHIPPED
 
