@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from baseline_nanohtnet import BONES, JOINTS, SpatialBlock, Stream, TwoLayers, joint_graph
-from lithepose.deploy.profiling import lifter_cost
+from lithepose.deploy.cost import lifter_cost
 from lithepose.lifters import LIFTERS, convert_state_dict, create_lifter
 
 TOLERANCE = 1e-4

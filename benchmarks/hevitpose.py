@@ -25,8 +25,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lithepose.deploy.cost import MMCV, Cost, count_cost
 from lithepose.deploy.export import export_pose_network
-from lithepose.deploy.profiling import MMCV, Cost, count_cost, machine
+from lithepose.deploy.latency import machine
 from lithepose.detect.sizes import create_pose_network
 from lithepose.onnx import OnnxModel, onnx_runtime
 

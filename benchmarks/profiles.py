@@ -18,9 +18,10 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-from lithepose.deploy.profiling import lifter_cost, profile_network, to_markdown, write_profiles
+from lithepose.deploy.cost import lifter_cost
+from lithepose.deploy.report import profile_network, to_markdown, write_profiles
 from lithepose.lifters import LIFTERS
-from lithepose.lifters.sizes import SHIPPED
+from lithepose.lifters.table import SHIPPED
 
 SIZES = Path(__file__).resolve().parents[1] / "src" / "lithepose" / "lifters" / "sizes.json"
 

@@ -65,6 +65,163 @@ def test_gives_the_recorded_output(
     np.testing.assert_allclose(output, recorded[f"{case}.output"], atol=1e-4)
 
 
+# --- a second network, by the paper's equations and the authors' names ------------------------
+
+
+def authors_shapes(frames: int, channels: int, hidden: int, layers: int) -> dict[str, list[int]]:
+    """Names and shapes of the authors' tensors."""
+    shapes: dict[str, list[int]] = {}
+
+    def add(name: str, *shape: int) -> None:
+        shapes[f"{name}.weight"] = list(shape)
+        shapes[f"{name}.bias"] = [shape[0]]
+
+    def add_batch_norm(name: str, width: int) -> None:
+        add(name, width)
+        shapes[f"{name}.running_mean"] = shapes[f"{name}.running_var"] = [width]
+        shapes[f"{name}.num_batches_tracked"] = []
+
+    three = 3 * channels
+    stages = "Transformer_hypothesis"
+    for m in (1, 2, 3):
+        add(f"norm_{m}", frames)
+        encoder = f"Transformer_encoder_{m}"
+        shapes[f"{encoder}.pos_embed"] = [1, 34, frames]
+        for i in range(4):
+            block = f"{encoder}.blocks.{i}"
+            add(f"{block}.norm1", frames)
+            add(f"{block}.norm2", frames)
+            add(f"{block}.attn.qkv", 3 * frames, frames)
+            add(f"{block}.attn.proj", frames, frames)
+            add(f"{block}.mlp.fc1", 2 * frames, frames)
+            add(f"{block}.mlp.fc2", frames, 2 * frames)
+        add(f"{encoder}.norm", frames)
+        if frames <= 27:
+            add(f"embedding_{m}.0", channels, 34, 1)
+            add_batch_norm(f"embedding_{m}.1", channels)
+        else:
+            add(f"embedding_{m}", channels, 34, 1)
+        shapes[f"{stages}.pos_embed_{m}"] = [1, frames, channels]
+        for i in range(layers - 1):
+            block = f"{stages}.SHR_blocks.{i}"
+            add(f"{block}.norm1_{m}", channels)
+            add(f"{block}.attn_{m}.qkv", three, channels)
+            add(f"{block}.attn_{m}.proj", channels, channels)
+        for part in (1, 2, 3):
+            add(f"{stages}.CHI_blocks.0.norm3_{m}{part}", channels)
+        for part in ("linear_q", "linear_k", "linear_v", "proj"):
+            add(f"{stages}.CHI_blocks.0.attn_{m}.{part}", channels, channels)
+    for block in [*(f"SHR_blocks.{i}" for i in range(layers - 1)), "CHI_blocks.0"]:
+        add(f"{stages}.{block}.norm2", three)
+        add(f"{stages}.{block}.mlp.fc1", hidden, three)
+        add(f"{stages}.{block}.mlp.fc2", three, hidden)
+    add(f"{stages}.norm", three)
+    add_batch_norm("regression.0", three)
+    add("regression.1", 51, three, 1)
+    return shapes
+
+
+def by_the_equations(state: dict[str, Any], x: Any, layers: int, kept: Any = None) -> Any:
+    """The paper's network in evaluation, on authors' tensors: (B, T, 17, 2) to (B, T, 17, 3), or
+    with the frames `kept` (B, f) alone from the second block on to (B, f, 17, 3)."""
+    f = torch.nn.functional
+
+    def linear(name: str, y: Any) -> Any:
+        return f.linear(y, state[f"{name}.weight"].flatten(1), state[f"{name}.bias"])
+
+    def norm(name: str, y: Any, eps: float = 1e-6) -> Any:
+        return f.layer_norm(y, y.shape[-1:], state[f"{name}.weight"], state[f"{name}.bias"], eps)
+
+    def batch_norm(name: str, y: Any) -> Any:
+        spread = (state[f"{name}.running_var"] + 1e-5).sqrt()
+        y = (y - state[f"{name}.running_mean"]) / spread
+        return y * state[f"{name}.weight"] + state[f"{name}.bias"]
+
+    def attention(name: str, q: Any, k: Any, v: Any, heads: int) -> Any:
+        width = q.shape[-1] // heads
+        mixed = []
+        for part in (slice(h * width, (h + 1) * width) for h in range(heads)):
+            scores = q[..., part] @ k[..., part].mT / width**0.5
+            mixed.append(scores.softmax(-1) @ v[..., part])
+        return linear(f"{name}.proj", torch.cat(mixed, -1))
+
+    def own(name: str, y: Any, heads: int) -> Any:
+        return attention(name, *linear(f"{name}.qkv", y).chunk(3, -1), heads)
+
+    def mlp(block: str, y: Any) -> Any:
+        inner = f.gelu(linear(f"{block}.mlp.fc1", norm(f"{block}.norm2", y)))
+        return y + linear(f"{block}.mlp.fc2", inner)
+
+    z = x.permute(0, 2, 3, 1).flatten(1, 2)  # (B, 34, T)
+    stages = "Transformer_hypothesis"
+    hypotheses = []
+    for m in (1, 2, 3):
+        y = norm(f"norm_{m}", z, 1e-5) + state[f"Transformer_encoder_{m}.pos_embed"]
+        for block in (f"Transformer_encoder_{m}.blocks.{i}" for i in range(4)):
+            y = mlp(block, y + own(f"{block}.attn", norm(f"{block}.norm1", y), 9))
+        z = z + norm(f"Transformer_encoder_{m}.norm", y)
+        if x.shape[1] <= 27:
+            embedded = batch_norm(f"embedding_{m}.1", linear(f"embedding_{m}.0", z.mT)).relu()
+        else:
+            embedded = linear(f"embedding_{m}", z.mT)
+        hypotheses.append(embedded + state[f"{stages}.pos_embed_{m}"])
+    for i in range(layers - 1):
+        block = f"{stages}.SHR_blocks.{i}"
+        if i == 1 and kept is not None:
+            hypotheses = [h.gather(1, kept[..., None].expand(-1, -1, 16)) for h in hypotheses]
+        hypotheses = [
+            h + own(f"{block}.attn_{m}", norm(f"{block}.norm1_{m}", h), 8)
+            for m, h in enumerate(hypotheses, 1)
+        ]
+        hypotheses = list(mlp(block, torch.cat(hypotheses, -1)).chunk(3, -1))
+    block = f"{stages}.CHI_blocks.0"
+    for m, sources in enumerate(((1, 2, 0), (0, 2, 1), (0, 1, 2)), 1):
+        q, k, v = (
+            linear(
+                f"{block}.attn_{m}.linear_{part}",
+                norm(f"{block}.norm3_{m}{number}", hypotheses[source]),
+            )
+            for number, part, source in zip((1, 2, 3), "qkv", sources, strict=True)
+        )
+        hypotheses[m - 1] = hypotheses[m - 1] + attention(f"{block}.attn_{m}", q, k, v, 8)
+    tokens = norm(f"{stages}.norm", mlp(block, torch.cat(hypotheses, -1)))
+    return linear("regression.1", batch_norm("regression.0", tokens)).unflatten(-1, (17, 3))
+
+
+@pytest.mark.parametrize("frames", [18, 27, 36, 54])
+def test_clips_of_even_and_odd_lengths_follow_the_equations(
+    frames: int, parity: ModuleType
+) -> None:
+    shapes = authors_shapes(frames, 16, 24, 3)
+    state = {name: parity.formula_tensor(name, shape, 0) for name, shape in shapes.items()}
+    options = {"frames": frames, "channel": 16, "d_hid": 24}
+    config, converted = convert_state_dict("mhformer", state, **options)
+    model: Any = create_lifter("mhformer", **config).eval()
+    model.load_state_dict(converted)
+    trained = [n for n in state if ".running_" not in n and "num_batches" not in n]
+    assert sum(p.numel() for p in model.parameters()) == sum(state[n].numel() for n in trained)
+    batch = clips(model, 2)
+    poses = model(batch)
+    assert poses.shape == (2, frames, 17, 3)
+    torch.testing.assert_close(poses, by_the_equations(state, batch, 3), atol=2e-5, rtol=0)
+    poses.square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters())
+
+    # The same pruned before its second block for the centre frame (TPC).
+    options |= {"layer_index": 1, "token_num": 9}
+    config, converted = convert_state_dict("hot", state, host="mhformer", **options)
+    pruned: Any = create_lifter("hot", **config).eval()
+    pruned.load_state_dict(converted)
+    centre = {18: 8, 27: 13, 36: 17, 54: 26}[frames]  # (T - 1) / 2, rounded down
+    with torch.inference_mode():
+        lifted = pruned.lift(batch)
+        (kept,) = lifted.kept
+        assert bool((kept == centre).any(1).all())
+        expected = by_the_equations(state, batch, 3, kept)
+        torch.testing.assert_close(lifted.poses, expected, atol=2e-5, rtol=0)
+        assert torch.equal(pruned(batch), lifted.poses[kept == centre].unsqueeze(1))
+
+
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
@@ -198,9 +355,9 @@ def test_conversion_reports_options_that_do_not_fit() -> None:
         convert_state_dict("mhformer", state, **arguments, layers=4)
     with pytest.raises(ValueError, match=r"embedding_1\.0\.weight \(16, 34, 1\) does not fit our"):
         convert_state_dict("mhformer", state, **{**arguments, "channel": 24})
-    with pytest.raises(ValueError, match="built for 17 joints"):
+    with pytest.raises(ValueError, match="built for n_joints=17"):
         convert_state_dict("mhformer", state, **arguments, n_joints=16)
-    with pytest.raises(ValueError, match="9 heads over trajectories and 8 over frames"):
+    with pytest.raises(ValueError, match="heads_mhg=9"):
         convert_state_dict("mhformer", state, **arguments, heads_mhg=8)
 
 
@@ -219,9 +376,8 @@ def test_its_onnx_file_agrees_with_it(settings: dict[str, Any], tmp_path: Path) 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"frames": 80}, "odd multiple of 9"),
-        ({"frames": 18}, "odd multiple of 9"),
-        ({"frames": 0}, "odd multiple of 9"),
+        ({"frames": 80}, "multiple of 9"),
+        ({"frames": 0}, "multiple of 9"),
         ({"channels": 100}, "multiple of 8"),
         ({"layers": 1}, "at least 2"),
         ({"in_channels": 0}, "in_channels must be at least 1"),

@@ -177,5 +177,5 @@ def test_missing_and_surplus_tensors_and_other_joints_are_named() -> None:
         convert_state_dict("mixste", state, **ARGUMENTS)
     assert "missing: TTEblocks.1.mlp.fc2.bias" in str(caught.value)
     assert "not part of the model: x_token" in str(caught.value)
-    with pytest.raises(ValueError, match="built for 17 joints, not 15"):
+    with pytest.raises(ValueError, match="n_joints=17, as published, not for n_joints=15"):
         convert_state_dict("mixste", state, **ARGUMENTS, n_joints=15)

@@ -261,5 +261,5 @@ def test_missing_and_surplus_tensors_and_wrong_options_are_named() -> None:
     assert "missing: layers.1.graph_spatial.mixer.U.bias" in str(caught.value)
     assert "not part of the model: x_token" in str(caught.value)
     for option in ({"qkv_bias": True}, {"mlp_ratio": 2}, {"use_temporal_similarity": False}):
-        with pytest.raises(ValueError, match="built for the published"):
+        with pytest.raises(ValueError, match="as published"):
             convert_state_dict("motionagformer", state, **ARGUMENTS, **option)

@@ -224,5 +224,5 @@ def test_conversion_rejects_options_and_joints_it_does_not_know() -> None:
     _, state = small()
     with pytest.raises(TypeError, match="kept_frames"):
         convert_state_dict("nanohtnet", state, kept_frames=3)
-    with pytest.raises(ValueError, match="built for 17 joints"):
+    with pytest.raises(ValueError, match="built for n_joints=17"):
         convert_state_dict("nanohtnet", state, **ARGUMENTS, n_joints=16)

@@ -26,7 +26,8 @@ from lithepose.detect.sizes import create_pose_network  # noqa: E402
 from lithepose.lifters import LIFTERS, convert_state_dict, create_lifter  # noqa: E402
 from lithepose.lifters.htnet import back_project, refiner_from_authors  # noqa: E402
 from lithepose.lifters.weights import save_weights  # noqa: E402
-from lithepose.metrics.published import PROTOCOLS, WINDOWS, evaluate  # noqa: E402
+from lithepose.metrics.evaluate import evaluate  # noqa: E402
+from lithepose.metrics.protocols import PROTOCOLS, WINDOWS  # noqa: E402
 from lithepose.skeletons import SKELETONS  # noqa: E402
 from lithepose.train import supervised  # noqa: E402
 from lithepose.train.engine import RunSettings  # noqa: E402
@@ -151,18 +152,18 @@ def frames_of(lengths: list[int], frames: int, stride: int, kind: str) -> list[l
 
 
 def test_windows_around_each_frame_repeat_the_ends():
-    assert frames_of([4], 3, 1, "centre") == [[0, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 3]]
-    assert frames_of([4], 3, 2, "centre") == [[0, 0, 1], [1, 2, 3]]
-    assert frames_of([1], 5, 1, "centre") == [[0, 0, 0, 0, 0]]
+    assert frames_of([4], 3, 1, "per_frame") == [[0, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 3]]
+    assert frames_of([4], 3, 2, "per_frame") == [[0, 0, 1], [1, 2, 3]]
+    assert frames_of([1], 5, 1, "per_frame") == [[0, 0, 0, 0, 0]]
 
 
 def test_centred_windows_share_the_overhang_between_both_ends():
     # ceil((7 - 3) / 3) + 1 = 3 windows of 9 frames: 2 hang over, one on each side.
-    assert frames_of([7], 3, 3, "centred") == [[0, 0, 1], [2, 3, 4], [5, 6, 6]]
+    assert frames_of([7], 3, 3, "padded") == [[0, 0, 1], [2, 3, 4], [5, 6, 6]]
     # 4 windows of 12 frames over 10 less an odd one: 2 hang over.
-    assert frames_of([8], 3, 3, "centred") == [[0, 1, 2], [3, 4, 5], [6, 7, 7]]
-    assert frames_of([6], 3, 3, "centred") == [[0, 1, 2], [3, 4, 5]]
-    assert frames_of([2], 5, 5, "centred") == [[0, 0, 1, 1, 1]]
+    assert frames_of([8], 3, 3, "padded") == [[0, 1, 2], [3, 4, 5], [6, 7, 7]]
+    assert frames_of([6], 3, 3, "padded") == [[0, 1, 2], [3, 4, 5]]
+    assert frames_of([2], 5, 5, "padded") == [[0, 0, 1, 1, 1]]
 
 
 def test_the_last_window_is_the_last_frames():
@@ -203,20 +204,20 @@ def test_no_window_reaches_into_another_sequence():
     np.testing.assert_array_equal(drawn["targets"][2, 4], parts[0].targets[2])
 
 
-@pytest.mark.parametrize("kind", ["centre", "centred", "last", "inside", "inside-rest"])
+@pytest.mark.parametrize("kind", ["per_frame", "padded", "last", "inside", "inside-rest"])
 def test_every_frame_that_a_kind_covers_is_in_a_window(kind: str):
     for length in (1, 8, 9, 10, 27, 31):
-        seen = set(np.ravel(frames_of([length], 9, 9 if kind != "centre" else 1, kind)))
+        seen = set(np.ravel(frames_of([length], 9, 9 if kind != "per_frame" else 1, kind)))
         assert max(seen) < length
         if kind != "inside" or length < 9:
             assert seen >= set(range(length)) or kind == "inside-rest"
 
 
 def test_an_unknown_kind_and_a_stride_of_nothing_are_refused():
-    with pytest.raises(ValueError, match="known: centre, centred"):
+    with pytest.raises(ValueError, match="known: per_frame, padded"):
         cut_windows([9], 3, 1, "round")
     with pytest.raises(ValueError, match="stride must be at least 1"):
-        cut_windows([9], 3, 0, "centre")
+        cut_windows([9], 3, 0, "per_frame")
 
 
 # --- examples ---------------------------------------------------------------------------------
@@ -352,10 +353,10 @@ def test_the_loss_of_a_pruned_network_reads_the_targets_of_the_frames_it_kept():
 # --- lifting whole sequences ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("windows", ["centre", "centred", "last", "inside"])
+@pytest.mark.parametrize("windows", ["per_frame", "padded", "last", "inside"])
 @pytest.mark.parametrize("frames", [40, 5])
 def test_what_a_network_says_of_each_frame_comes_back_in_its_place(windows: str, frames: int):
-    targets = 3 if windows == "centre" else 9
+    targets = 3 if windows == "per_frame" else 9
     recipe = replace(
         small(RECIPES["mixste-27-3dhp"], most=9),
         test_windows=windows,
@@ -771,7 +772,7 @@ def test_settings_of_pose_networks_are_refused_for_lifters(data: Path):
         evaluate_run(path, data, EvaluationSettings(windows="last"), RECIPES["htnet-gt"])
 
 
-@pytest.mark.parametrize("kind", ["last", "centred", "inside"])
+@pytest.mark.parametrize("kind", ["last", "padded", "inside"])
 def test_a_result_states_the_windows_that_it_was_measured_with(kind: str):
     recipe = replace(RECIPES["hot-mixste-243-cpn"], test_windows=kind)
     for name in ("human36m-hot", "human36m-mixste", "human36m"):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lithepose.lifters import LIFTERS
-from lithepose.metrics.published import PROTOCOLS
+from lithepose.metrics.protocols import PROTOCOLS
 from lithepose.train.recipes import (
     DATASETS,
     RECIPES,
@@ -145,7 +145,7 @@ def test_steps_take_the_place_of_epochs_and_the_other_way_round():
         ("keypoints=openpose", "no 2D 'openpose'; known: cpn_ft_h36m_dbb, gt"),
         ("loss=l1", "no loss 'l1'; known: mpjpe"),
         ("flip=often", "no flip 'often'; known: doubled"),
-        ("windows=round", "no windows 'round'; known: centre"),
+        ("windows=round", "no windows 'round'; known: per_frame"),
         ("dataset=coco", "no data set 'coco'; known: human36m"),
         ("protocol=1", "protocol takes a text, not 1"),
         ("protocol=two", "no protocol named 'two'; known: human36m"),
@@ -173,6 +173,13 @@ def test_an_unknown_recipe_names_the_known_ones():
 def test_refinement_is_refused_for_clips():
     with pytest.raises(ValueError, match="refinement is for lifters of single frames"):
         changed(RECIPES["mixste-243-cpn"], ["refine=true"])
+
+
+def test_values_of_older_versions_are_read_by_their_names_of_today():
+    recipe = RECIPES["hot-motionbert-243-sh"]
+    values = described(recipe) | {"keypoints": "hourglass", "windows": "centred"}
+    back = recipe_of(values, dataclasses.asdict(recipe.optimisation))
+    assert back == dataclasses.replace(recipe, keypoints="stacked_hourglass", windows="padded")
 
 
 def test_a_recipe_of_another_version_is_refused():

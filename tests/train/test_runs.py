@@ -17,7 +17,8 @@ from safetensors.torch import save  # noqa: E402
 
 from lithepose.lifters import FAMILIES, create_lifter, load_family  # noqa: E402
 from lithepose.lifters.weights import save_weights  # noqa: E402
-from lithepose.metrics.published import LiftedSequence, evaluate, protocol_named  # noqa: E402
+from lithepose.metrics.evaluate import LiftedSequence, evaluate  # noqa: E402
+from lithepose.metrics.protocols import protocol_named  # noqa: E402
 from lithepose.train import runs, supervised  # noqa: E402
 from lithepose.train.engine import RunSettings  # noqa: E402
 from lithepose.train.recipe_parts import check_config  # noqa: E402

@@ -27,7 +27,8 @@ from lithepose.bench.run import (
     entries,
     faults,
 )
-from lithepose.deploy.profiling import count_cost, machine, measure_latency
+from lithepose.deploy.cost import count_cost
+from lithepose.deploy.latency import machine, measure_latency
 from lithepose.files import atomic_write
 
 SCORES = ("mpjpe", "p_mpjpe", "mpjve", "end_joints")

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from lithepose.anthropometry import STANDARD_HEIGHT_M
 from lithepose.bench.rule import View, views
-from lithepose.deploy.profiling import machine
+from lithepose.deploy.latency import machine
 from lithepose.files import atomic_write
 from lithepose.lifters import create_lifter
 from lithepose.lifters.weights import save_weights

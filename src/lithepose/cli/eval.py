@@ -10,6 +10,13 @@ import click
 from lithepose.cli.report import failing_clearly
 
 
+class _Windows(click.Choice):  # type: ignore[type-arg]
+    """Also takes the former name of padded windows."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        return super().convert("padded" if value == "centred" else value, param, ctx)
+
+
 @click.command("eval")
 @click.argument("weights", metavar="WEIGHTS|RUN_DIR", type=click.Path(path_type=Path))
 @click.option(
@@ -38,9 +45,9 @@ from lithepose.cli.report import failing_clearly
 )
 @click.option(
     "--windows",
-    type=click.Choice(["last", "centred", "inside"]),
+    type=_Windows(["last", "padded", "inside"]),
     help="How a lifter of all frames of a window cuts sequences: the last window at the end (as "
-    "MixSTE), all centred (as HoT), or full ones only.  [default: as the recipe says]",
+    "MixSTE), padded at both ends (as HoT), or full ones only.  [default: as the recipe says]",
 )
 @click.option("--split", help="Part of the pictures.  [default: the one that papers report]")
 @click.option(

@@ -40,7 +40,7 @@ def table(markdown: bool) -> None:
     included.
     """
     from lithepose.detect import sizes as pose_networks
-    from lithepose.lifters import sizes as lifters
+    from lithepose.lifters import table as lifters
 
     lines = lifters.table()
     click.echo(lifters.as_markdown(lines) if markdown else lifters.as_text(lines))
@@ -86,7 +86,7 @@ def import_checkpoint(file: Path, name: str, out: Path, options: dict[str, Any])
     """
     with failing_clearly():
         try:
-            from lithepose.lifters.importing import import_weights
+            from lithepose.lifters.checkpoints import import_weights
         except ModuleNotFoundError as error:
             if error.name != "torch":
                 raise

@@ -32,7 +32,7 @@ def profile(names: tuple[str, ...], threads: int, seconds: float, out: tuple[Pat
     """
     with failing_clearly():
         try:
-            from lithepose.deploy.profiling import (
+            from lithepose.deploy.report import (
                 check_format,
                 profile_network,
                 to_markdown,

@@ -102,7 +102,7 @@ class PoseNetwork:
         parameters: all that are trained.
         macs: multiply-adds of one crop: convolutions, linear layers and attention.
         mmcv: operations of one crop as MMCV's counter counts them, which publications of this field
-            print as FLOPs (`lithepose.deploy.profiling.MMCV`).
+            print as FLOPs (`lithepose.deploy.cost.MMCV`).
     """
 
     config: HEViTPoseConfig

@@ -9,15 +9,28 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+__all__ = [
+    "FAMILIES",
+    "LIFTERS",
+    "Family",
+    "LifterSpec",
+    "convert_state_dict",
+    "create_lifter",
+    "load_family",
+]
+
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class LifterSpec:
     """One published size of a network.
+
+    All take 2D with x from -1 to 1 over the width of the image, y on the same scale, both 0 at the
+    centre of the image.
 
     Attributes:
         family: the network, a key of `FAMILIES`.
@@ -26,8 +39,6 @@ class Row:
         frames_out: frames it gives.
         which_frames: `"all"` frames of the clip, or the `frames_out` around its `"centre"`.
         in_channels: numbers per joint and frame; 2 is (x, y), 3 is (x, y, confidence).
-        normalisation: what the network expects of 2D. `"width"`: x from -1 to 1 over the width of
-            the image, y on the same scale, both 0 at the centre of the image.
         source: where the size is published.
     """
 
@@ -37,11 +48,11 @@ class Row:
     frames_out: int
     which_frames: Literal["all", "centre"]
     in_channels: int = 2
-    normalisation: Literal["width"] = "width"
     source: str
 
 
-# If its authors published checkpoints, a module also has `from_authors`, which translates them.
+# If its authors published checkpoints, a module also has `from_authors`, which translates them, and
+# `AUTHORS_OPTIONS`, the options it takes.
 FAMILIES = {
     "ampose": "lithepose.lifters.ampose:AMPose",
     "convformer": "lithepose.lifters.convformer:ConvFormer",
@@ -53,23 +64,55 @@ FAMILIES = {
     "motionbert": "lithepose.lifters.motionbert:MotionBERT",
     "nanohtnet": "lithepose.lifters.nanohtnet:NanoHTNet",
 }
+# Where the sizes are published.
+SOURCES = {
+    "ampose": "our reconstruction of AMPose (Lin et al., arXiv 2210.04216), not a published size",
+    # Patents: see docs/models/convformer.md.
+    "convformer": "Diaz-Arias and Shin, ConvFormer (arXiv 2304.02147), table of window lengths",
+    "hot": "Li et al., HoT (arXiv 2311.12028), the authors' code",
+    "htnet": "Cai et al., HTNet (arXiv 2302.09790), the authors' default",
+    "mhformer": "Li et al., MHFormer (arXiv 2111.12707); its errors are those of the centre frame",
+    "mixste": "Zhang et al., MixSTE (arXiv 2203.00859), tables of Human3.6M and MPI-INF-3DHP",
+    "motionagformer": "Mehraban et al., MotionAGFormer (arXiv 2310.16288), sizes for Human3.6M",
+    "motionbert": "Zhu et al., MotionBERT (arXiv 2210.06551), configs in the authors' code",
+    "nanohtnet": "options of the authors' code (arXiv 2501.15763), default width and depth",
+}
 
 
-def _nanohtnet(frames: int, kept_frames: int, source: str) -> Row:
-    return Row(
-        family="nanohtnet",
-        settings={"frames": frames, "kept_frames": kept_frames},
-        frames_in=frames,
-        frames_out=kept_frames,
-        which_frames="centre",
-        source=source,
+def _single(family: str, **settings: Any) -> LifterSpec:
+    """A network of single frames."""
+    return LifterSpec(
+        family=family,
+        settings=settings,
+        frames_in=1,
+        frames_out=1,
+        which_frames="all",
+        source=SOURCES[family],
     )
 
 
-_NANOHTNET_OPTIONS = "options of the authors' code (arXiv 2501.15763), default width and depth"
+def _clips(
+    family: str,
+    frames: int,
+    around_centre: int | None = None,
+    *,
+    in_channels: int = 2,
+    source: str | None = None,
+    **settings: Any,
+) -> LifterSpec:
+    """A network of clips that gives all their frames, or so many around the centre."""
+    return LifterSpec(
+        family=family,
+        settings={"frames": frames, **settings},
+        frames_in=frames,
+        frames_out=around_centre or frames,
+        which_frames="centre" if around_centre else "all",
+        in_channels=in_channels,
+        source=source or SOURCES[family],
+    )
 
 
-def _hourglass(
+def _pruned(
     host: str,
     frames: int,
     prune: tuple[int, int],
@@ -78,102 +121,39 @@ def _hourglass(
     in_channels: int = 2,
     host_settings: Mapping[str, Any] | None = None,
     **settings: Any,
-) -> Row:
+) -> LifterSpec:
     """A host that keeps `prune[1]` of its frames from block `prune[0]` on."""
-    everything = recoverer != "none"
     settings |= {"host": host, "host_settings": {"frames": frames, **(host_settings or {})}}
-    settings |= {"prune": (prune,), "recoverer": recoverer}
-    return Row(
+    return LifterSpec(
         family="hot",
-        settings=settings,
+        settings=settings | {"prune": (prune,), "recoverer": recoverer},
         frames_in=frames,
-        frames_out=frames if everything else 1,
-        which_frames="all" if everything else "centre",
+        frames_out=1 if recoverer == "none" else frames,
+        which_frames="centre" if recoverer == "none" else "all",
         in_channels=in_channels,
-        source="Li et al., HoT (arXiv 2311.12028), the authors' code",
+        source=SOURCES["hot"],
     )
 
 
-def _mixste(frames: int) -> Row:
-    return Row(
-        family="mixste",
-        settings={"frames": frames},
-        frames_in=frames,
-        frames_out=frames,
-        which_frames="all",
-        source="Zhang et al., MixSTE (arXiv 2203.00859), tables of Human3.6M and MPI-INF-3DHP",
-    )
+def _nanohtnet(frames: int, kept_frames: int, source: str | None = None) -> LifterSpec:
+    return _clips("nanohtnet", frames, kept_frames, kept_frames=kept_frames, source=source)
 
 
-def _motionbert(settings: Mapping[str, Any]) -> Row:
-    return Row(
-        family="motionbert",
-        settings=settings,
-        frames_in=243,
-        frames_out=243,
-        which_frames="all",
-        in_channels=3,
-        source="Zhu et al., MotionBERT (arXiv 2210.06551), configs in the authors' code",
-    )
+def _motionagformer(frames: int, layers: int, channels: int) -> LifterSpec:
+    return _clips("motionagformer", frames, in_channels=3, layers=layers, channels=channels)
 
 
-def _motionagformer(frames: int, layers: int, channels: int) -> Row:
-    return Row(
-        family="motionagformer",
-        settings={"frames": frames, "layers": layers, "channels": channels},
-        frames_in=frames,
-        frames_out=frames,
-        which_frames="all",
-        in_channels=3,
-        source="Mehraban et al., MotionAGFormer (arXiv 2310.16288), sizes for Human3.6M",
-    )
-
-
-def _mhformer(frames: int) -> Row:
-    return Row(
-        family="mhformer",
-        settings={"frames": frames},
-        frames_in=frames,
-        frames_out=frames,
-        which_frames="all",
-        source="Li et al., MHFormer (arXiv 2111.12707); its errors are those of the centre frame",
-    )
-
-
-def _ampose(settings: Mapping[str, Any]) -> Row:
-    return Row(
-        family="ampose",
-        settings=settings,
-        frames_in=1,
-        frames_out=1,
-        which_frames="all",
-        source="our reconstruction of AMPose (Lin et al., arXiv 2210.04216), not a published size",
-    )
-
-
-# Patents: see docs/models/convformer.md.
-def _convformer(frames: int) -> Row:
-    return Row(
-        family="convformer",
-        settings={"frames": frames},
-        frames_in=frames,
-        frames_out=1,
-        which_frames="centre",
-        source="Diaz-Arias and Shin, ConvFormer (arXiv 2304.02147), table of window lengths",
-    )
-
-
-LIFTERS: dict[str, Row] = {
-    "ampose": _ampose({}),
-    "ampose-s": _ampose({"channels": 128}),
-    "ampose-b": _ampose({"channels": 256}),
-    "convformer-9": _convformer(9),
-    "convformer-27": _convformer(27),
-    "convformer-81": _convformer(81),
-    "convformer-143": _convformer(143),
-    "convformer-243": _convformer(243),
-    "hot-mixste-243": _hourglass("mixste", 243, (3, 81), recoverer="attention"),
-    "hot-motionagformer-243": _hourglass(
+LIFTERS: dict[str, LifterSpec] = {
+    "ampose": _single("ampose"),
+    "ampose-s": _single("ampose", channels=128),
+    "ampose-b": _single("ampose", channels=256),
+    "convformer-9": _clips("convformer", 9, 1),
+    "convformer-27": _clips("convformer", 27, 1),
+    "convformer-81": _clips("convformer", 81, 1),
+    "convformer-143": _clips("convformer", 143, 1),
+    "convformer-243": _clips("convformer", 243, 1),
+    "hot-mixste-243": _pruned("mixste", 243, (3, 81), recoverer="attention"),
+    "hot-motionagformer-243": _pruned(
         "motionagformer",
         243,
         (7, 81),
@@ -183,7 +163,7 @@ LIFTERS: dict[str, Row] = {
         heads=4,
         bias=False,
     ),
-    "hot-motionbert-243": _hourglass(
+    "hot-motionbert-243": _pruned(
         "motionbert",
         243,
         (1, 81),
@@ -191,42 +171,49 @@ LIFTERS: dict[str, Row] = {
         in_channels=3,
         host_settings={"channels": 256},
     ),
-    "htnet": Row(
-        family="htnet",
-        frames_in=1,
-        frames_out=1,
-        which_frames="all",
-        source="Cai et al., HTNet (arXiv 2302.09790), the authors' default",
-    ),
-    "mhformer-27": _mhformer(27),
-    "mhformer-81": _mhformer(81),
-    "mhformer-243": _mhformer(243),
-    "mhformer-351": _mhformer(351),
-    "mixste-27": _mixste(27),
-    "mixste-81": _mixste(81),
-    "mixste-243": _mixste(243),
+    "htnet": _single("htnet"),
+    "mhformer-27": _clips("mhformer", 27),
+    "mhformer-81": _clips("mhformer", 81),
+    "mhformer-243": _clips("mhformer", 243),
+    "mhformer-351": _clips("mhformer", 351),
+    "mixste-27": _clips("mixste", 27),
+    "mixste-81": _clips("mixste", 81),
+    "mixste-243": _clips("mixste", 243),
     "motionagformer-xs": _motionagformer(27, 12, 64),
     "motionagformer-s": _motionagformer(81, 26, 64),
     "motionagformer-b": _motionagformer(243, 16, 128),
     "motionagformer-l": _motionagformer(243, 26, 128),
-    "motionbert": _motionbert({}),
-    "motionbert-lite": _motionbert({"channels": 256}),
-    "nanohtnet-9-9": _nanohtnet(9, 9, _NANOHTNET_OPTIONS),
-    "nanohtnet-27-3": _nanohtnet(27, 3, _NANOHTNET_OPTIONS),
-    "nanohtnet-27-9": _nanohtnet(27, 9, _NANOHTNET_OPTIONS),
-    "nanohtnet-27-27": _nanohtnet(27, 27, _NANOHTNET_OPTIONS),
-    "nanohtnet-81-9": _nanohtnet(81, 9, _NANOHTNET_OPTIONS),
-    "nanohtnet-81-27": _nanohtnet(81, 27, _NANOHTNET_OPTIONS),
+    "motionbert": _clips("motionbert", 243, in_channels=3),
+    "motionbert-lite": _clips("motionbert", 243, in_channels=3, channels=256),
+    "nanohtnet-9-9": _nanohtnet(9, 9),
+    "nanohtnet-27-3": _nanohtnet(27, 3),
+    "nanohtnet-27-9": _nanohtnet(27, 9),
+    "nanohtnet-27-27": _nanohtnet(27, 27),
+    "nanohtnet-81-9": _nanohtnet(81, 9),
+    "nanohtnet-81-27": _nanohtnet(81, 27),
     "nanohtnet-243-9": _nanohtnet(243, 9, "the authors' demo and default (arXiv 2501.15763)"),
-    "nanohtnet-243-27": _nanohtnet(243, 27, _NANOHTNET_OPTIONS),
-    "tpc-mhformer-351": _hourglass("mhformer", 351, (1, 117), recoverer="none"),
-    "tpc-mixste-243": _hourglass("mixste", 243, (7, 61), recoverer="none"),
+    "nanohtnet-243-27": _nanohtnet(243, 27),
+    "tpc-mhformer-351": _pruned("mhformer", 351, (1, 117), recoverer="none"),
+    "tpc-mixste-243": _pruned("mixste", 243, (7, 61), recoverer="none"),
 }
 
 
-def load_family(family: str) -> tuple[Any, Any]:
-    """Import a family of networks: its class (with `Config`), and its `from_authors`, or None
-    where the authors have published no checkpoints.
+class Family(NamedTuple):
+    """A network and what translates its authors' checkpoints.
+
+    Attributes:
+        network: the class, with `Config`.
+        from_authors: the function; None where the authors have published no checkpoints.
+        options: fields of the config to the options of the authors' program.
+    """
+
+    network: Any
+    from_authors: Any
+    options: Mapping[str, str]
+
+
+def load_family(family: str) -> Family:
+    """Import a family of networks.
 
     Raises:
         ValueError: there is no such family.
@@ -244,7 +231,11 @@ def load_family(family: str) -> tuple[Any, Any]:
             f"the network {family!r} needs PyTorch, which is not installed: "
             'pip install "lithepose[train]"'
         ) from error
-    return getattr(module, class_name), getattr(module, "from_authors", None)
+    return Family(
+        network=getattr(module, class_name),
+        from_authors=getattr(module, "from_authors", None),
+        options=getattr(module, "AUTHORS_OPTIONS", {}),
+    )
 
 
 def create_lifter(name: str, **overrides: Any) -> nn.Module:
@@ -263,7 +254,7 @@ def create_lifter(name: str, **overrides: Any) -> nn.Module:
         known = ", ".join(sorted(LIFTERS.keys() | FAMILIES.keys()))
         raise ValueError(f"no lifter named {name!r}; known: {known}")
     row = LIFTERS.get(name)
-    network, _ = load_family(row.family if row else name)
+    network = load_family(row.family if row else name).network
     settings = {**(row.settings if row else {}), **overrides}
     return network(network.Config(**settings))
 
@@ -289,7 +280,7 @@ def convert_state_dict(
         TypeError: the network has no such option.
         ImportError: PyTorch is not installed.
     """
-    _, from_authors = load_family(network)
+    from_authors = load_family(network).from_authors
     if from_authors is None:
         raise ValueError(
             f"the authors of {network!r} have published no checkpoints, so there are no names to "

@@ -26,6 +26,9 @@ from lithepose.lifters.blocks import (
     PARENTS,
     TransformerBlock,
     check_clips,
+    check_counts,
+    check_heads,
+    check_probabilities,
     drop_path_rates,
 )
 
@@ -99,17 +102,10 @@ class AMPoseConfig:
     drop_path: tuple[float, float] = (0.0, 0.1)
 
     def __post_init__(self) -> None:
-        # A tuple read back from JSON is a list; configs compare by value.
-        object.__setattr__(self, "drop_path", tuple(self.drop_path))
         if self.frames < 1 or self.frames % 2 == 0:
             raise ValueError(f"frames must be odd, so that a window has a centre: {self.frames}")
-        for name in ("in_channels", "channels", "pairs", "heads", "mlp_ratio"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1: {getattr(self, name)}")
-        if self.channels % self.heads:
-            raise ValueError(
-                f"channels must be a multiple of heads ({self.heads}): {self.channels}"
-            )
+        check_counts(self, "in_channels", "channels", "pairs", "heads", "mlp_ratio")
+        check_heads(self)
         allowed = {
             "order": (*BLOCK_KINDS, *GROUPED_ORDERS),
             "convolutions": (1, 2),
@@ -121,12 +117,7 @@ class AMPoseConfig:
             if getattr(self, name) not in values:
                 known = ", ".join(map(str, values))
                 raise ValueError(f"{name} must be one of {known}: {getattr(self, name)}")
-        if len(self.drop_path) != 2:
-            raise ValueError(f"drop_path is (first block, last block): {self.drop_path}")
-        for name in ("drop_path", "dropout"):
-            value = getattr(self, name)
-            if not all(0.0 <= p < 1.0 for p in (value if isinstance(value, tuple) else (value,))):
-                raise ValueError(f"{name} must be from 0 to below 1: {value}")
+        check_probabilities(self, "dropout")
 
     def block_kinds(self) -> list[str]:
         """Kind of each block, `"encoder"` or `"graph"`, from first to last."""

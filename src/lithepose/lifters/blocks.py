@@ -10,6 +10,7 @@ Convolutional Network for 3D Human Pose Estimation" (2021).
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,34 @@ JOINTS = 17
 PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15)
 # Right leg, left leg, left arm, right arm, each from the trunk outwards.
 LIMBS = ((1, 2, 3), (4, 5, 6), (11, 12, 13), (14, 15, 16))
+
+
+def check_counts(config: Any, *names: str) -> None:
+    """Reject a config whose fields of these names are not at least 1."""
+    for name in names:
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name} must be at least 1: {getattr(config, name)}")
+
+
+def check_heads(config: Any) -> None:
+    """Reject a config whose channels cannot be shared among its heads."""
+    if config.channels % config.heads:
+        raise ValueError(
+            f"channels must be a multiple of heads ({config.heads}): {config.channels}"
+        )
+
+
+def check_probabilities(config: Any, *names: str) -> None:
+    """Reject a config whose `drop_path`, of the first and the last block, or whose fields of these
+    names are not probabilities below 1."""
+    # A tuple read back from JSON is a list; configs compare by value.
+    object.__setattr__(config, "drop_path", tuple(config.drop_path))
+    if len(config.drop_path) != 2:
+        raise ValueError(f"drop_path is (first block, last block): {config.drop_path}")
+    for name in ("drop_path", *names):
+        value = getattr(config, name)
+        if not all(0.0 <= p < 1.0 for p in (value if isinstance(value, tuple) else (value,))):
+            raise ValueError(f"{name} must be from 0 to below 1: {value}")
 
 
 def check_clips(joints: Tensor, frames: int, channels: int, *, shorter: bool = False) -> None:
@@ -159,6 +188,57 @@ def mix_frames(block: nn.Module, x: Tensor) -> Tensor:
     """Run a block on the frames of each joint: tokens (B, T, J, C), the block (N, T, C)."""
     x = x.transpose(1, 2)  # (B, J, T, C)
     return block(x.flatten(0, 1)).unflatten(0, x.shape[:2]).transpose(1, 2)
+
+
+class VideoTransformer(nn.Module):
+    """Lift clips in steps, between which an `Hourglass` (`lithepose.lifters.hot`) leaves frames
+    out: `embed`, `run_block` for every block, `finish`, `head`.
+
+    Subclasses make `blocks`, `head` and, if their `finish` is the usual one, `norm`, and give
+    `embed`. Between the steps tokens are (B, N, ..., C) of N frames, in their order.
+    """
+
+    blocks: nn.ModuleList
+    head: nn.Module
+    norm: nn.Module
+    config: Any
+
+    @property
+    def token_dim(self) -> int:
+        """C, the width of the tokens."""
+        return self.config.channels
+
+    def embed(self, joints_2d: Tensor) -> Tensor:
+        """Tokens of clips (B, T, 17, in_channels), with all that marks their places in them."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how clips become tokens")
+
+    def run_block(self, index: int, tokens: Tensor) -> Tensor:
+        """A block on the tokens of any N frames; keeps the shape."""
+        return self.blocks[index](tokens)
+
+    def finish(self, tokens: Tensor) -> Tensor:
+        """What lies between the last block and the head: a norm."""
+        return self.norm(tokens)
+
+    def forward(self, joints_2d: Tensor) -> Tensor:
+        """Lift all frames of clips.
+
+        Args:
+            joints_2d: (B, T, 17, in_channels), image width mapped to [-1, 1].
+
+        Returns:
+            (B, T, 17, 3), relative to the root joint; metres and camera axes, unless the class says
+            otherwise.
+
+        Raises:
+            ValueError: the clips have another shape, or there are none.
+        """
+        tokens = self.embed(joints_2d)
+        for index in range(len(self.blocks)):
+            tokens = self.run_block(index, tokens)
+        # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
+        with torch.autocast(joints_2d.device.type, enabled=False):
+            return self.head(self.finish(tokens.float()))
 
 
 class AdaptiveFusion(nn.Module):

@@ -28,7 +28,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lithepose.lifters.blocks import DropPath, Mlp, attend, check_finite, drop_path_rates
+from lithepose.lifters.blocks import (
+    DropPath,
+    Mlp,
+    attend,
+    check_counts,
+    check_finite,
+    check_heads,
+    check_probabilities,
+    drop_path_rates,
+)
 
 MLP_RATIO = 2
 
@@ -61,33 +70,16 @@ class ConvFormerConfig:
     drop_path: tuple[float, float] = (0.0, 0.2)
 
     def __post_init__(self) -> None:
-        # Tuples read back from JSON are lists; configs compare by value.
+        # A tuple read back from JSON is a list; configs compare by value.
         object.__setattr__(self, "kernels", tuple(self.kernels))
-        object.__setattr__(self, "drop_path", tuple(self.drop_path))
         if self.frames < 1 or self.frames % 2 == 0:
             raise ValueError(f"frames must be odd, so that a clip has a centre: {self.frames}")
-        for name in (
-            "joints",
-            "in_channels",
-            "channels",
-            "spatial_blocks",
-            "temporal_blocks",
-            "heads",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1: {getattr(self, name)}")
-        if self.channels % self.heads:
-            raise ValueError(
-                f"channels must be a multiple of heads ({self.heads}): {self.channels}"
-            )
+        counts = ("joints", "in_channels", "channels", "spatial_blocks", "temporal_blocks", "heads")
+        check_counts(self, *counts)
+        check_heads(self)
         if not self.kernels or any(size < 1 or size % 2 == 0 for size in self.kernels):
             raise ValueError(f"kernels must be odd sizes, at least one: {self.kernels}")
-        if len(self.drop_path) != 2:
-            raise ValueError(f"drop_path is (first block, last block): {self.drop_path}")
-        for name in ("drop_path", "dropout"):
-            value = getattr(self, name)
-            if not all(0.0 <= p < 1.0 for p in (value if isinstance(value, tuple) else (value,))):
-                raise ValueError(f"{name} must be from 0 to below 1: {value}")
+        check_probabilities(self, "dropout")
 
 
 class MixedConvolution(nn.Module):

@@ -315,6 +315,11 @@ class Lifted(NamedTuple):
     kept: list[Tensor]
 
 
+def centre_of(frames: int) -> int:
+    """The centre of so many frames, of an even number the earlier of the two in the middle."""
+    return (frames - 1) // 2
+
+
 def take_frames(x: Tensor, index: Tensor) -> Tensor:
     """Frames (B, n) of (B, N, ...): (B, n, ...)."""
     index = index.reshape(*index.shape, *(1,) * (x.dim() - 2))
@@ -407,7 +412,7 @@ class Hourglass(nn.Module):
                         f"has {frames.shape[1]}"
                     )
                 else:
-                    centre = (frames < total // 2).sum(dim=1)
+                    centre = (frames < centre_of(total)).sum(dim=1)
                     places = pruner(tokens, joints, centre, noise)
                 tokens, joints, frames = (take_frames(x, places) for x in (tokens, joints, frames))
                 noise = noise if noise is None else take_frames(noise, places)
@@ -442,7 +447,7 @@ class Hourglass(nn.Module):
         lifted = self.lift(joints_2d, noise=noise, kept=kept)
         if self.recoverer is not None:
             return lifted.poses
-        centre = joints_2d.shape[1] // 2
+        centre = centre_of(joints_2d.shape[1])
         if not lifted.kept:
             return lifted.poses[:, centre : centre + 1]
         place = (lifted.kept[-1] < centre).sum(dim=1, keepdim=True)  # frames kept before it
@@ -464,8 +469,8 @@ def _places(wanted: Tensor, frames: Tensor, pruner: Pruner, total: int) -> Tenso
         raise ValueError(
             f"the frames to keep must be among those left of the {total} frames of the clip"
         )
-    if pruner.keep_centre and not bool((wanted == total // 2).any(dim=1).all()):
-        raise ValueError(f"the frames to keep must include the centre, {total // 2}")
+    if pruner.keep_centre and not bool((wanted == centre_of(total)).any(dim=1).all()):
+        raise ValueError(f"the frames to keep must include the centre, {centre_of(total)}")
     return there
 
 
@@ -542,7 +547,7 @@ class HourglassLifter(Hourglass):
     Config = HourglassConfig
 
     def __init__(self, config: HourglassConfig):
-        network, _ = load_family(config.host)
+        network = load_family(config.host).network
         host_config = network.Config(**config.host_settings)
         if config.host == "motionagformer":  # its norms are made for the frames that a layer sees
             counts = [
@@ -632,7 +637,7 @@ def from_authors(
             f"no pruned {host} {kind} recovering is published: pass layer_index and "
             "token_num, as the checkpoint was trained"
         )
-    _, host_from_authors = load_family(host)
+    host_from_authors = load_family(host).from_authors
     rest = {name: tensor for name, tensor in given.items() if name not in ours}
     host_arguments = {**HOT_ARGUMENTS.get(host, {}), **host_arguments}
     host_config, host_state = host_from_authors(rest, **host_arguments)

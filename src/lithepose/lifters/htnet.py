@@ -25,9 +25,11 @@ from lithepose.lifters.blocks import (
     RESHAPE_FROM_AUTHORS,
     HierarchicalMixer,
     check_clips,
+    check_counts,
+    check_probabilities,
     drop_path_rates,
 )
-from lithepose.lifters.weights import prefixed, translate
+from lithepose.lifters.weights import authors_config, prefixed, translate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,21 +58,12 @@ class HTNetConfig:
     part_constraint: bool = True
 
     def __post_init__(self) -> None:
-        # A tuple read back from JSON is a list; configs compare by value.
-        object.__setattr__(self, "drop_path", tuple(self.drop_path))
         if self.channels < 24 or self.channels % 24:
             raise ValueError(
                 f"channels must be a multiple of 24 (three levels, eight heads): {self.channels}"
             )
-        for name in ("in_channels", "layers", "hidden"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1: {getattr(self, name)}")
-        if len(self.drop_path) != 2:
-            raise ValueError(f"drop_path is (first block, last block): {self.drop_path}")
-        for name in ("drop_path", "dropout", "attention_dropout"):
-            value = getattr(self, name)
-            if not all(0.0 <= p < 1.0 for p in (value if isinstance(value, tuple) else (value,))):
-                raise ValueError(f"{name} must be from 0 to below 1: {value}")
+        check_counts(self, "in_channels", "layers", "hidden")
+        check_probabilities(self, "dropout", "attention_dropout")
 
 
 class HTNet(nn.Module):
@@ -165,15 +158,13 @@ class PoseRefiner(nn.Module):
         return torch.cat([lateral, lifted[..., 2:]], dim=-1)
 
 
+# Fields of our config to the options of the authors' program.
+AUTHORS_OPTIONS = {"layers": "layers", "channels": "channel", "hidden": "d_hid"}
+PUBLISHED = {"n_joints": JOINTS, "out_joints": JOINTS}
+
+
 def from_authors(
-    state: Mapping[str, Tensor],
-    *,
-    layers: int = 3,
-    channel: int = 240,
-    d_hid: int = 1024,
-    frames: int = 1,  # noqa: ARG001  # their data loader reads it, their network does not
-    n_joints: int = 17,
-    out_joints: int = 17,
+    state: Mapping[str, Tensor], **options: Any
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Translate an authors' checkpoint; the arguments are their command-line options.
 
@@ -183,16 +174,15 @@ def from_authors(
     Raises:
         ValueError: the tensors are not those of a network with these options.
     """
-    if (n_joints, out_joints) != (JOINTS, JOINTS):
-        raise ValueError(f"HTNet is built for {JOINTS} joints, not {n_joints} to {out_joints}")
-    config: dict[str, Any] = {"layers": layers, "channels": channel, "hidden": d_hid}
+    # Their data loader reads `frames`, their network does not.
+    config = authors_config(HTNetConfig, AUTHORS_OPTIONS, options, PUBLISHED, ignored=("frames",))
     names = {
         "embed": "patch_embed",
         "position": "pos_embed",
         "norm": "Hiremixer.Temporal_norm",
         "head": "fcn",
     }
-    for i in range(layers):
+    for i in range(config["layers"]):
         names |= prefixed(f"blocks.{i}", f"Hiremixer.blocks.{i}", HIERARCHICAL_MIXER_NAMES)
     with torch.device("meta"):
         model = HTNet(HTNetConfig(**config))

@@ -27,11 +27,14 @@ from lithepose.lifters.blocks import (
     DropPath,
     Mlp,
     TransformerBlock,
+    VideoTransformer,
     attend,
     check_clips,
+    check_counts,
+    check_probabilities,
     drop_path_rates,
 )
-from lithepose.lifters.weights import prefixed, translate
+from lithepose.lifters.weights import authors_config, prefixed, translate
 
 HYPOTHESES = 3
 GENERATOR_HEADS = 9  # over trajectories; so the number of frames is a multiple of 9
@@ -45,7 +48,8 @@ class MHFormerConfig:
     """Size and regularisation of an MHFormer; the defaults are the authors' largest.
 
     Attributes:
-        frames: frames of a clip, an odd multiple of 9.
+        frames: frames of a clip, a multiple of 9. All published numbers are odd; the centre frame
+            of an even one is the earlier of the two in the middle.
         in_channels: numbers per joint and frame; 2 in the paper (x, y).
         channels: width C of each hypothesis, a multiple of 8.
         hidden: width of the MLPs over frames; those over trajectories have twice the frames.
@@ -66,26 +70,16 @@ class MHFormerConfig:
     short_clip_dropout: float = 0.25
 
     def __post_init__(self) -> None:
-        # A tuple read back from JSON is a list; configs compare by value.
-        object.__setattr__(self, "drop_path", tuple(self.drop_path))
-        if self.frames < 1 or self.frames % (2 * GENERATOR_HEADS) != GENERATOR_HEADS:
+        if self.frames < 1 or self.frames % GENERATOR_HEADS:
             raise ValueError(
-                "frames must be an odd multiple of 9 (nine heads; a clip has a centre): "
-                f"{self.frames}"
+                f"frames must be a multiple of {GENERATOR_HEADS} (heads): {self.frames}"
             )
         if self.channels < 1 or self.channels % HEADS:
             raise ValueError(f"channels must be a multiple of {HEADS} (heads): {self.channels}")
         if self.layers < 2:
             raise ValueError(f"layers must be at least 2 (refine, interact): {self.layers}")
-        for name in ("in_channels", "hidden"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1: {getattr(self, name)}")
-        if len(self.drop_path) != 2:
-            raise ValueError(f"drop_path is (first block, last block): {self.drop_path}")
-        for name in ("drop_path", "dropout", "short_clip_dropout"):
-            value = getattr(self, name)
-            if not all(0.0 <= p < 1.0 for p in (value if isinstance(value, tuple) else (value,))):
-                raise ValueError(f"{name} must be from 0 to below 1: {value}")
+        check_counts(self, "in_channels", "hidden")
+        check_probabilities(self, "dropout", "short_clip_dropout")
 
 
 class TrajectoryEncoder(nn.Module):
@@ -244,12 +238,11 @@ class PoseHead(nn.Module):
         return self.pose(x).unflatten(-1, (JOINTS, 3))
 
 
-class MHFormer(nn.Module):
+class MHFormer(VideoTransformer):
     """Lift clips of a fixed length; see the module's docstring for the idea.
 
-    `forward` is `embed`, then `run_block` for every block, `finish` and `head`. Between the steps
-    tokens are (B, T, 3C), one per frame: the three hypotheses side by side. All steps but `embed`
-    take any number of frames.
+    Tokens are (B, T, 3C), one per frame: the three hypotheses side by side. All frames come out;
+    the published errors are those of the centre frame.
     """
 
     Config = MHFormerConfig
@@ -299,32 +292,6 @@ class MHFormer(nn.Module):
                 )
             ]
         return torch.cat(tokens, dim=-1)  # (B, T, 3C)
-
-    def run_block(self, i: int, tokens: Tensor) -> Tensor:
-        """Block i on tokens (B, any number of frames, 3C)."""
-        return self.blocks[i](tokens)
-
-    def finish(self, tokens: Tensor) -> Tensor:
-        """What lies between the last block and the head, on tokens (B, T, 3C)."""
-        return self.norm(tokens)
-
-    def forward(self, joints_2d: Tensor) -> Tensor:
-        """Lift clips; the published errors are those of the centre frame.
-
-        Args:
-            joints_2d: (B, T, 17, in_channels), image width mapped to [-1, 1].
-
-        Returns:
-            (B, T, 17, 3), metres, camera axes, relative to the root joint.
-
-        Raises:
-            ValueError: the clips have another shape.
-        """
-        tokens = self.embed(joints_2d)
-        for i in range(len(self.blocks)):
-            tokens = self.run_block(i, tokens)
-        with torch.autocast(joints_2d.device.type, enabled=False):
-            return self.head(self.finish(tokens.float()))
 
 
 # Our names to the authors'; see `translate`. They number the hypotheses from 1.
@@ -381,17 +348,18 @@ def authors_names(config: MHFormerConfig) -> dict[str, str]:
     return names
 
 
+# Fields of our config to the options of the authors' program.
+AUTHORS_OPTIONS = {"frames": "frames", "channels": "channel", "hidden": "d_hid", "layers": "layers"}
+PUBLISHED = {
+    "heads_mhg": GENERATOR_HEADS,
+    "heads_shr_chi": HEADS,
+    "n_joints": JOINTS,
+    "out_joints": JOINTS,
+}
+
+
 def from_authors(
-    state: Mapping[str, Tensor],
-    *,
-    frames: int = 351,
-    channel: int = 512,
-    d_hid: int = 1024,
-    layers: int = 3,
-    heads_mhg: int = GENERATOR_HEADS,
-    heads_shr_chi: int = HEADS,
-    n_joints: int = 17,
-    out_joints: int = 17,
+    state: Mapping[str, Tensor], **options: Any
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Translate an authors' checkpoint; the arguments are their options, and the two numbers of
     heads that their code fixes.
@@ -402,19 +370,7 @@ def from_authors(
     Raises:
         ValueError: the tensors are not those of a network with these options.
     """
-    if (n_joints, out_joints) != (JOINTS, JOINTS):
-        raise ValueError(f"MHFormer is built for {JOINTS} joints, not {n_joints} to {out_joints}")
-    if (heads_mhg, heads_shr_chi) != (GENERATOR_HEADS, HEADS):
-        raise ValueError(
-            f"MHFormer has {GENERATOR_HEADS} heads over trajectories and {HEADS} over frames, "
-            f"not {heads_mhg} and {heads_shr_chi}"
-        )
-    config: dict[str, Any] = {
-        "frames": frames,
-        "channels": channel,
-        "hidden": d_hid,
-        "layers": layers,
-    }
+    config = authors_config(MHFormerConfig, AUTHORS_OPTIONS, options, PUBLISHED)
     parsed = MHFormerConfig(**config)
     reshape = {
         # 1×1 convolutions over frames, (out, in, 1), as linear layers.

@@ -21,12 +21,16 @@ from lithepose.lifters.blocks import (
     JOINTS,
     TRANSFORMER_BLOCK_NAMES,
     TransformerBlock,
+    VideoTransformer,
     check_clips,
+    check_counts,
+    check_heads,
+    check_probabilities,
     drop_path_rates,
     mix_frames,
     mix_joints,
 )
-from lithepose.lifters.weights import prefixed, translate
+from lithepose.lifters.weights import authors_config, prefixed, translate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,19 +56,9 @@ class MixSTEConfig:
     drop_path: tuple[float, float] = (0.0, 0.1)
 
     def __post_init__(self) -> None:
-        # A tuple read back from JSON is a list; configs compare by value.
-        object.__setattr__(self, "drop_path", tuple(self.drop_path))
-        for name in ("frames", "in_channels", "layers", "channels", "heads", "hidden"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1: {getattr(self, name)}")
-        if self.channels % self.heads:
-            raise ValueError(
-                f"channels must be a multiple of heads ({self.heads}): {self.channels}"
-            )
-        if len(self.drop_path) != 2:
-            raise ValueError(f"drop_path is (first block, last block): {self.drop_path}")
-        if not all(0.0 <= p < 1.0 for p in self.drop_path):
-            raise ValueError(f"drop_path must be from 0 to below 1: {self.drop_path}")
+        check_counts(self, "frames", "in_channels", "layers", "channels", "heads", "hidden")
+        check_heads(self)
+        check_probabilities(self)
 
 
 class MixedBlock(nn.Module):
@@ -79,11 +73,10 @@ class MixedBlock(nn.Module):
         self.over_frames = TransformerBlock(dim, heads, hidden, drop_path=drop_path)
 
 
-class MixSTE(nn.Module):
+class MixSTE(VideoTransformer):
     """Lift clips of 2D poses; see the module's docstring for the idea.
 
-    `forward` is `embed`, `run_block` for every block, `finish` and `head`. Between the steps tokens
-    are (B, T, 17, C), one per joint and frame.
+    Tokens are (B, T, 17, C), one per joint and frame.
     """
 
     Config = MixSTEConfig
@@ -104,11 +97,6 @@ class MixSTE(nn.Module):
         self.frame_norm = nn.LayerNorm(dim, eps=1e-6)
         # eps is PyTorch's 1e-5 here and 1e-6 in all other norms, as in the authors' code.
         self.head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 3))
-
-    @property
-    def token_dim(self) -> int:
-        """C, the width of the tokens."""
-        return self.config.channels
 
     def embed(self, joints_2d: Tensor) -> Tensor:
         """Tokens of (B, T, 17, in_channels) joints: (B, T, 17, C)."""
@@ -135,24 +123,6 @@ class MixSTE(nn.Module):
         """Nothing: the last block ends with a norm. Networks of this kind have a step here."""
         return tokens
 
-    def forward(self, joints_2d: Tensor) -> Tensor:
-        """Lift all frames of clips.
-
-        Args:
-            joints_2d: (B, T, 17, in_channels), image width mapped to [-1, 1].
-
-        Returns:
-            (B, T, 17, 3), metres, camera axes, relative to the root joint.
-
-        Raises:
-            ValueError: the clips have another shape, or there are none.
-        """
-        tokens = self.embed(joints_2d)
-        for index in range(len(self.blocks)):
-            tokens = self.run_block(index, tokens)
-        with torch.autocast(joints_2d.device.type, enabled=False):
-            return self.head(self.finish(tokens.float()))
-
 
 # Our names to the authors'; see `translate`.
 ENDS_NAMES = {
@@ -166,15 +136,18 @@ ENDS_NAMES = {
 }
 
 
+# Fields of our config to the options of the authors' program.
+AUTHORS_OPTIONS = {
+    "frames": "frames",
+    "layers": "depth",
+    "channels": "channel",
+    "heads": "num_heads",
+    "hidden": "d_hid",
+}
+
+
 def from_authors(
-    state: Mapping[str, Tensor],
-    *,
-    frames: int = 243,
-    channel: int = 512,
-    d_hid: int = 1024,
-    depth: int = 8,
-    num_heads: int = 8,
-    n_joints: int = 17,
+    state: Mapping[str, Tensor], **options: Any
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Translate an authors' checkpoint: in their files, the tensors under `model_pos`.
 
@@ -186,17 +159,9 @@ def from_authors(
     Raises:
         ValueError: the tensors are not those of a network with these options.
     """
-    if n_joints != JOINTS:
-        raise ValueError(f"MixSTE is built for {JOINTS} joints, not {n_joints}")
-    config: dict[str, Any] = {
-        "frames": frames,
-        "layers": depth,
-        "channels": channel,
-        "heads": num_heads,
-        "hidden": d_hid,
-    }
+    config = authors_config(MixSTEConfig, AUTHORS_OPTIONS, options, {"n_joints": JOINTS})
     names = dict(ENDS_NAMES)
-    for i in range(depth):
+    for i in range(config["layers"]):
         ours = f"blocks.{i}"
         names |= prefixed(f"{ours}.over_joints", f"STEblocks.{i}", TRANSFORMER_BLOCK_NAMES)
         names |= prefixed(f"{ours}.over_frames", f"TTEblocks.{i}", TRANSFORMER_BLOCK_NAMES)

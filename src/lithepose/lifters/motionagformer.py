@@ -30,11 +30,14 @@ from lithepose.lifters.blocks import (
     Attention,
     Mlp,
     RepresentationHead,
+    VideoTransformer,
     check_clips,
+    check_counts,
+    check_heads,
     mix_frames,
     mix_joints,
 )
-from lithepose.lifters.weights import prefixed, translate
+from lithepose.lifters.weights import authors_config, prefixed, translate
 
 MLP_RATIO = 4  # width of the MLPs over that of the tokens
 
@@ -65,13 +68,8 @@ class MotionAGFormerConfig:
     layer_frames: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if isinstance(value, int) and value < 1:
-                raise ValueError(f"{name} must be at least 1: {value}")
-        if self.channels % self.heads:
-            raise ValueError(
-                f"channels must be a multiple of heads ({self.heads}): {self.channels}"
-            )
+        check_counts(self, *(name for name in vars(self) if name != "layer_frames"))
+        check_heads(self)
         if self.layer_frames is not None:
             # A tuple read back from JSON is a list; configs compare by value.
             object.__setattr__(self, "layer_frames", tuple(self.layer_frames))
@@ -239,11 +237,13 @@ class AttentionGraphLayer(nn.Module):
         return self.fusion(attended, convolved)
 
 
-class MotionAGFormer(nn.Module):
+class MotionAGFormer(VideoTransformer):
     """Lift clips of 2D poses; see the module's docstring for the idea.
 
-    `forward` is `embed`, `run_block` for every block, `finish` and `head`. Between the steps tokens
-    are (B, T, 17, C), one per joint and frame.
+    Tokens are (B, T, 17, C), one per joint and frame. A layer takes as many frames as it was built
+    for, so with `layer_frames` the network works in an `Hourglass` only. Poses are in metres and
+    camera axes if it was trained so; the authors' weights give the image's axes in half widths of
+    it, see docs/models/motionbert.md.
     """
 
     Config = MotionAGFormerConfig
@@ -262,46 +262,12 @@ class MotionAGFormer(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.head = RepresentationHead(dim, config.representation)
 
-    @property
-    def token_dim(self) -> int:
-        """C, the width of the tokens."""
-        return self.config.channels
-
     def embed(self, joints_2d: Tensor) -> Tensor:
         """Tokens of (B, T, 17, in_channels) joints: (B, T, 17, C)."""
         check_clips(joints_2d, self.config.frames, self.config.in_channels)
         # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
         with torch.autocast(joints_2d.device.type, enabled=False):
             return self.joint_embed(joints_2d.float()) + self.joint_position
-
-    def run_block(self, index: int, tokens: Tensor) -> Tensor:
-        """Run a layer on (B, N, 17, C) tokens of as many frames as it was built for."""
-        return self.blocks[index](tokens)
-
-    def finish(self, tokens: Tensor) -> Tensor:
-        """The norm between the last layer and the head."""
-        return self.norm(tokens)
-
-    def forward(self, joints_2d: Tensor) -> Tensor:
-        """Lift all frames of clips.
-
-        Args:
-            joints_2d: (B, T, 17, in_channels), image width mapped to [-1, 1].
-
-        Returns:
-            (B, T, 17, 3), metres, camera axes, relative to the root joint, if it was trained so.
-            The authors' weights give the image's axes in half widths of it, see
-            docs/models/motionbert.md.
-
-        Raises:
-            ValueError: the clips have another shape, or there are none; or layers were built for
-                fewer frames (`layer_frames`), so that the network works in an hourglass only.
-        """
-        tokens = self.embed(joints_2d)
-        for index in range(len(self.blocks)):
-            tokens = self.run_block(index, tokens)
-        with torch.autocast(joints_2d.device.type, enabled=False):
-            return self.head(self.finish(tokens.float()))
 
 
 # Our names to the authors'; see `translate`.
@@ -348,23 +314,28 @@ def authors_names(layers: int) -> dict[str, str]:
     return names
 
 
+# Fields of our config to the options of the authors' program.
+AUTHORS_OPTIONS = {
+    "frames": "n_frames",
+    "in_channels": "dim_in",
+    "layers": "n_layers",
+    "channels": "dim_feat",
+    "heads": "num_heads",
+    "neighbours": "neighbour_num",
+    "representation": "dim_rep",
+}
+PUBLISHED = {
+    "dim_out": 3,
+    "mlp_ratio": MLP_RATIO,
+    "use_temporal_similarity": True,
+    "use_layer_scale": True,
+    "use_adaptive_fusion": True,
+    "qkv_bias": False,
+}
+
+
 def from_authors(
-    state: Mapping[str, Tensor],
-    *,
-    n_layers: int = 16,
-    dim_in: int = 3,
-    dim_feat: int = 128,
-    dim_rep: int = 512,
-    dim_out: int = 3,
-    mlp_ratio: float = MLP_RATIO,
-    num_heads: int = 8,
-    neighbour_num: int = 2,
-    n_frames: int = 243,
-    use_temporal_similarity: bool = True,
-    use_layer_scale: bool = True,
-    layer_scale_init_value: float = 1e-5,  # noqa: ARG001  # before training
-    use_adaptive_fusion: bool = True,
-    qkv_bias: bool = False,
+    state: Mapping[str, Tensor], **options: Any
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Translate an authors' checkpoint: in their files, the tensors under `model`.
 
@@ -378,33 +349,16 @@ def from_authors(
         ValueError: the tensors are not those of a network with these options, or no published
             network has such options.
     """
-    fixed = {
-        "dim_out": dim_out,
-        "mlp_ratio": mlp_ratio,
-        "use_temporal_similarity": use_temporal_similarity,
-        "use_layer_scale": use_layer_scale,
-        "use_adaptive_fusion": use_adaptive_fusion,
-        "qkv_bias": qkv_bias,
-    }
-    published = dict(zip(fixed, (3, MLP_RATIO, True, True, True, False), strict=True))
-    if fixed != published:
-        raise ValueError(f"MotionAGFormer is built for the published {published}, not {fixed}")
-    config: dict[str, Any] = {
-        "frames": n_frames,
-        "in_channels": dim_in,
-        "layers": n_layers,
-        "channels": dim_feat,
-        "heads": num_heads,
-        "neighbours": neighbour_num,
-        "representation": dim_rep,
-    }
+    config = authors_config(
+        MotionAGFormerConfig, AUTHORS_OPTIONS, options, PUBLISHED, ("layer_scale_init_value",)
+    )
     given = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    norms = [f"layers.{i}.graph_temporal.mixer.batch_norm.weight" for i in range(n_layers)]
+    norms = [f"layers.{i}.graph_temporal.mixer.batch_norm.weight" for i in range(config["layers"])]
     if all(norm in given for norm in norms):
         seen = tuple(len(given[norm]) for norm in norms)
         # The authors leave frames out after the first layer at the earliest.
-        if seen[0] == n_frames and set(seen) != {n_frames}:
+        if seen[0] == config["frames"] != seen[-1]:
             config["layer_frames"] = seen
     with torch.device("meta"):
         model = MotionAGFormer(MotionAGFormerConfig(**config))
-    return config, translate(given, model, authors_names(n_layers))
+    return config, translate(given, model, authors_names(config["layers"]))

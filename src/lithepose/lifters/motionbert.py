@@ -24,11 +24,14 @@ from lithepose.lifters.blocks import (
     AdaptiveFusion,
     RepresentationHead,
     TransformerBlock,
+    VideoTransformer,
     check_clips,
+    check_counts,
+    check_heads,
     mix_frames,
     mix_joints,
 )
-from lithepose.lifters.weights import prefixed, translate
+from lithepose.lifters.weights import authors_config, prefixed, translate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +57,8 @@ class MotionBERTConfig:
     representation: int = 512
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1: {value}")
-        if self.channels % self.heads:
-            raise ValueError(
-                f"channels must be a multiple of heads ({self.heads}): {self.channels}"
-            )
+        check_counts(self, *vars(self))
+        check_heads(self)
 
 
 class DualStreamLayer(nn.Module):
@@ -80,11 +78,12 @@ class DualStreamLayer(nn.Module):
         return self.fusion(one, other)
 
 
-class MotionBERT(nn.Module):
+class MotionBERT(VideoTransformer):
     """Lift clips of 2D poses; see the module's docstring for the idea.
 
-    `forward` is `embed`, `run_block` for every block, `finish` and `head`. Between the steps tokens
-    are (B, T, 17, C), one per joint and frame.
+    Takes clips of 1 to `frames` frames. Tokens are (B, T, 17, C), one per joint and frame. Poses
+    are in metres and camera axes if it was trained so; the authors' weights give the image's axes
+    in half widths of it, see docs/models/motionbert.md.
     """
 
     Config = MotionBERTConfig
@@ -110,11 +109,6 @@ class MotionBERT(nn.Module):
             else:
                 nn.init.trunc_normal_(parameter, std=0.02)
 
-    @property
-    def token_dim(self) -> int:
-        """C, the width of the tokens."""
-        return self.config.channels
-
     def embed(self, joints_2d: Tensor) -> Tensor:
         """Tokens of (B, T, 17, in_channels) joints, T up to `frames`: (B, T, 17, C)."""
         check_clips(joints_2d, self.config.frames, self.config.in_channels, shorter=True)
@@ -122,34 +116,6 @@ class MotionBERT(nn.Module):
         # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
         with torch.autocast(joints_2d.device.type, enabled=False):
             return self.joint_embed(joints_2d.float()) + positions
-
-    def run_block(self, index: int, tokens: Tensor) -> Tensor:
-        """Run a layer on (B, N, 17, C) tokens of any N frames."""
-        return self.blocks[index](tokens)
-
-    def finish(self, tokens: Tensor) -> Tensor:
-        """The norm between the last layer and the head."""
-        return self.norm(tokens)
-
-    def forward(self, joints_2d: Tensor) -> Tensor:
-        """Lift all frames of clips.
-
-        Args:
-            joints_2d: (B, T, 17, in_channels), T from 1 to `frames`; image width mapped to [-1, 1].
-
-        Returns:
-            (B, T, 17, 3), metres, camera axes, relative to the root joint, if it was trained so.
-            The authors' weights give the image's axes in half widths of it, see
-            docs/models/motionbert.md.
-
-        Raises:
-            ValueError: the clips have another shape, or there are none.
-        """
-        tokens = self.embed(joints_2d)
-        for index in range(len(self.blocks)):
-            tokens = self.run_block(index, tokens)
-        with torch.autocast(joints_2d.device.type, enabled=False):
-            return self.head(self.finish(tokens.float()))
 
 
 # Our names to the authors'; see `translate`. "s" is over joints, "t" over frames.
@@ -203,21 +169,26 @@ MMPOSE_NAMES = (
 )
 
 
+# Fields of our config to the options of the authors' program.
+AUTHORS_OPTIONS = {
+    "frames": "maxlen",
+    "in_channels": "dim_in",
+    "layers": "depth",
+    "channels": "dim_feat",
+    "heads": "num_heads",
+    "representation": "dim_rep",
+}
+PUBLISHED = {
+    "dim_out": 3,
+    "num_joints": JOINTS,
+    "att_fuse": True,
+    "qkv_bias": True,
+    "norm_eps": 1e-6,
+}
+
+
 def from_authors(
-    state: Mapping[str, Tensor],
-    *,
-    dim_in: int = 3,
-    dim_out: int = 3,
-    dim_feat: int = 512,
-    dim_rep: int = 512,
-    depth: int = 5,
-    num_heads: int = 8,
-    mlp_ratio: float = 2,
-    maxlen: int = 243,
-    num_joints: int = 17,
-    att_fuse: bool = True,
-    qkv_bias: bool = True,
-    norm_eps: float = 1e-6,
+    state: Mapping[str, Tensor], **options: Any
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Translate an authors' checkpoint (in their files, the tensors under `model_pos`), or MMPose's
     copy of one (the tensors under `state_dict`).
@@ -232,27 +203,14 @@ def from_authors(
         ValueError: the tensors are not those of a network with these options, or no published
             network has such options.
     """
-    fixed = (dim_out, num_joints, att_fuse, qkv_bias, norm_eps)
-    if fixed != (3, JOINTS, True, True, 1e-6):
-        raise ValueError(
-            f"MotionBERT is built for {JOINTS} joints in 3D, fused streams, qkv with bias and a "
-            "norm_eps of 1e-6, as published; not for (dim_out, num_joints, att_fuse, qkv_bias, "
-            f"norm_eps) = {fixed}"
-        )
-    config: dict[str, Any] = {
-        "frames": maxlen,
-        "in_channels": dim_in,
-        "layers": depth,
-        "channels": dim_feat,
-        "heads": num_heads,
-        "hidden": int(dim_feat * mlp_ratio),
-        "representation": dim_rep,
-    }
+    mlp_ratio = options.pop("mlp_ratio", 2)
+    config = authors_config(MotionBERTConfig, AUTHORS_OPTIONS, options, PUBLISHED)
+    config["hidden"] = int(config["channels"] * mlp_ratio)
     if any(name.startswith("backbone.") for name in state):
         state = {_from_mmpose(name): tensor for name, tensor in state.items()}
     with torch.device("meta"):
         model = MotionBERT(MotionBERTConfig(**config))
-    return config, translate(state, model, authors_names(depth))
+    return config, translate(state, model, authors_names(config["layers"]))
 
 
 def _from_mmpose(name: str) -> str:

@@ -33,9 +33,11 @@ from lithepose.lifters.blocks import (
     JointConnection,
     Mlp,
     check_clips,
+    check_counts,
+    check_probabilities,
     drop_path_rates,
 )
-from lithepose.lifters.weights import prefixed, translate
+from lithepose.lifters.weights import authors_config, prefixed, translate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +75,6 @@ class NanoHTNetConfig:
     feature_dim: int = 8
 
     def __post_init__(self) -> None:
-        # A tuple read back from JSON is a list; configs compare by value.
-        object.__setattr__(self, "drop_path", tuple(self.drop_path))
         if self.frames < 1 or self.frames % 2 == 0:
             raise ValueError(f"frames must be odd, so that a window has a centre: {self.frames}")
         if not 1 <= self.kept_frames <= self.frames or self.kept_frames % 2 == 0:
@@ -86,15 +86,8 @@ class NanoHTNetConfig:
                 "channels must be a multiple of 48 (halves and thirds, eight heads in each): "
                 f"{self.channels}"
             )
-        for name in ("in_channels", "layers", "hidden", "features", "feature_dim"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1: {getattr(self, name)}")
-        if len(self.drop_path) != 2:
-            raise ValueError(f"drop_path is (first block, last block): {self.drop_path}")
-        for name in ("drop_path", "spatial_dropout", "temporal_dropout", "attention_dropout"):
-            value = getattr(self, name)
-            if not all(0.0 <= p < 1.0 for p in (value if isinstance(value, tuple) else (value,))):
-                raise ValueError(f"{name} must be from 0 to below 1: {value}")
+        check_counts(self, "in_channels", "layers", "hidden", "features", "feature_dim")
+        check_probabilities(self, "spatial_dropout", "temporal_dropout", "attention_dropout")
 
 
 def dct_matrix(frames: int, kept: int) -> Tensor:
@@ -274,19 +267,22 @@ TEMPORAL_MIXER_NAMES = {
 }
 
 
+# Fields of our config to the options of the authors' program.
+AUTHORS_OPTIONS = {
+    "frames": "frames",
+    "kept_frames": "keep_frames",
+    "layers": "layers",
+    "channels": "channel",
+    "hidden": "d_hid",
+    "features": "hid",
+    "pretrain": "pretrain",
+    "feature_dim": "feature_dim",
+}
+PUBLISHED = {"n_joints": JOINTS, "out_joints": JOINTS}
+
+
 def from_authors(
-    state: Mapping[str, Tensor],
-    *,
-    frames: int = 243,
-    keep_frames: int = 9,
-    layers: int = 3,
-    channel: int = 240,
-    d_hid: int = 256,
-    hid: int = 8,
-    n_joints: int = 17,
-    out_joints: int = 17,
-    pretrain: bool = False,
-    feature_dim: int = 8,
+    state: Mapping[str, Tensor], **options: Any
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Translate an authors' checkpoint; the arguments are their command-line options.
 
@@ -296,20 +292,9 @@ def from_authors(
     Raises:
         ValueError: the tensors are not those of a network with these options.
     """
-    if (n_joints, out_joints) != (JOINTS, JOINTS):
-        raise ValueError(f"NanoHTNet is built for {JOINTS} joints, not {n_joints} to {out_joints}")
-    config: dict[str, Any] = {
-        "frames": frames,
-        "kept_frames": keep_frames,
-        "layers": layers,
-        "channels": channel,
-        "hidden": d_hid,
-        "features": hid,
-        "pretrain": pretrain,
-        "feature_dim": feature_dim,
-    }
+    config = authors_config(NanoHTNetConfig, AUTHORS_OPTIONS, options, PUBLISHED)
     names = dict(ENDS_NAMES)
-    for i in range(layers):
+    for i in range(config["layers"]):
         ours, theirs = f"temporal_blocks.{i}", f"tem_Transformer.blocks.{i}"
         names |= prefixed(ours, theirs, TEMPORAL_MIXER_NAMES)
         ours, theirs = f"spatial_blocks.{i}", f"Transformer.blocks.{i}"

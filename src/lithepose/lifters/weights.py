@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -197,6 +197,42 @@ def _check_fit(weights: Weights, model: nn.Module, path: str | os.PathLike[str])
         f"with shape {found.get(names[0])} in the file and {wanted.get(names[0])} in the model; "
         f"{'; '.join(fields) or 'their configs are the same, so the file is incomplete'}"
     )
+
+
+def authors_config(
+    config: type,
+    fields: Mapping[str, str],
+    options: Mapping[str, Any],
+    published: Mapping[str, Any],
+    ignored: Collection[str] = (),
+) -> dict[str, Any]:
+    """What the options of an authors' program say of our config.
+
+    Args:
+        config: the class, whose defaults are the authors'.
+        fields: of the config, to the options that set them.
+        options: the given ones, by the authors' names.
+        published: options that have one value in all published networks, and no field here.
+        ignored: options that do not change the network.
+
+    Returns:
+        The config as keyword arguments, all of `fields`.
+
+    Raises:
+        TypeError: there is no such option.
+        ValueError: an option differs from the one value that all published networks have.
+    """
+    known = {*fields.values(), *published, *ignored}
+    if unknown := sorted(options.keys() - known):
+        raise TypeError(f"no option {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+    for name, value in published.items():
+        if options.get(name, value) != value:
+            raise ValueError(
+                f"{config.__name__.removesuffix('Config')} is built for {name}={value}, as "
+                f"published, not for {name}={options[name]}"
+            )
+    defaults = config()
+    return {ours: options.get(theirs, getattr(defaults, ours)) for ours, theirs in fields.items()}
 
 
 def prefixed(ours: str, theirs: str, names: Mapping[str, str]) -> dict[str, str]:

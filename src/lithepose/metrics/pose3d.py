@@ -2,7 +2,7 @@
 
 Poses are (..., J, 3). Errors have the unit of the inputs; scores (PCK, AUC) read metres and are
 percent. Averages over frames, sequences and actions belong to the protocols, each of which averages
-its own way (`lithepose.metrics.published`). Everything is computed in float64.
+its own way (`lithepose.metrics.evaluate`). Everything is computed in float64.
 
 A pose with a missing (nan) joint has a nan result, unless `valid` leaves that joint out: True in
 `valid` marks the joints that count, in the mean as in the alignment, and what the others hold is

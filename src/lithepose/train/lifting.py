@@ -3,7 +3,7 @@
 Data take three steps: `read_sequences` gives every person before every camera in the numbers that a
 network takes and gives (`NetworkSequence`), `cut_windows` says which frames make the windows, and
 `SequenceExamples` draws batches of them. `LiftingTask` is what the training engine is handed, and
-`lift_sequences` lifts whole sequences for `lithepose.metrics.published.evaluate`.
+`lift_sequences` lifts whole sequences for `lithepose.metrics.evaluate`.
 """
 
 from __future__ import annotations
@@ -28,17 +28,15 @@ from lithepose.datasets.humaneva import read_humaneva
 from lithepose.datasets.mpi_inf_3dhp import read_test, read_training
 from lithepose.datasets.sequences import PoseSequence
 from lithepose.lifters import create_lifter
-from lithepose.lifters.hot import Hourglass
+from lithepose.lifters.hot import Hourglass, centre_of
 from lithepose.lifters.htnet import PoseRefiner, back_project
 from lithepose.lifters.weights import load_into, load_weights
-from lithepose.metrics.published import (
+from lithepose.metrics.evaluate import LiftedSequence, Results, evaluate
+from lithepose.metrics.protocols import (
     H36M17_FROM_3DHP,
     PROTOCOLS,
     WINDOWS,
-    LiftedSequence,
     Protocol,
-    Results,
-    evaluate,
     protocol_named,
 )
 from lithepose.skeletons import SKELETONS, convert
@@ -205,13 +203,13 @@ def trial_of_source(source: str) -> tuple[str, str]:
 
 
 def image_space_sequences(
-    split: ImageSpaceSplit, keypoints: str = "hourglass"
+    split: ImageSpaceSplit, keypoints: str = "stacked_hourglass"
 ) -> Iterator[NetworkSequence]:
     """The videos of MotionBERT's file.
 
     Args:
-        keypoints: "hourglass" for the detections and their confidence, "orthographic" for the x and
-            y of the labels with confidence 1.
+        keypoints: "stacked_hourglass" for the detections and their confidence, "orthographic" for
+            the x and y of the labels with confidence 1.
     """
     for first, after in split.videos:
         frames = np.arange(first, after)
@@ -339,7 +337,7 @@ def cut_windows(lengths: Sequence[int], frames: int, stride: int, kind: str) -> 
     Args:
         frames: T.
         stride: frames from a window to the next.
-        kind: `"centre"`: one around each frame, or each `stride`th. `"centred"`: so many as cover
+        kind: `"per_frame"`: one around each frame, or each `stride`th. `"padded"`: so many as cover
             the sequence, what hangs over shared by both ends (MixSTE's training, HoT). `"last"`:
             from the first frame on, the last window being the last T frames (MixSTE's test).
             `"inside"`: from the first frame on while they fit, the rest left out; a sequence
@@ -354,9 +352,9 @@ def cut_windows(lengths: Sequence[int], frames: int, stride: int, kind: str) -> 
     starts, spans, owners = [], [], []
     for number, length in enumerate(lengths):
         span = None
-        if kind == "centre":
-            start = np.arange(0, length, stride) - frames // 2
-        elif kind == "centred":
+        if kind == "per_frame":
+            start = np.arange(0, length, stride) - centre_of(frames)
+        elif kind == "padded":
             count = max(-(-(length - frames) // stride) + 1, 1)
             over = (count - 1) * stride + frames - length
             start = np.arange(count) * stride - over // 2
@@ -372,7 +370,7 @@ def cut_windows(lengths: Sequence[int], frames: int, stride: int, kind: str) -> 
                 span[-1] = min(length - rest, frames)
                 start = np.append(start, rest)
         else:
-            known = "centre, centred, last, inside, inside-rest"
+            known = "per_frame, padded, last, inside, inside-rest"
             raise ValueError(f"no windows of the kind {kind!r}; known: {known}")
         starts.append(start)
         spans.append(np.full(len(start), frames) if span is None else span)
@@ -585,7 +583,7 @@ class LiftingTask:
         self.recipe, self.start = recipe, start
         self.examples = SequenceExamples(read_sequences(recipe, root, "train"), recipe)
         self.test = read_sequences(recipe, root, "test")
-        if recipe.test_windows == "centre":
+        if recipe.test_windows == "per_frame":
             self.test = [_thinned(sequence, VALIDATION_STEP) for sequence in self.test]
         rules = stated_protocol(recipe, protocol_named(recipe.protocol))
         quick = tuple(m for m in rules.metrics if m not in ("n_mpjpe", "mpjve", "acceleration"))
@@ -649,7 +647,7 @@ def _with_mpjpe(metrics: tuple[str, ...]) -> tuple[str, ...]:
 KEYPOINTS = {
     "cpn_ft_h36m_dbb": "cpn",
     "gt": "projected",
-    "hourglass": "hourglass",
+    "stacked_hourglass": "stacked_hourglass",
     "orthographic": "orthographic",
     "annotated": "annotated",
     "detectron_pt_coco": "mask_rcnn",
@@ -745,7 +743,7 @@ def lift_sequences(
         if places is not None:
             # One frame of each window counts, the middle one.
             whole = np.zeros_like(sequence.truth)
-            whole[places] = poses[:, poses.shape[1] // 2]
+            whole[places] = poses[:, centre_of(poses.shape[1])]
             valid = np.zeros(len(sequence), bool)
             valid[places] = True
             yield _lifted(sequence, whole, valid & sequence.counted, protocol)
@@ -761,9 +759,9 @@ def _test_windows(
     sequence: NetworkSequence, recipe: LiftingRecipe
 ) -> tuple[Windows, Indices | None]:
     """Windows to lift, and for those around single frames which frames these are."""
-    stride = 1 if recipe.test_windows == "centre" else recipe.frames
+    stride = 1 if recipe.test_windows == "per_frame" else recipe.frames
     windows = cut_windows([len(sequence)], recipe.frames, stride, recipe.test_windows)
-    if recipe.test_windows != "centre":
+    if recipe.test_windows != "per_frame":
         return windows, None
     places = np.flatnonzero(sequence.counted)
     return replace(
@@ -795,7 +793,7 @@ def _lift_windows(
             None if turned is None else lifter.lift(turned, kept=lifted.kept).poses,
             sequence.skeleton,
         )
-        centre = (lifted.kept[-1] < recipe.frames // 2).sum(dim=1)
+        centre = (lifted.kept[-1] < centre_of(recipe.frames)).sum(dim=1)
         poses = poses[torch.arange(len(poses), device=device), centre].unsqueeze(1)
     else:
         poses = _averaged(

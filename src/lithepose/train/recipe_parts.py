@@ -16,7 +16,7 @@ class Expected:
     """A published result.
 
     Attributes:
-        metric: of a lifter, a key in `lithepose.metrics.published.METRICS`; of a pose network, the
+        metric: of a lifter, a key in `lithepose.metrics.protocols.METRICS`; of a pose network, the
             score as it is printed.
         value: millimetres or percent.
         source: where it is printed, and what it was measured on if the recipe does not say.

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from lithepose.lifters import LIFTERS
-from lithepose.metrics.published import METRICS, protocol_named
+from lithepose.metrics.protocols import METRICS, protocol_named
 from lithepose.train.images import IMAGE_RECIPES, ImageRecipe
 from lithepose.train.recipe_parts import Expected, check_choices, read_change
 from lithepose.train.settings import Optimisation, fitting, kinds_of
@@ -34,15 +34,15 @@ from lithepose.train.synthetic_images import SYNTHETIC_RECIPES, SyntheticRecipe
 # scale of the picture, as MotionAGFormer is trained. "humaneva-i": VideoPose3D's files.
 DATASETS: dict[str, tuple[str, tuple[str, ...]]] = {
     "human36m": ("h36m17", ("cpn_ft_h36m_dbb", "gt", "detectron_pt_coco")),
-    "human36m-image": ("h36m17", ("hourglass", "orthographic")),
+    "human36m-image": ("h36m17", ("stacked_hourglass", "orthographic")),
     "mpi-inf-3dhp": ("h36m17", ("annotated",)),
     "mpi-inf-3dhp-image": ("mpi_inf_3dhp17", ("annotated",)),
     "humaneva-i": ("humaneva15", ("detectron_pt_coco", "gt")),
 }
 LOSSES = ("mpjpe", "mixste", "mixste-squared", "motionbert")
 FLIPS = ("doubled", "random", "none")
-TRAIN_WINDOWS = ("centre", "centred", "inside", "inside-rest")
-TEST_WINDOWS = ("centre", "centred", "last", "inside")
+TRAIN_WINDOWS = ("per_frame", "padded", "inside", "inside-rest")
+TEST_WINDOWS = ("per_frame", "padded", "last", "inside")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,9 +184,9 @@ _HUMAN36M = LiftingRecipe(
     network="htnet",
     dataset="human36m",
     keypoints="cpn_ft_h36m_dbb",
-    windows="centre",
+    windows="per_frame",
     stride=1,
-    test_windows="centre",
+    test_windows="per_frame",
     protocol="human36m",
     optimisation=_HALVING,
     source="",
@@ -231,9 +231,9 @@ _NANOHTNET = replace(
 _MIXSTE = replace(
     _HUMAN36M,
     network="mixste-243",
-    windows="centred",
+    windows="padded",
     stride=243,
-    test_windows="centred",
+    test_windows="padded",
     loss="mixste",
     protocol="human36m-hot",
     optimisation=Optimisation(
@@ -294,7 +294,7 @@ _MOTIONBERT = replace(
     _HUMAN36M,
     network="motionbert",
     dataset="human36m-image",
-    keypoints="hourglass",
+    keypoints="stacked_hourglass",
     windows="inside",
     stride=81,
     test_windows="inside",
@@ -326,7 +326,7 @@ _MOTIONAGFORMER_3DHP = replace(
     keypoints="annotated",
     windows="inside-rest",
     stride=9,
-    test_windows="centre",
+    test_windows="per_frame",
     # The loss is theirs of Human3.6M, inferred: no source says that it differs.
     protocol="mpi-inf-3dhp",
     optimisation=replace(
@@ -394,7 +394,7 @@ def _mixste() -> Iterable[LiftingRecipe]:
         name="tpc-mixste-243-cpn",
         network="tpc-mixste-243",
         overrides=_RANDOM_TIES,
-        test_windows="centre",
+        test_windows="per_frame",
         protocol="human36m",
         expected=(_result(39.9, figure, papers=False),),
     )
@@ -757,6 +757,14 @@ def described(recipe: Recipe) -> dict[str, Any]:
     return json.loads(json.dumps(values))
 
 
+# What runs of older versions call a value now named otherwise.
+_RENAMED = {
+    "windows": {"centre": "per_frame", "centred": "padded"},
+    "test_windows": {"centre": "per_frame", "centred": "padded"},
+    "keypoints": {"hourglass": "stacked_hourglass"},
+}
+
+
 def recipe_of(values: Mapping[str, Any], optimisation: Mapping[str, Any]) -> Recipe:
     """The recipe that `described` wrote down.
 
@@ -769,6 +777,7 @@ def recipe_of(values: Mapping[str, Any], optimisation: Mapping[str, Any]) -> Rec
             "this is no run of a recipe with a published table: the shipped lifter is measured by "
             "benchmarks/lifting.py"
         )
+    values = {name: _RENAMED.get(name, {}).get(str(v), v) for name, v in values.items()}
     known = RECIPES.get(values.get("name", ""))
     said = {name: getattr(known, name) for name in _SAID if hasattr(known, name)}
     try:

@@ -17,7 +17,8 @@ from lithepose.detect.weights import load_pose_network, save_pose_network
 from lithepose.lifters import LIFTERS, load_family
 from lithepose.lifters.default import WEIGHTS
 from lithepose.lifters.weights import load_lifter, load_weights, save_weights
-from lithepose.metrics.published import PROTOCOLS, ROOT_REACH_M, FarRootError, protocol_named
+from lithepose.metrics.evaluate import ROOT_REACH_M, FarRootError
+from lithepose.metrics.protocols import PROTOCOLS, protocol_named
 from lithepose.train import supervised
 from lithepose.train.engine import BEST, LAST, Progress, RunSettings, kept_weights, run
 from lithepose.train.eval_images import evaluate_images
@@ -265,7 +266,7 @@ class EvaluationSettings:
             its joints, "coco" or "mpii"; "synthetic" if there are none.
         flip: average with the prediction of the mirrored input; None: as the recipe says.
         windows: of a lifter that gives all frames of a window, how sequences are cut into them:
-            "last", "centred" or "inside" (`lithepose.metrics.published.WINDOWS`); None: as the
+            "last", "padded" or "inside" (`lithepose.metrics.protocols.WINDOWS`); None: as the
             recipe says.
         split: of a pose network, the part of the data set; None: the one that papers report, of
             synthetic people "test".
@@ -276,7 +277,7 @@ class EvaluationSettings:
 
     protocols: tuple[str, ...] = ()
     flip: bool | None = None
-    windows: Literal["last", "centred", "inside"] | None = None
+    windows: Literal["last", "padded", "inside"] | None = None
     split: str | None = None
     boxes: Path | None = None
     decoder: Literal["quarter", "dark", "udp"] | None = None
@@ -329,7 +330,7 @@ def evaluate_run(
     if settings.split or settings.boxes or settings.decoder:
         raise ValueError(f"{found.name} is a lifter: split, boxes and decoder are of pose networks")
     network = network.to(settings.device)
-    if settings.windows and found.test_windows == "centre":
+    if settings.windows and found.test_windows == "per_frame":
         raise ValueError(
             f"{found.name} gives the centre of a window and is tested with one around every "
             "frame: leave windows out"

@@ -18,7 +18,7 @@ from lithepose.lifters import FAMILIES, LIFTERS, convert_state_dict, create_lift
 
 torch = pytest.importorskip("torch")
 
-from lithepose.lifters.importing import (  # noqa: E402  # it imports torch
+from lithepose.lifters.checkpoints import (  # noqa: E402  # it imports torch
     authors_options,
     convert_checkpoint,
     import_weights,
@@ -74,7 +74,7 @@ def name_tables(
             patch.setattr(
                 importlib.import_module(FAMILIES[known].partition(":")[0]), "translate", spy
             )
-        _, from_authors = load_family(family)
+        from_authors = load_family(family).from_authors
         with torch.device("meta"):  # names and shapes: no numbers, which take time to draw
             config, _ = from_authors(RECOVERING if recovers else {}, **options)
     return config, passed
@@ -180,7 +180,7 @@ def test_the_options_of_a_published_size_give_its_config(
     row = LIFTERS[name]
     options = authors_options(name)
     config, _ = name_tables(row.family, options, monkeypatch)
-    network, _ = load_family(row.family)
+    network = load_family(row.family).network
     wanted = network.Config(**row.settings)
     if row.family != "hot":
         assert network.Config(**config) == wanted
@@ -188,7 +188,7 @@ def test_the_options_of_a_published_size_give_its_config(
     found = network.Config(**config)
     assert found.host == wanted.host
     assert tuple(found.prune) == tuple(wanted.prune)
-    host, _ = load_family(wanted.host)
+    host = load_family(wanted.host).network
     assert host.Config(**found.host_settings) == host.Config(**wanted.host_settings)
 
 

@@ -1,7 +1,7 @@
 """The table of lifters as people read it: sizes, costs and licences, without PyTorch.
 
 Parameters and multiply-adds are recorded in `sizes.json`, written by `benchmarks/profiles.py` from
-the networks themselves (see `lithepose.deploy.profiling` for what is counted).
+the networks themselves (see `lithepose.deploy.cost` for what is counted).
 """
 
 from __future__ import annotations

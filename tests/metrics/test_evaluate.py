@@ -11,16 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lithepose.metrics.evaluate import LiftedSequence, Results, evaluate
 from lithepose.metrics.pose3d import mpjpe, mpjve, n_mpjpe, p_mpjpe
-from lithepose.metrics.published import (
+from lithepose.metrics.protocols import (
     H36M17_FROM_3DHP,
     METRICS,
     PROTOCOLS,
     SWITCHES,
-    LiftedSequence,
     Protocol,
-    Results,
-    evaluate,
     protocol_named,
 )
 from lithepose.skeletons import SKELETONS

@@ -1,36 +1,30 @@
-"""What lifters cost: counts against closed formulas and publications, time and memory."""
+"""What networks cost: counts against closed formulas, recorded sizes and publications."""
 
 from __future__ import annotations
 
-import json
+import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from lithepose.cli import main
 from lithepose.detect.sizes import POSE_NETWORKS, create_pose_network
 from lithepose.lifters import LIFTERS, create_lifter
-from lithepose.lifters.sizes import SHIPPED, recorded_sizes, short
+from lithepose.lifters.table import SHIPPED, recorded_sizes
 
 torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-from lithepose.deploy.profiling import (  # noqa: E402  # it imports torch
+from lithepose.deploy.cost import (  # noqa: E402  # it imports torch
     CONVENTIONS,
     PUBLISHED,
     Cost,
     count_cost,
     lifter_cost,
-    measure_latency,
-    measure_memory,
     pose_network_cost,
-    profile_network,
-    to_json,
-    to_markdown,
 )
 
 # Counted by running every operator without numbers: some take a second or two of that.
@@ -46,11 +40,6 @@ def cost_of(name: str) -> Cost:
         return lifter_cost(name)
     row = LIFTERS[name]
     return count_cost(create_lifter(name), (row.frames_in, 17, row.in_channels))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 class Tiny(nn.Module):
@@ -86,6 +75,33 @@ def test_counts_follow_the_closed_formula() -> None:
     layers = (34 * 24 + 24) + (8 + 8) + (8 * 4 * 3 + 8)
     assert cost.layer_parameters == layers
     assert cost.parameters == layers + 25
+
+
+def test_encoder_layers_of_pytorch_are_counted_whole_in_evaluation() -> None:
+    # Fused in evaluation, a layer hides its parts from every counter.
+    layer = nn.TransformerEncoderLayer(8, nhead=2, dim_feedforward=16, batch_first=True)
+    cost = count_cost(nn.Sequential(nn.Linear(4, 8), layer), (5, 4))
+    attention = 4 * 5 * 8 * 8 + 2 * 5 * 5 * 8  # in and out; queries with keys, weights with values
+    assert cost.macs == 5 * 4 * 8 + attention + 2 * 5 * 8 * 16
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_the_pruned_network_of_the_guide_is_counted_by_the_closed_formula() -> None:
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "prune_your_own.md"
+    programs = re.findall(r"```python\n(.*?)```", guide.read_text(encoding="utf-8"), flags=re.S)
+    names: dict[str, Any] = {"print": lambda *_: None, "__name__": "guide"}
+    for program in programs[:2]:
+        exec(program, names)
+    frames, kept, dim, mlp = 81, 27, 64, 128
+
+    def layer(count: int) -> int:
+        return count * (4 * dim * dim + 2 * count * dim + 2 * dim * mlp)
+
+    choice = frames * frames * dim  # distances between frames
+    recovery = (2 * frames + 2 * kept) * dim * dim + 2 * frames * kept * dim
+    ends = frames * dim * (2 * 17 + 3 * 17)
+    expected = 2 * layer(frames) + 4 * layer(kept) + choice + recovery + ends
+    assert count_cost(names["pruned"], (frames, 17, 2)).macs == expected == 12_925_440
 
 
 def test_images_are_counted_by_the_closed_formula_and_as_mmcv_counts() -> None:
@@ -199,85 +215,3 @@ def test_the_recorded_size_is_what_is_counted(name: str) -> None:
 def test_every_recorded_size_is_what_is_counted(name: str) -> None:
     cost = cost_of(name)
     assert recorded_sizes()[name] == {"parameters": cost.parameters, "macs": cost.macs}
-
-
-def test_memory_follows_tensors_until_they_are_freed() -> None:
-    class Steps(nn.Module):
-        def forward(self, x):  # 4 kB
-            doubled = x * 2  # 4 kB
-            wide = torch.cat([doubled, doubled], dim=1)  # 8 kB: with x, 16 kB at one time
-            del doubled
-            return wide.view(2, 1000)[:1] + 1  # 4 kB: with x and wide, 16 kB
-
-    memory = measure_memory(Steps(), torch.zeros(1, 1000))
-    assert memory.activations == 16_000
-    assert memory.weights == 0
-    assert memory.process is None or memory.process > 10_000_000
-    assert measure_memory(nn.Linear(10, 10), torch.zeros(1, 10)).weights == 440
-
-
-def test_latency_is_measured_on_the_threads_asked_for() -> None:
-    seen, before = [], torch.get_num_threads()
-    latency = measure_latency(
-        lambda clip: seen.append(torch.get_num_threads()), torch.zeros(1), threads=2, seconds=0.01
-    )
-    assert set(seen) == {2}
-    assert torch.get_num_threads() == before
-    assert latency.calls == len(seen) - 3 >= 5
-    assert 0 <= latency.min_ms <= latency.median_ms
-    assert latency.cpu_min_ms <= latency.cpu_median_ms
-    with pytest.raises(ValueError, match="above 0: 0, 1"):
-        measure_latency(lambda clip: None, torch.zeros(1), threads=0, seconds=1)
-
-
-def test_a_profile_is_written_as_markdown_and_json() -> None:
-    profile = profile_network("nanohtnet-27-3", seconds=0.01)
-    markdown = to_markdown([profile])
-    assert "| `nanohtnet-27-3` | 27, 3 | 2,365,375 | 19.91 M | 6.64 M | 39.82 M | " in markdown
-    assert "| twice thop, 22.37 M FLOPs, 1.41 M parameters |" in markdown
-    (row,) = json.loads(to_json([profile]))
-    assert row["cost"]["flops"] == 2 * row["cost"]["macs"] == 39_824_868
-    assert row["publications_count"]["unit"] == "FLOPs"
-    assert row["latency"]["threads"] == 1
-
-
-def test_the_command_prints_and_writes(tmp_path: Path) -> None:
-    written = tmp_path / "profile.json"
-    done = CliRunner().invoke(
-        main, ["profile", "convformer-9", "--seconds", "0.01", "-o", str(written)]
-    )
-    assert done.exit_code == 0, done.output
-    assert "| `convformer-9` | 9, 1 | 2,559,381 | " in done.output
-    assert json.loads(written.read_text())[0]["name"] == "convformer-9"
-
-
-def test_the_command_shows_both_ways_of_counting_a_pose_network(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def create_narrow(name: str) -> nn.Module:  # whose calls are cheaper to time
-        return create_pose_network(name, widths=(16, 32, 48), head_filters=(8, 8))
-
-    monkeypatch.setattr("lithepose.deploy.profiling.create_pose_network", create_narrow)
-    written = tmp_path / "profile.json"
-    done = CliRunner().invoke(
-        main, ["profile", "hevitpose-t-mpii", "--seconds", "0.01", "-o", str(written)]
-    )
-    assert done.exit_code == 0, done.output
-    (profile,) = json.loads(written.read_text())
-    cost, counted = profile["cost"], profile["publications_count"]
-    row = f"| `hevitpose-t-mpii` | a crop of 256×256 | {cost['parameters']:,} "
-    row += f"| {short(cost['macs'])} | {short(cost['macs'])} | {short(cost['flops'])} "
-    row += f"| MMCV, {short(counted['operations'])} FLOPs, printed 1.75 G FLOPs, "
-    assert row in done.output
-    assert "*MMCV*: linear and convolution layers, one per bias" in done.output
-    assert cost["layer_macs"] < counted["operations"]
-    assert cost["layer_macs"] < cost["macs"]  # by attention
-
-
-def test_the_command_says_what_is_wrong_before_it_measures() -> None:
-    done = CliRunner().invoke(main, ["profile", "htnet", "-o", "profile.csv"])
-    assert done.exit_code == 2
-    assert "as .md or .json, not as '.csv'" in done.output
-    done = CliRunner().invoke(main, ["profile", "htnett"])
-    assert done.exit_code == 2
-    assert "no network named 'htnett'; known: ampose, " in done.output

@@ -19,7 +19,7 @@ from lithepose.lifters import FAMILIES, LIFTERS, convert_state_dict, create_lift
 from lithepose.lifters.weights import save_weights
 
 
-class Dropped:
+class Placeholder:
     """Stands in for an object of a checkpoint that is no tensor; keeps nothing of it."""
 
     def __init__(self, *_: Any, **__: Any):
@@ -30,9 +30,9 @@ class Dropped:
 
 
 # What training programs store beside the weights: states of random numbers, losses as numbers of
-# NumPy, their own options. `Dropped` takes the place of each when a file is read; everything else
-# that is not a tensor or a plain value of Python is refused.
-DROPPED = (
+# NumPy, their own options. A `Placeholder` is read in place of each; everything else that is not a
+# tensor or a plain value of Python is refused.
+IGNORED = (
     "argparse.Namespace",
     "numpy.core.multiarray._reconstruct",
     "numpy.core.multiarray.scalar",
@@ -62,52 +62,9 @@ MMPOSE_MOTIONBERT = "backbone.spat_embed"
 PRUNED = "x_token"  # of a HoT, beside the tensors of its host
 REFINER = "post_refine.0.weight"
 
-# Fields of our configs to the authors' options, where a published size changes them.
-OPTIONS: dict[str, dict[str, str]] = {
-    "htnet": {"layers": "layers", "channels": "channel", "hidden": "d_hid"},
-    "mhformer": {
-        "frames": "frames",
-        "channels": "channel",
-        "hidden": "d_hid",
-        "layers": "layers",
-    },
-    "mixste": {
-        "frames": "frames",
-        "layers": "depth",
-        "channels": "channel",
-        "heads": "num_heads",
-        "hidden": "d_hid",
-    },
-    "motionagformer": {
-        "frames": "n_frames",
-        "in_channels": "dim_in",
-        "layers": "n_layers",
-        "channels": "dim_feat",
-        "heads": "num_heads",
-        "neighbours": "neighbour_num",
-        "representation": "dim_rep",
-    },
-    "motionbert": {
-        "frames": "maxlen",
-        "in_channels": "dim_in",
-        "layers": "depth",
-        "channels": "dim_feat",
-        "heads": "num_heads",
-        "representation": "dim_rep",
-    },
-    "nanohtnet": {
-        "frames": "frames",
-        "kept_frames": "keep_frames",
-        "layers": "layers",
-        "channels": "channel",
-        "hidden": "d_hid",
-        "features": "hid",
-    },
-}
-
 
 @dataclass(frozen=True, kw_only=True)
-class Imported:
+class ImportedCheckpoint:
     """What was imported.
 
     Attributes:
@@ -134,7 +91,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
-    allowed: list[Any] = [(Dropped, name) for name in DROPPED]
+    allowed: list[Any] = [(Placeholder, name) for name in IGNORED]
     try:
         with torch.serialization.safe_globals(allowed):
             loaded = torch.load(path, map_location="cpu", weights_only=True)
@@ -196,13 +153,13 @@ def authors_options(name: str) -> dict[str, Any]:
 
 
 def _options(family: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    network, _ = load_family(family)
+    network, _, fields = load_family(family)
     config = dataclasses.asdict(network.Config(**settings))
     if family == "hot":
         ((layer_index, token_num),) = config["prune"]
         chosen = {"host": config["host"], "layer_index": layer_index, "token_num": token_num}
         return chosen | _options(config["host"], config["host_settings"])
-    options = {theirs: config[ours] for ours, theirs in OPTIONS.get(family, {}).items()}
+    options = {theirs: config[ours] for ours, theirs in fields.items()}
     if family == "motionbert":
         options["mlp_ratio"] = config["hidden"] / config["channels"]
     return options
@@ -238,7 +195,7 @@ def convert_checkpoint(
             f"{name!r} is a published size with options of its own; for another, name the network "
             f"itself, {family!r}, with the options {', '.join(sorted(options))}"
         )
-    _, from_authors = load_family(family)
+    from_authors = load_family(family).from_authors
     state = read_checkpoint(path)
     found = recognise(state)
     if REFINER in state:
@@ -265,7 +222,7 @@ def convert_checkpoint(
 
 def import_weights(
     path: str | os.PathLike[str], name: str, out: str | os.PathLike[str], **options: Any
-) -> Imported:
+) -> ImportedCheckpoint:
     """Convert a checkpoint of a network's authors to a weights file of this package.
 
     Args:
@@ -288,4 +245,4 @@ def import_weights(
     origin = {"name": name, "imported_from": Path(path).name, "sha256": digest}
     save_weights(out, model, origin)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Imported(network=family, config=config, parameters=parameters)
+    return ImportedCheckpoint(network=family, config=config, parameters=parameters)
