@@ -1,4 +1,4 @@
-"""A written file is complete or absent."""
+"""A written file is complete or absent; numbered names come in the order of their numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from lithepose.files import atomic_write
+from lithepose.files import atomic_write, natural_order
 
 
 def test_the_file_appears_when_the_block_ends_well(tmp_path):
@@ -90,3 +90,9 @@ def test_the_file_is_as_readable_as_any_other(tmp_path):
         temporary.write_text("")
     (tmp_path / "b.txt").write_text("")
     assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "b.txt").stat().st_mode
+
+
+def test_numbers_in_names_count_as_numbers():
+    names = ["10.png", "2.PNG", "02.png", "2.png", "1.png", "a10b2", "a10b", "A9c", "", "a²"]
+    expected = ["", "1.png", "02.png", "2.PNG", "2.png", "10.png", "A9c", "a10b", "a10b2", "a²"]
+    assert sorted(names, key=natural_order) == expected

@@ -37,6 +37,7 @@ import numpy as np
 
 from lithepose.arrays import Image
 from lithepose.cameras import focal_of_35mm
+from lithepose.files import natural_order
 from lithepose.poses import LEAST_FPS
 
 if TYPE_CHECKING:
@@ -687,7 +688,7 @@ class _ImageFolder:
         self._size: tuple[int, int] | None = None
         files = sorted(
             (file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES),
-            key=lambda file: _natural_order(file.name),
+            key=lambda file: natural_order(file.name),
         )
         if not files:
             raise VideoError(
@@ -746,11 +747,6 @@ class _ImageFolder:
                 )
             self.shown += 1
             yield _TimedImage(time_s, np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8))
-
-
-def _natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
-    parts = re.split(r"(\d+)", name.lower())
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], name
 
 
 # ---- Writing -------------------------------------------------------------------------------------
