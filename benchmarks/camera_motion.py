@@ -22,8 +22,8 @@ import numpy as np
 from lithepose.arrays import Floats, Image
 from lithepose.cameras import Camera, look_at
 from lithepose.synthetic.scenes import demo_clip, render_room
+from lithepose.video import VideoWriter, open_video
 from lithepose.video.camera_motion import SHAKING_M, CameraMotion, CameraWatch
-from lithepose.video.read import VideoWriter, open_video
 
 FPS = 30.0
 SIZE = (960, 540)
