@@ -90,7 +90,7 @@ _MOST_ZOOM = 3.0
 # often in a row.
 _IN_SIGHT = 0.5
 _MOST_FAILURES = 8
-_MOST_KEYS = 12
+_MOST_KEYFRAMES = 12
 
 # The tiny picture in which it shows whether the scene is another: its size, the contrast below
 # which it is blank (grey values), the correlation below which two show different things.
@@ -159,7 +159,7 @@ class CameraMotion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Look:
+class _SampledFrame:
     """A frame that is looked at.
 
     Attributes:
@@ -191,12 +191,12 @@ class _Look:
         over = (points[:, None] >= self.boxes[:, :2]) & (points[:, None] <= self.boxes[:, 2:])
         return np.asarray(inside & ~over.all(-1).any(-1))
 
-    def resembles(self, other: _Look) -> bool:
-        """Whether it may show the scene of another look, at another brightness or contrast."""
+    def resembles(self, other: _SampledFrame) -> bool:
+        """Whether it may show the scene of another frame, at another brightness or contrast."""
         both = self.shown & other.shown
         if both.mean() < _LEAST_SHOWN:
             return True
-        here, there = (look.tiny[both] - look.tiny[both].mean() for look in (self, other))
+        here, there = (frame.tiny[both] - frame.tiny[both].mean() for frame in (self, other))
         size = float(np.linalg.norm(here) * np.linalg.norm(there))
         return size == 0 or float(here @ there) / size >= _SAME
 
@@ -245,7 +245,7 @@ def _boxes(people: Floats) -> Floats:
     return np.concatenate([low - margin, high + margin], axis=-1)
 
 
-def _look_at(image: Image, time_s: float, people: Floats) -> _Look:
+def _sample(image: Image, time_s: float, people: Floats) -> _SampledFrame:
     grey = _small_grey(image)
     scale = np.array(grey.shape[::-1]) / image.shape[1::-1]
     boxes = _boxes(people) * np.tile(scale, 2)
@@ -253,7 +253,7 @@ def _look_at(image: Image, time_s: float, people: Floats) -> _Look:
     shown = np.ones(tiny.shape, bool)
     for covered in _covered(boxes * np.tile(np.array(_TINY) / grey.shape[::-1], 2)):
         shown[covered] = False
-    return _Look(
+    return _SampledFrame(
         time_s=time_s,
         grey=grey,
         flat=_without_shades(grey),
@@ -266,7 +266,7 @@ def _look_at(image: Image, time_s: float, people: Floats) -> _Look:
 # --- following the background ----------------------------------------------------------------
 
 
-def _moved(movement: Floats, points: Floats) -> Floats:
+def _transformed(movement: Floats, points: Floats) -> Floats:
     """Points (..., 2) after a movement (3, 3)."""
     return points @ movement[:2, :2].T + movement[:2, 2]
 
@@ -282,27 +282,27 @@ def _covered(boxes: Floats) -> list[tuple[slice, slice]]:
     ]
 
 
-def _only_background(look: _Look) -> NDArray[np.float32]:
-    detail = look.flat.astype(np.float32) - 128
-    for covered in _covered(look.boxes):
+def _only_background(frame: _SampledFrame) -> NDArray[np.float32]:
+    detail = frame.flat.astype(np.float32) - 128
+    for covered in _covered(frame.boxes):
         detail[covered] = 0
     return detail
 
 
-def _corners(look: _Look) -> Floats:
+def _corners(frame: _SampledFrame) -> Floats:
     """Corners (N, 2) of the background; none where there is no texture."""
-    strength = np.asarray(cv2.cornerMinEigenVal(look.grey, 3))
+    strength = np.asarray(cv2.cornerMinEigenVal(frame.grey, 3))
     strongest = float(strength.max())
     if strongest < _LEAST_STRENGTH:
         return np.zeros((0, 2))
-    mask = np.full(look.grey.shape, 255, np.uint8)
-    for covered in _covered(look.boxes):
+    mask = np.full(frame.grey.shape, 255, np.uint8)
+    for covered in _covered(frame.boxes):
         mask[covered] = 0
     found = cv2.goodFeaturesToTrack(
-        look.grey,
+        frame.grey,
         maxCorners=_CORNERS,
         qualityLevel=max(_QUALITY, _LEAST_STRENGTH / strongest),
-        minDistance=_APART * max(look.grey.shape),
+        minDistance=_APART * max(frame.grey.shape),
         mask=mask,
     )
     return np.zeros((0, 2)) if found is None else np.asarray(found, np.float64).reshape(-1, 2)
@@ -362,7 +362,7 @@ def _agreed(points: Floats, there: Floats, expected: Floats, long_side: float) -
     Args:
         points: (N, 2) in the reference picture.
         there: (N, 2) where they are now.
-        expected: (N, 2) where they would be had the camera not moved since the last look.
+        expected: (N, 2) where they would be had the camera not moved since the last frame.
     """
     shift = float(np.median(np.linalg.norm(there - points, axis=-1)))
     tolerance = _AGREE_PX + _AGREE_SHARE * shift
@@ -371,7 +371,7 @@ def _agreed(points: Floats, there: Floats, expected: Floats, long_side: float) -
     )
     if movement is None:
         return None
-    predicted = _moved(np.asarray(movement, np.float64), points)
+    predicted = _transformed(np.asarray(movement, np.float64), points)
     miss = np.linalg.norm(predicted - there, axis=-1)
     agree = miss <= tolerance
     stay = np.linalg.norm(expected - there, axis=-1) <= _AGREE_PX
@@ -391,18 +391,18 @@ def _agreed(points: Floats, there: Floats, expected: Floats, long_side: float) -
 
 
 @dataclass(kw_only=True)
-class _Key:
+class _Keyframe:
     """A reference picture.
 
     Attributes:
-        look: the picture.
+        frame: the picture.
         corners: (N, 2) in it.
-        pose: (3, 3), takes the shot's first picture to this one.
+        pose: (3, 3), takes the segment's first picture to this one.
         failures: looks in a row in which it was not found.
         back: (3, 3), the inverse of `pose`.
     """
 
-    look: _Look
+    frame: _SampledFrame
     corners: Floats
     pose: Floats
     failures: int = 0
@@ -411,34 +411,34 @@ class _Key:
     def __post_init__(self) -> None:
         self.back = np.linalg.inv(self.pose)
 
-    def in_sight(self, look: _Look, pose: Floats) -> NDArray[np.bool_]:
+    def in_sight(self, frame: _SampledFrame, pose: Floats) -> NDArray[np.bool_]:
         """Which corners (N,) a look should show if it has this pose."""
-        return look.background(_moved(pose @ self.back, self.corners))
+        return frame.background(_transformed(pose @ self.back, self.corners))
 
-    def wanes(self, look: _Look, pose: Floats) -> bool:
+    def needs_keyframe(self, frame: _SampledFrame, pose: Floats) -> bool:
         """Whether another reference picture should be taken while the background is in sight."""
-        sight = self.in_sight(look, pose)
+        sight = self.in_sight(frame, pose)
         # Of few corners, the next person who passes would hide the rest.
         few = sight.sum() < 2 * _LEAST_CORNERS <= len(sight)
         return bool(self.failures or few or sight.sum() <= _IN_SIGHT * len(sight))
 
-    def find(self, look: _Look, guess: Floats) -> Floats | None:
-        """The pose (3, 3) of a look, near a guess, or None."""
-        use = self.in_sight(look, guess)
+    def find(self, frame: _SampledFrame, guess: Floats) -> Floats | None:
+        """The pose (3, 3) of a frame, near a guess, or None."""
+        use = self.in_sight(frame, guess)
         if use.sum() < _LEAST_CORNERS:
             return None
         points = self.corners[use]
-        expected = _moved(guess @ self.back, points)
-        there, miss = _track(self.look.flat, look.flat, points, expected)
-        good = (miss <= _RETURN_PX) & look.background(there)
+        expected = _transformed(guess @ self.back, points)
+        there, miss = _track(self.frame.flat, frame.flat, points, expected)
+        good = (miss <= _RETURN_PX) & frame.background(there)
         if good.sum() < max(_FOUND * len(points), _LEAST_CORNERS):
             return None
-        movement = _agreed(points[good], there[good], expected[good], max(look.grey.shape))
+        movement = _agreed(points[good], there[good], expected[good], max(frame.grey.shape))
         return None if movement is None else movement @ self.pose
 
 
 @dataclass(kw_only=True)
-class _Shot:
+class _Segment:
     """A stretch without a cut.
 
     Attributes:
@@ -448,95 +448,97 @@ class _Shot:
             seen for long).
         last: the last look in which the background was found, and
         recent: the last few of them.
-        times, poses: of all such looks; (3, 3) each, from the shot's first picture.
-        keys: reference pictures, oldest first.
+        times, poses: of all such looks; (3, 3) each, from the segment's first picture.
+        keyframes: reference pictures, oldest first.
         lost: how many looks ago that was.
     """
 
     at_s: float
     begins: Literal["first", "cut", "swing", "blind"]
-    last: _Look
+    last: _SampledFrame
     times: list[float] = field(default_factory=list)
     poses: list[Floats] = field(default_factory=list)
-    keys: list[_Key] = field(default_factory=list)
-    recent: deque[_Look] = field(default_factory=lambda: deque(maxlen=_RECENT_LOOKS))
+    keyframes: list[_Keyframe] = field(default_factory=list)
+    recent: deque[_SampledFrame] = field(default_factory=lambda: deque(maxlen=_RECENT_LOOKS))
     lost: int = 0
 
     def __post_init__(self) -> None:
         self.recent.append(self.last)
         self.times.append(self.last.time_s)
         self.poses.append(np.eye(3))
-        self._add_key()
+        self._add_keyframe()
 
-    def follow(self, look: _Look) -> bool:
-        """Find the background of the next look, and note the camera's pose; False if it is not
+    def follow(self, frame: _SampledFrame) -> bool:
+        """Find the background of the next frame, and note the camera's pose; False if it is not
         there."""
         pose = self.poses[-1]
-        key = self._best_key(look, pose)
-        found = key.find(look, pose)
-        key.failures = 0 if found is not None else key.failures + 1
-        if found is None and self.lost < _SETTLED and not look.blank:
-            found = self._search(look)
-        if found is not None and not (key is self.keys[0] and key.failures == 0):
-            found = found if self._continues(look, found) else None
+        keyframe = self._best_keyframe(frame, pose)
+        found = keyframe.find(frame, pose)
+        keyframe.failures = 0 if found is not None else keyframe.failures + 1
+        if found is None and self.lost < _SETTLED and not frame.blank:
+            found = self._search(frame)
+        if found is not None and not (keyframe is self.keyframes[0] and keyframe.failures == 0):
+            found = found if self._continues(frame, found) else None
         if found is None:
             self.lost += 1
             return False
         self.lost = 0
-        self.last = look
-        self.recent.append(look)
-        self.times.append(look.time_s)
+        self.last = frame
+        self.recent.append(frame)
+        self.times.append(frame.time_s)
         self.poses.append(found)
-        if key.wanes(look, found) and self._best_key(look, found).wanes(look, found):
-            self._add_key()
+        if keyframe.needs_keyframe(frame, found) and self._best_keyframe(
+            frame, found
+        ).needs_keyframe(frame, found):
+            self._add_keyframe()
         return True
 
-    def resembles(self, look: _Look) -> bool:
-        """Whether a look may show this shot's scene, as the background was found last and some time
+    def resembles(self, frame: _SampledFrame) -> bool:
+        """Whether a frame may show this scene, as the background was found last and some time
         before."""
         # In a fade the last picture alone would do: it is half of the next scene.
-        return look.resembles(self.last) and look.resembles(self.recent[0])
+        return frame.resembles(self.last) and frame.resembles(self.recent[0])
 
-    def _continues(self, look: _Look, pose: Floats) -> bool:
+    def _continues(self, frame: _SampledFrame, pose: Floats) -> bool:
         """Whether a look with this pose shows what was there some time before; a fade does not, and
         yet can be followed from picture to picture."""
-        height, width = look.grey.shape
+        height, width = frame.grey.shape
         corners = np.array([[0, 0], [width, 0], [0, height], [width, height]])
-        apart = _moved(pose, corners) - _moved(self.poses[-len(self.recent)], corners)
+        apart = _transformed(pose, corners) - _transformed(self.poses[-len(self.recent)], corners)
         far = np.linalg.norm(apart, axis=-1).max() > _SAME_PLACE * max(height, width)
-        return bool(far) or look.resembles(self.recent[0])
+        return bool(far) or frame.resembles(self.recent[0])
 
-    def _best_key(self, look: _Look, pose: Floats) -> _Key:
+    def _best_keyframe(self, frame: _SampledFrame, pose: Floats) -> _Keyframe:
         # The oldest that serves: every other's pose was measured through it.
         sight = []
-        for key in self.keys:
-            sight.append(key.in_sight(look, pose).mean() if len(key.corners) else 0.0)
-            if sight[-1] >= _IN_SIGHT and key.failures < _MOST_FAILURES:
-                return key
-        return self.keys[int(np.argmax(sight))]
+        for keyframe in self.keyframes:
+            sight.append(keyframe.in_sight(frame, pose).mean() if len(keyframe.corners) else 0.0)
+            if sight[-1] >= _IN_SIGHT and keyframe.failures < _MOST_FAILURES:
+                return keyframe
+        return self.keyframes[int(np.argmax(sight))]
 
-    def _search(self, look: _Look) -> Floats | None:
+    def _search(self, frame: _SampledFrame) -> Floats | None:
         """Find a look by the last one: where that was, else by the overall shift since."""
         pose = self.poses[-1]
-        key = _Key(look=self.last, corners=_corners(self.last), pose=pose)
-        found = key.find(look, pose)
+        keyframe = _Keyframe(frame=self.last, corners=_corners(self.last), pose=pose)
+        found = keyframe.find(frame, pose)
         if found is not None:
             return found
-        before, after = (_only_background(each) for each in (self.last, look))
+        before, after = (_only_background(each) for each in (self.last, frame))
         window = cv2.createHanningWindow(before.shape[::-1], cv2.CV_32F)
         guess = np.eye(3)
         guess[:2, 2], _ = cv2.phaseCorrelate(before, after, window)
-        return key.find(look, guess @ pose)
+        return keyframe.find(frame, guess @ pose)
 
-    def _add_key(self) -> None:
-        key = _Key(look=self.last, corners=_corners(self.last), pose=self.poses[-1])
-        self.keys = [each for each in self.keys if each.failures < _MOST_FAILURES]
+    def _add_keyframe(self) -> None:
+        keyframe = _Keyframe(frame=self.last, corners=_corners(self.last), pose=self.poses[-1])
+        self.keyframes = [each for each in self.keyframes if each.failures < _MOST_FAILURES]
         # The first keeps the others in place; those in the middle of a long pan can go.
-        del self.keys[1 : len(self.keys) - _MOST_KEYS + 2]
-        self.keys.append(key)
+        del self.keyframes[1 : len(self.keyframes) - _MOST_KEYFRAMES + 2]
+        self.keyframes.append(keyframe)
 
 
-class _Glances:
+class _FrameDifferences:
     """How much each frame differs from the one before, so that a cut is told from a swing."""
 
     def __init__(self) -> None:
@@ -548,14 +550,14 @@ class _Glances:
     def add(self, image: Image, time_s: float) -> None:
         step = max(1, max(image.shape[:2]) // 40)
         top, left = (min(step, side) // 2 for side in image.shape[:2])
-        glance = image[top::step, left::step, 1].astype(np.float32)
-        glance -= glance.mean()
+        picture = image[top::step, left::step, 1].astype(np.float32)
+        picture -= picture.mean()
         if self._last is not None:
-            difference = float(np.abs(glance - self._last).mean())
+            difference = float(np.abs(picture - self._last).mean())
             self._usual.append(difference)
             if difference > self._largest:
                 self._largest, self._largest_s = difference, time_s
-        self._last = glance
+        self._last = picture
 
     def largest(self) -> tuple[float, bool]:
         """When the largest difference since the last call was, and whether it was a cut's."""
@@ -588,12 +590,14 @@ class CameraWatch:
         self._focal_px = float(max(image_size) if focal_px is None else focal_px)
         step, averaged = _shrinking(max(image_size))
         self._scale = step * averaged
-        self._glances = _Glances()
+        self._differences = _FrameDifferences()
         self._time_s = -math.inf
         self._due_s = -math.inf
         self._looks = 0
-        self._shots: list[_Shot] = []
-        self._next: list[_Shot] = []  # what may be the next shot, or only a hand before the lens
+        self._segments: list[_Segment] = []
+        self._next: list[
+            _Segment
+        ] = []  # what may be the next segment, or only a hand before the lens
         self._blind = 0
 
     def add(self, image: Image, time_s: float, people: Floats) -> None:
@@ -624,30 +628,30 @@ class CameraWatch:
                 f"people have shape {np.shape(people)}: give (P, J, 2) pixels, P = 0 for nobody"
             )
         self._time_s = time_s
-        self._glances.add(image, time_s)
+        self._differences.add(image, time_s)
         if time_s < self._due_s - _EARLY_S:
             return
         self._due_s = time_s + LOOK_EVERY_S
         self._looks += 1
         if min(self._size) // self._scale >= _LEAST_SIDE_PX:
-            self._take(_look_at(image, time_s, np.asarray(people, dtype=np.float64)))
+            self._take(_sample(image, time_s, np.asarray(people, dtype=np.float64)))
 
-    def _take(self, look: _Look) -> None:
-        """Find the background of a look, or decide what it means that it is not there."""
-        largest_s, is_cut = self._glances.largest()
-        if not self._shots:
-            self._shots.append(_Shot(last=look, at_s=look.time_s, begins="first"))
+    def _take(self, frame: _SampledFrame) -> None:
+        """Find the background of a frame, or decide what it means that it is not there."""
+        largest_s, is_cut = self._differences.largest()
+        if not self._segments:
+            self._segments.append(_Segment(last=frame, at_s=frame.time_s, begins="first"))
             return
-        shot = self._shots[-1]
-        if shot.follow(look):
+        segment = self._segments[-1]
+        if segment.follow(frame):
             self._next = []
             self._blind = 0
-        elif look.blank or shot.last.blank or shot.resembles(look):
+        elif frame.blank or segment.last.blank or segment.resembles(frame):
             # Dark, hidden, out of focus: nothing says that the scene is another.
             self._blind += 1
-            if self._blind >= _BLIND_LOOKS and not look.blank:
-                self._begin([_Shot(last=look, at_s=look.time_s, begins="blind")])
-        elif self._next and self._next[-1].follow(look):
+            if self._blind >= _BLIND_LOOKS and not frame.blank:
+                self._begin([_Segment(last=frame, at_s=frame.time_s, begins="blind")])
+        elif self._next and self._next[-1].follow(frame):
             # Whatever came between the two scenes, a fade or a wipe, began with the first change.
             if len(self._next[-1].times) >= _SETTLED:
                 first, last = self._next[0], self._next[-1]
@@ -655,12 +659,12 @@ class CameraWatch:
                 self._begin([last])
         else:
             begins = "cut" if is_cut else "swing"
-            self._next.append(_Shot(last=look, at_s=largest_s, begins=begins))
+            self._next.append(_Segment(last=frame, at_s=largest_s, begins=begins))
             if len(self._next) >= _UNSETTLED:
                 self._begin(self._next)
 
-    def _begin(self, shots: list[_Shot]) -> None:
-        self._shots += shots
+    def _begin(self, segments: list[_Segment]) -> None:
+        self._segments += segments
         self._next = []
         self._blind = 0
 
@@ -673,15 +677,15 @@ class CameraWatch:
         ).reshape(-1, 2)
         limits = [metres / PERSON_DISTANCE_M * self._focal_px for metres in (STILL_M, SHAKING_M)]
         paths = []
-        for shot in self._shots:
-            poses = np.stack(shot.poses)
+        for segment in self._segments:
+            poses = np.stack(segment.poses)
             poses[:, :2, 2] *= to_px
-            paths.append(np.stack([_moved(pose, grid) for pose in poses]))  # (n, 9, 2) pixels
-        swings = [shot.at_s for shot in self._shots if shot.begins == "swing"]
+            paths.append(np.stack([_transformed(pose, grid) for pose in poses]))  # (n, 9, 2) pixels
+        swings = [segment.at_s for segment in self._segments if segment.begins == "swing"]
         largest = max((_largest_shift(path) for path in paths), default=0.0)
         if swings:
             largest = max(largest, float(width))
-        seen = sum(len(shot.times) for shot in self._shots if len(shot.times) > 1)
+        seen = sum(len(segment.times) for segment in self._segments if len(segment.times) > 1)
         kind: Kind = "still"
         if largest > limits[1]:
             kind = "moving"
@@ -694,14 +698,14 @@ class CameraWatch:
             limit = limits[kind == "moving"]
             begins = [_first_shift(path, limit) for path in paths]
             moments = [
-                shot.times[index]
-                for shot, index in zip(self._shots, begins, strict=True)
+                segment.times[index]
+                for segment, index in zip(self._segments, begins, strict=True)
                 if index is not None
             ]
             at_s = min(moments + swings)
         stretches = [
-            (shot.times[start] if start else shot.at_s, shot.times[end])
-            for shot, path in zip(self._shots, paths, strict=True)
+            (segment.times[start] if start else segment.at_s, segment.times[end])
+            for segment, path in zip(self._segments, paths, strict=True)
             for start, end in _steady(path, limits[1])
         ]
         angle = math.atan(largest / self._focal_px)
@@ -712,7 +716,7 @@ class CameraWatch:
             degrees=math.degrees(angle),
             path_error_m=PERSON_DISTANCE_M * math.tan(angle),
             at_s=at_s,
-            cuts=tuple(shot.at_s for shot in self._shots if shot.begins == "cut"),
+            cuts=tuple(segment.at_s for segment in self._segments if segment.begins == "cut"),
             steady_s=max(stretches, key=lambda each: each[1] - each[0], default=None),
             looks=self._looks,
             seen=seen,
