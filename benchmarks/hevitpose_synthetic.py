@@ -52,7 +52,7 @@ from lithepose.skeletons import LIMB_JOINTS, SKELETONS, convert
 from lithepose.train.eval_images import EvalSettings, predict
 from lithepose.train.runs import read_trained
 from lithepose.train.synthetic_images import SyntheticRecipe, SyntheticTest, normalised
-from lithepose.video.read import open_video
+from lithepose.video import open_video
 
 CPU = torch.device("cpu")
 COCO, MPII = SKELETONS["coco17"], SKELETONS["mpii16"]

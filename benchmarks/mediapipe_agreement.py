@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lithepose.arrays import Floats
 from lithepose.detect.blazepose import BlazePose, Crop
-from lithepose.video.read import open_video
+from lithepose.video import open_video
 
 JOINTS = {
     "left shoulder": 11,

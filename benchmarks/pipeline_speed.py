@@ -18,7 +18,7 @@ from lithepose.detect import create_detector
 from lithepose.lifters.default import default_lifter
 from lithepose.pipeline.files import lift_to_files
 from lithepose.pipeline.lift import lift
-from lithepose.video.read import open_video
+from lithepose.video import open_video
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from lithepose.bones import bones
 from lithepose.lifters.windows import mirror_poses
 from lithepose.pipeline.lift import lift
-from lithepose.video.read import VideoWriter, open_video
+from lithepose.video import VideoWriter, open_video
 
 
 def mirrored(path: Path, folder: Path) -> Path:

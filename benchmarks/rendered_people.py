@@ -24,7 +24,7 @@ from lithepose.pipeline.lift import lift
 from lithepose.skeletons import LIMB_JOINTS, convert
 from lithepose.synthetic.bodies import build_figure, random_appearance, random_body
 from lithepose.synthetic.scenes import Clip, random_scene
-from lithepose.video.read import VideoWriter, open_video
+from lithepose.video import VideoWriter, open_video
 
 LIMBS = list(LIMB_JOINTS)
 

@@ -56,7 +56,9 @@ def imported(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def sources() -> list[Path]:
-    return [path for path in sorted(PACKAGE.rglob("*.py")) if path.parent != PACKAGE or _is_room(path)]
+    return [
+        path for path in sorted(PACKAGE.rglob("*.py")) if path.parent != PACKAGE or _is_room(path)
+    ]
 
 
 def _is_room(path: Path) -> bool:
@@ -91,7 +93,8 @@ def test_no_name_that_is_private_to_a_file_is_used_by_another():
         f"{module_name(path)} imports {module}.{name}"
         for path in sources()
         for module, name in imported(path)
-        if re.fullmatch(r"_[a-z]\w*", name) or any(part.startswith("_") for part in module.split("."))
+        if re.fullmatch(r"_[a-z]\w*", name)
+        or any(part.startswith("_") for part in module.split("."))
     ]
     assert not wrong, "\n".join(wrong)
 

@@ -1,4 +1,4 @@
-"""A written file is complete or absent."""
+"""A written file is complete or absent; numbered names come in the order of their numbers."""
 
 from __future__ import annotations
 
@@ -95,4 +95,10 @@ def test_the_file_is_as_readable_as_any_other(tmp_path):
 def test_names_are_sorted_as_people_count():
     names = ["frame_10.png", "Frame_9.png", "frame_1.png", "frame_1b.png", "10.png", "2.png"]
     expected = ["2.png", "10.png", "frame_1.png", "frame_1b.png", "Frame_9.png", "frame_10.png"]
+    assert sorted(names, key=natural_order) == expected
+
+
+def test_numbers_in_names_count_as_numbers():
+    names = ["10.png", "2.PNG", "02.png", "2.png", "1.png", "a10b2", "a10b", "A9c", "", "a²"]
+    expected = ["", "1.png", "02.png", "2.PNG", "2.png", "10.png", "A9c", "a10b", "a10b2", "a²"]
     assert sorted(names, key=natural_order) == expected

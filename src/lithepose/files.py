@@ -24,6 +24,14 @@ _ADVICE = {
 }
 
 
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """Sort key of a file's name, whose numbers count as numbers: `2.png` comes before `10.png`."""
+    parts = re.split(r"(\d+)", name.lower())
+    key = [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+    # Names that differ in capitals or leading zeros only are in the same order on every disk.
+    return [*key, (-2, name)]
+
+
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path to write to, which takes the place of `path` when the block ends well.
@@ -78,9 +86,3 @@ def _explained(path: Path, about: set[str | None] | None = None) -> Iterator[Non
             raise
         # OSError picks the subclass that belongs to the number.
         raise OSError(error.errno, f"cannot write: {_ADVICE[error.errno]}", str(path)) from error
-
-
-def natural_order(name: str) -> tuple[list[tuple[int, str]], str]:
-    """Sorting by it puts `frame_10` after `frame_9`, whatever the case of letters."""
-    parts = re.split(r"(\d+)", name.lower())
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], name

@@ -24,7 +24,7 @@ from lithepose.poses import Detections
 from lithepose.skeletons import SKELETONS
 from lithepose.synthetic.bodies import random_body
 from lithepose.synthetic.movements import motion
-from lithepose.video.read import VideoWriter
+from lithepose.video import VideoWriter
 
 SIZE, FPS, FRAMES = (320, 240), 25, 20
 H36M = SKELETONS["h36m17"].joints

@@ -223,7 +223,7 @@ def test_bad_files_are_explained(tmp_path: Path, name: str, content: Any, messag
 @pytest.mark.shared
 def test_blazepose_boxes_hold_the_person(shared):
     from lithepose.assets import ModelsError
-    from lithepose.video.read import open_video
+    from lithepose.video import open_video
 
     try:
         boxes = BlazePoseBoxes(people=1)

@@ -205,7 +205,7 @@ def test_only_networks_of_whole_frames_have_a_usual_size(
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory, dots: Any) -> Path:
     """Twelve frames: in each, the dots stand where a person's joints 0, 1 and 2 would."""
-    from lithepose.video.read import VideoWriter
+    from lithepose.video import VideoWriter
 
     path = tmp_path_factory.mktemp("clip") / "dots.mp4"
     with VideoWriter(path, size=SIZE, fps=25) as writer:

@@ -11,7 +11,7 @@ import pytest
 
 from lithepose.poses import Detections
 from lithepose.skeletons import SKELETONS
-from lithepose.video.read import VideoWriter
+from lithepose.video import VideoWriter
 
 GREY_STEP = 3
 

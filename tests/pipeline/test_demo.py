@@ -15,7 +15,7 @@ from lithepose.pipeline.demo import run_demo
 from lithepose.pipeline.files import WriteError
 from lithepose.poses import Detections
 from lithepose.synthetic.bodies import random_body
-from lithepose.video.read import open_video
+from lithepose.video import open_video
 
 FRAMES, SIZE, FPS = 25, (480, 270), 25.0
 

@@ -17,7 +17,7 @@ from lithepose.pipeline import files
 from lithepose.pipeline.files import WriteError, check_writable, lift_to_files
 from lithepose.pipeline.owners import fingerprint_of
 from lithepose.skeletons import convert
-from lithepose.video.read import open_video
+from lithepose.video import open_video
 
 Film = Callable[..., Any]
 
@@ -189,7 +189,7 @@ def test_the_lens_that_a_video_notes_is_used_if_it_can_be(
     path = make_video(15, 25, scene.image_size)
 
     def lifted_with(focal_mm: float | None, **options: Any) -> Any:
-        monkeypatch.setattr("lithepose.video.read._stated_focal", lambda *_: focal_mm)
+        monkeypatch.setattr("lithepose.video.decode._stated_focal", lambda *_: focal_mm)
         return lift(path, **options).people[0]
 
     film_mm = np.hypot(*scene.image_size) / np.hypot(36, 24)

@@ -26,7 +26,7 @@ from lithepose.pipeline.lift import (
 )
 from lithepose.poses import Track2D
 from lithepose.skeletons import LIMB_JOINTS, SKELETONS
-from lithepose.video.camera_motion import CameraMotion
+from lithepose.video import CameraMotion
 from lithepose.world.solve import settle
 
 Film = Callable[..., Any]

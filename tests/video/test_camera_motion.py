@@ -12,8 +12,7 @@ import pytest
 
 from lithepose.cameras import Camera, look_at
 from lithepose.synthetic.scenes import demo_clip, render_room
-from lithepose.video.camera_motion import CameraMotion, CameraWatch
-from lithepose.video.read import VideoWriter, open_video
+from lithepose.video import CameraMotion, CameraWatch, VideoWriter, open_video
 
 SIZE = (640, 360)
 FPS = 20

@@ -19,8 +19,7 @@ import numpy as np
 import pytest
 from av.video.stream import VideoStream
 
-from lithepose.video import read as video
-from lithepose.video.read import Frame, VideoError, VideoWarning, VideoWriter, open_video
+from lithepose.video import Frame, VideoError, VideoWarning, VideoWriter, decode, open_video, write
 
 WIDTH, HEIGHT, COUNT, FPS = 64, 48, 20, 20
 
@@ -211,7 +210,7 @@ def test_an_edit_list_hides_the_frames_outside_it(tmp_path: Path):
 
 
 def test_the_clock_mends_missing_repeated_and_restarted_stamps():
-    clock = video._Clock(0.1)
+    clock = decode._Clock(0.1)
     stamps = [0.0, 0.1, None, 0.3, 0.3, 0.4, 5.0, 0.0, 0.1]
     times = [clock.tell(stamp) for stamp in stamps]
     assert times == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.35, 0.4, 5.0, 5.1, 5.2])
@@ -338,7 +337,7 @@ def test_ctrl_c_stops_the_decoding_thread(clip: Path):
 
 def test_an_error_in_the_thread_reaches_the_caller(clip: Path, monkeypatch: pytest.MonkeyPatch):
     with open_video(clip) as reader:
-        upright = video._upright
+        upright = decode._upright
         calls = iter(range(100))
 
         def failing(image, matrix):
@@ -346,7 +345,7 @@ def test_an_error_in_the_thread_reaches_the_caller(clip: Path, monkeypatch: pyte
                 raise RuntimeError("out of pixels")
             return upright(image, matrix)
 
-        monkeypatch.setattr(video, "_upright", failing)
+        monkeypatch.setattr(decode, "_upright", failing)
         seen = []
         with pytest.raises(RuntimeError, match="out of pixels"):
             seen.extend(frame.index for frame in reader)
@@ -355,9 +354,9 @@ def test_an_error_in_the_thread_reaches_the_caller(clip: Path, monkeypatch: pyte
 
 def test_no_more_frames_wait_than_asked(clip: Path, monkeypatch: pytest.MonkeyPatch):
     made = []
-    upright = video._upright
+    upright = decode._upright
     monkeypatch.setattr(
-        video, "_upright", lambda image, matrix: (made.append(1), upright(image, matrix))[1]
+        decode, "_upright", lambda image, matrix: (made.append(1), upright(image, matrix))[1]
     )
     pause = threading.Event()
     with open_video(clip, prefetch=3) as reader:
@@ -603,9 +602,9 @@ def test_another_encoder_steps_in_and_says_so(
     without: int,
     compact: bool,
 ):
-    encoders = list(video._ENCODERS)
-    missing = video._Encoder("no-such-encoder", {})
-    monkeypatch.setattr(video, "_ENCODERS", (missing, *encoders[without:]))
+    encoders = list(write._ENCODERS)
+    missing = write._Encoder("no-such-encoder", {})
+    monkeypatch.setattr(write, "_ENCODERS", (missing, *encoders[without:]))
     path = tmp_path / "out.mp4"
     with (
         caplog.at_level(logging.WARNING),
@@ -784,7 +783,7 @@ def test_exif_that_cannot_be_read_is_left_alone(tmp_path: Path, name: str, exif:
 
 
 def test_the_clock_of_a_clip_with_a_hole_goes_on_in_the_steps_that_it_told():
-    clock = video._Clock(60.0)  # the mean rate: a hole of an hour among 60 frames
+    clock = decode._Clock(60.0)  # the mean rate: a hole of an hour among 60 frames
     times = [clock.tell(stamp) for stamp in (0.0, 0.1, 0.2, 0.2, None, 0.4, 3600.4, 3600.5, None)]
     expected = [0.0, 0.1, 0.2, 0.25, 0.35, 0.4, 3600.4, 3600.5, 3600.6]
     assert times == pytest.approx(expected)
@@ -797,7 +796,7 @@ def test_a_hole_of_any_length_can_be_written(tmp_path: Path, hole_s: float):
         for time_s in (0.0, 0.1, hole_s):
             writer.write(make_image(0), time_s)
     times = [frame.time_s for frame in read_all(path)]
-    assert times == pytest.approx([0.0, 0.1, min(hole_s, 0.1 + video.LONGEST_STEP_S)], abs=1e-3)
+    assert times == pytest.approx([0.0, 0.1, min(hole_s, 0.1 + write.LONGEST_STEP_S)], abs=1e-3)
 
 
 def test_a_frame_a_day_can_be_written(tmp_path: Path):

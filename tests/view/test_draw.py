@@ -11,7 +11,7 @@ import pytest
 
 from lithepose.poses import Track3D
 from lithepose.skeletons import SKELETONS
-from lithepose.video.read import VideoError, VideoWriter, open_video
+from lithepose.video import VideoError, VideoWriter, open_video
 from lithepose.view import draw
 from lithepose.view.draw import (
     LEFT,

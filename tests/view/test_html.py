@@ -26,7 +26,7 @@ import pytest
 from lithepose.formats.text import read_json, write_csv, write_json
 from lithepose.poses import Track3D, World
 from lithepose.skeletons import SKELETONS
-from lithepose.video.read import VideoWriter, open_video
+from lithepose.video import VideoWriter, open_video
 from lithepose.view import html
 from lithepose.view.html import PageVideo, facts_of, write_page
 

@@ -372,7 +372,7 @@ def _read_folder(path: Path, skeleton: str | None) -> Clip:
 
 def _holds_json_frames(folder: Path) -> bool:
     """Whether the JSON files of a folder are keypoints; without images, nothing else is likely."""
-    from lithepose.video.read import IMAGE_SUFFIXES
+    from lithepose.video import IMAGE_SUFFIXES
 
     files = sorted(folder.glob("*.json"), key=natural_order)
     if not any(file.suffix.lower() in IMAGE_SUFFIXES for file in folder.iterdir()):

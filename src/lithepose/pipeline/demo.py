@@ -12,7 +12,7 @@ from lithepose.pipeline.files import WriteError, Written, check_writable, lift_t
 from lithepose.pipeline.lift import Report
 from lithepose.skeletons import LIMB_JOINTS
 from lithepose.synthetic.scenes import demo_clip
-from lithepose.video.read import VideoWriter
+from lithepose.video import VideoWriter
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from lithepose.pipeline.lift import Report, Result, is_keypoints, lift
 from lithepose.pipeline.owners import TELLING, fingerprint_of, first_of_another, forget, note
 
 if TYPE_CHECKING:
-    from lithepose.video.read import Frame
+    from lithepose.video import Frame
     from lithepose.view.html import PageVideo
 
 
@@ -166,7 +166,7 @@ def _views(
     options: dict[str, Any],
 ) -> list[Path]:
     """Write the overlay video and the page, as `views` asks for; the clip is decoded once."""
-    from lithepose.video.read import open_video
+    from lithepose.video import open_video
     from lithepose.view.draw import write_overlay
     from lithepose.view.html import PageVideo, write_page
 

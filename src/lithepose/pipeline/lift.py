@@ -29,8 +29,7 @@ from lithepose.lifters.windows import LIMBS, WindowLifter, lift_windows, with_mi
 from lithepose.poses import LEAST_FPS, MAX_GAP_S, Detections, Track2D, Track3D, stretches
 from lithepose.skeletons import convert, skeleton_named
 from lithepose.track import build_tracks, fill_gaps, join_tracks, repair_left_right, select_people
-from lithepose.video.camera_motion import CameraMotion, CameraWatch
-from lithepose.video.read import open_video
+from lithepose.video import CameraMotion, CameraWatch, open_video
 from lithepose.world import WorldOptions, fit_root_path, settle, with_extremities
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from lithepose.files import atomic_write
-from lithepose.video.read import IMAGE_SUFFIXES
+from lithepose.video import IMAGE_SUFFIXES
 
 TELLING = (".npz", ".json", ".html")
 _ENDS = 1 << 20  # bytes at the beginning and the end of a file that its fingerprint is made of

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from lithepose.arrays import Floats, Image
 from lithepose.poses import Track3D
 from lithepose.skeletons import SKELETONS, Skeleton
-from lithepose.video.read import Frame, VideoReader, VideoWriter, open_video
+from lithepose.video import Frame, VideoReader, VideoWriter, open_video
 
 Colour = tuple[int, int, int]  # RGB
 

@@ -32,7 +32,7 @@ from lithepose.files import atomic_write
 from lithepose.formats.record import json_ready
 from lithepose.poses import MAX_GAP_S, Track3D, World
 from lithepose.skeletons import SKELETONS
-from lithepose.video.read import LONGEST_STEP_S, VideoWriter, open_video
+from lithepose.video import LONGEST_STEP_S, VideoWriter, open_video
 from lithepose.view.draw import fit_view
 from lithepose.world import NODE_PARENTS, NODES, joint_angles
 
