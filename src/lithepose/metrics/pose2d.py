@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lithepose.arrays import Flags, Floats
-from lithepose.datasets.coco import SIGMAS
 from lithepose.skeletons import SKELETONS
 
 # --- MPII ---------------------------------------------------------------------------------------
@@ -163,6 +162,12 @@ def torso_sizes(joints: Floats, skeleton: str = "coco17") -> Floats:
 
 # --- COCO ---------------------------------------------------------------------------------------
 
+# How far annotators scatter, as a share of the person's size: the constants of OKS, by joint.
+OKS_SIGMAS = (
+    0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107,
+    0.087, 0.087, 0.089, 0.089,
+)  # fmt: skip
+
 # In the order of the official tool. M and L are people with areas of 32² to 96² pixels and more.
 AP_NAMES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 AP_COLUMNS = ("AP", "AP50", "AP75", "APM", "APL", "AR")
@@ -204,7 +209,7 @@ def oks(
     visible: Flags,
     areas: Floats,
     boxes: Floats,
-    sigmas: Sequence[float] = SIGMAS,
+    sigmas: Sequence[float] = OKS_SIGMAS,
 ) -> Floats:
     """Object keypoint similarity of every prediction to every person.
 
@@ -256,7 +261,7 @@ def oks_nms(
     scores: Floats,
     areas: Floats,
     threshold: float = NMS_OKS,
-    sigmas: Sequence[float] = SIGMAS,
+    sigmas: Sequence[float] = OKS_SIGMAS,
 ) -> NDArray[np.int64]:
     """Drop people found twice in one picture: those too similar to a surer one that is kept.
 
