@@ -17,10 +17,9 @@ import numpy as np
 
 from lithepose.anthropometry import STANDARD_HEIGHT_M
 from lithepose.arrays import Floats
-from lithepose.bench.rule import View, measure
+from lithepose.bench.rule import View, measure, seen_by_detector
 from lithepose.lifters.windows import WindowLifter
 from lithepose.mocap.motions import read_motions
-from lithepose.mocap.noise import seen_by_detector
 from lithepose.pipeline.lift import lift_track, track_from_arrays
 
 

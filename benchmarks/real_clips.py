@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from lithepose.bones import bones
-from lithepose.lifters.windows import mirror_poses
+from lithepose.lifters.windows import mirror_sides
 from lithepose.pipeline.lift import lift
 from lithepose.video import VideoWriter, open_video
 
@@ -51,7 +51,7 @@ def main() -> None:
         length = np.linalg.norm(bones(joints), axis=-1)
         spread = 1000 * float(np.nanstd(length, axis=0).max())
         poses = joints - joints[:, :1]
-        back = mirror_poses(other.joints_camera - other.joints_camera[:, :1])
+        back = mirror_sides(other.joints_camera - other.joints_camera[:, :1])
         apart = 1000 * float(np.nanmedian(np.linalg.norm(poses - back, axis=-1)))
         # Accelerations of the joints about the root, m/s².
         second = np.diff(poses, 2, axis=0) * person.fps**2

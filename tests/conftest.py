@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["public_formats"]
+
 # Every core has a test of its own to run: a library's second thread only waits for a core, at
 # every small operator. Libraries read this when they load, programs that tests start inherit it.
 for _library in ("OMP", "OPENBLAS", "MKL"):

@@ -11,8 +11,8 @@ import lithepose
 
 PACKAGE = Path(lithepose.__file__).parent
 PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
-# A module or package of the top level may import those before it. A line is a floor: its modules may
-# not import each other, except for the values, which are listed in their own order.
+# A module or package of the top level may import those of the lines before it, and no other of its
+# own line.
 ORDER = """
 arrays
 rotations

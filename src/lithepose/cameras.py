@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lithepose.arrays import Floats
+from lithepose.arrays import Array, Floats, namespace
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -255,18 +255,25 @@ def rotation_to_ray(direction: Floats) -> Floats:
     """
     direction = _check_last(direction, 3, "direction")
     length = np.linalg.norm(direction, axis=-1, keepdims=True)
-    x, y, z = np.moveaxis(direction / np.where(length > 0, length, np.nan), -1, 0)
-    backwards = z < -1 + 1e-6
-    # Rodrigues' formula for the axis (-y, x, 0) with cosine z and sine |(x, y)|.
-    inverse = 1.0 / np.where(backwards, 1.0, 1.0 + z)
-    rows = (
-        (1 - x * x * inverse, -x * y * inverse, x),
-        (-x * y * inverse, 1 - y * y * inverse, y),
-        (-x, -y, z),
-    )
-    rotation = np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+    ray = direction / np.where(length > 0, length, np.nan)
+    backwards = ray[..., 2:] < -1 + 1e-6
+    rotation = rotation_to_unit_ray(np.where(backwards, (0.0, 0.0, 1.0), ray))
     half_turn = np.diag([1.0, -1.0, -1.0])
-    return np.where(backwards[..., None, None], half_turn, rotation).astype(direction.dtype)
+    return np.where(backwards[..., None], half_turn, rotation).astype(direction.dtype)
+
+
+def rotation_to_unit_ray(ray: Array) -> Array:
+    """`rotation_to_ray` for unit vectors (..., 3) that don't point backwards, also in PyTorch."""
+    xp = namespace(ray)
+    x, y, z = ray[..., 0], ray[..., 1], ray[..., 2]
+    # Rodrigues' formula for the axis (-y, x, 0) with cosine z and sine |(x, y)|.
+    inverse = 1.0 / (1.0 + z)
+    entries = [
+        *(1 - x * x * inverse, -x * y * inverse, x),
+        *(-x * y * inverse, 1 - y * y * inverse, y),
+        *(-x, -y, z),
+    ]
+    return xp.stack(entries, -1).reshape(*ray.shape[:-1], 3, 3)
 
 
 def look_at(position: ArrayLike, target: ArrayLike, roll_deg: ArrayLike = 0.0) -> Floats:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lithepose.datasets.coco import BOXES_FILE, SIGMAS, read_annotations, read_coco
+from lithepose.datasets.coco import BOXES_FILE, read_annotations, read_coco
 
 Shared = Callable[[str], Path]
 
@@ -163,4 +163,3 @@ def test_the_sample_of_val2017_is_read(shared: Shared):
         people.picture(index)  # of the size that the annotations say
     detected = annotations.detected_people(folder / "test_coco_det_AP_H_56.json")
     assert len(detected) == 118
-    assert len(SIGMAS) == 17

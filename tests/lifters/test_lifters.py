@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lithepose.lifters import FAMILIES, LIFTERS, convert_state_dict, create_lifter
-from lithepose.lifters.windows import mirror_inputs, mirror_poses
+from lithepose.lifters.windows import mirror_sides
 
 torch = pytest.importorskip("torch")
 
@@ -137,15 +137,15 @@ def test_the_flip_average_of_a_mirrored_clip_is_the_mirrored_flip_average(
             return model(torch.from_numpy(values)).numpy()
 
     def flip_average(values: Any) -> tuple[Any, Any, Any]:
-        straight, mirrored = np.split(lift(np.concatenate([values, mirror_inputs(values)])), 2)
-        return (straight + mirror_poses(mirrored)) / 2, straight, mirrored
+        straight, mirrored = np.split(lift(np.concatenate([values, mirror_sides(values)])), 2)
+        return (straight + mirror_sides(mirrored)) / 2, straight, mirrored
 
     average, straight, mirrored = flip_average(batch)
     assert np.abs(average).max() > 1e-3
-    again, _, _ = flip_average(mirror_inputs(batch))
-    np.testing.assert_allclose(again, mirror_poses(average), atol=1e-5)
+    again, _, _ = flip_average(mirror_sides(batch))
+    np.testing.assert_allclose(again, mirror_sides(average), atol=1e-5)
     # It is not symmetric by itself, else the test would say nothing.
-    assert np.abs(mirrored - mirror_poses(straight)).max() > 1e-4
+    assert np.abs(mirrored - mirror_sides(straight)).max() > 1e-4
 
 
 @pytest.mark.parametrize("name", DISTINCT)

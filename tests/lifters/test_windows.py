@@ -12,8 +12,7 @@ from lithepose.lifters.windows import (
     LIMBS,
     lift_windows,
     look_at_person,
-    mirror_inputs,
-    mirror_poses,
+    mirror_sides,
     unrotate,
     with_midpoints,
 )
@@ -149,17 +148,17 @@ def test_unrotate_undoes_the_turn_of_the_virtual_camera():
 def test_mirroring_twice_changes_nothing():
     random = np.random.default_rng(0)
     values, poses = random.normal(size=(2, 9, 17, 4)), random.normal(size=(2, 3, 17, 3))
-    np.testing.assert_array_equal(mirror_inputs(mirror_inputs(values)), values)
-    np.testing.assert_array_equal(mirror_poses(mirror_poses(poses)), poses)
-    assert (mirror_inputs(values) != values).any()
+    np.testing.assert_array_equal(mirror_sides(mirror_sides(values)), values)
+    np.testing.assert_array_equal(mirror_sides(mirror_sides(poses)), poses)
+    assert (mirror_sides(values) != values).any()
 
 
 def test_the_inputs_of_a_mirrored_picture_are_the_mirrored_inputs():
     rays = seen(windows() + (0.9, 0.2, 0.0))
     sure = np.random.default_rng(0).uniform(0.2, 1, rays.shape[:-1]).astype(np.float32)
-    mirrored = mirror_inputs(np.concatenate([rays, sure[..., None], sure[..., None]], -1))
+    mirrored = mirror_sides(np.concatenate([rays, sure[..., None], sure[..., None]], -1))
     values = look_at_person(mirrored[..., :2], mirrored[..., 2]).values
-    np.testing.assert_allclose(values, mirror_inputs(look_at_person(rays, sure).values), atol=1e-5)
+    np.testing.assert_allclose(values, mirror_sides(look_at_person(rays, sure).values), atol=1e-5)
 
 
 # --- merging ----------------------------------------------------------------------------------
@@ -210,7 +209,7 @@ class Oracle:
         half = self.targets // 2
         poses = pose_at(time_s[:, middle - half : middle + half + 1])
         flipped = nose[:, middle] < 0
-        poses[flipped] = mirror_poses(poses[flipped])
+        poses[flipped] = mirror_sides(poses[flipped])
         return poses.astype(np.float32)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from lithepose.arrays import Floats
 from lithepose.cameras import Camera, look_at
 from lithepose.metrics.pose3d import mpjpe, n_mpjpe, p_mpjpe
 from lithepose.mocap.motions import Motions
+from lithepose.mocap.noise import DetectorNoise
 from lithepose.skeletons import LIMB_JOINTS
 
 # name -> (image size, (lowest, highest) focal length over the long side): a phone's main camera
@@ -76,6 +77,21 @@ def views(motions: Motions) -> Iterator[View]:
                 camera=camera,
                 fps=motions.fps,
             )
+
+
+def seen_by_detector(view: View) -> tuple[Floats, Floats]:
+    """What the measured detector sees of a view of the measuring rule, always the same.
+
+    Returns:
+        Keypoints (T, 17, 2) in pixels and confidences (T, 17).
+    """
+    centre, focal = np.array(view.camera.centre_px), view.camera.focal_px[0]
+    rays = ((view.keypoints - centre) / focal)[None].astype(np.float32)
+    random = np.random.default_rng([7, zlib.crc32(view.name.encode())])
+    # The measurement as it stands, without training's stronger and weaker people.
+    noise = replace(DetectorNoise.measured(), strength=(1.0, 1.0))
+    seen, sure = noise(rays, view.joints_camera[None], np.array([view.fps]), random)
+    return seen[0].astype(float) * focal + centre, sure[0].astype(float)
 
 
 def _draw_camera(

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lithepose.anthropometry import STANDARD_HEIGHT_M
-from lithepose.bench.rule import View, views
+from lithepose.bench.rule import View, seen_by_detector, views
 from lithepose.deploy.latency import machine
 from lithepose.files import atomic_write
 from lithepose.lifters import create_lifter
@@ -34,7 +34,7 @@ from lithepose.lifters.windows import CHANNELS, LIFT_FPS, LIMBS
 from lithepose.metrics.pose3d import mpjpe, mpjve, p_mpjpe
 from lithepose.mocap.device_windows import DeviceClips, look_at_person, mirrored
 from lithepose.mocap.motions import Motions, read_motions
-from lithepose.mocap.noise import DetectorNoise, seen_by_detector
+from lithepose.mocap.noise import DetectorNoise
 from lithepose.mocap.windows import ClipSettings
 from lithepose.train.engine import LOG, kept_weights, read_log, run
 from lithepose.train.poseclr import PoseCLRSettings, encoder_state

@@ -29,12 +29,6 @@ BOXES_FILE = "COCO_val2017_detections_AP_H_56_person.json"
 ANNOTATIONS = ("annotations/person_keypoints_{split}.json", "person_keypoints_{split}.json")
 PICTURES = ("{split}", "images/{split}")
 
-# How far annotators scatter, as a share of the person's size: the constants of OKS, by joint.
-SIGMAS = (
-    0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107,
-    0.087, 0.087, 0.089, 0.089,
-)  # fmt: skip
-
 
 @dataclass(frozen=True, kw_only=True)
 class CocoAnnotations:

@@ -14,13 +14,14 @@ into camera axes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from lithepose.arrays import Floats
-from lithepose.cameras import rotation_to_ray
+from lithepose.arrays import Array, Floats, namespace, single
+from lithepose.cameras import rotation_to_unit_ray
+from lithepose.rotations import rotate_all, unit
 from lithepose.skeletons import LIMB_JOINTS, SKELETONS
 
 LIMBS = np.array(LIMB_JOINTS)
@@ -37,8 +38,7 @@ LEAST_DEPTH = 0.25
 LEAST_SIZE = 1e-4
 
 
-@dataclass(frozen=True, kw_only=True)
-class WindowInputs:
+class WindowInputs(NamedTuple):
     """What a lifter needs of some windows.
 
     Attributes:
@@ -47,27 +47,39 @@ class WindowInputs:
         rotation: (B, 3, 3), virtual camera axes to camera axes.
     """
 
-    values: Floats
-    rotation: Floats
+    values: Array
+    rotation: Array
 
 
-def with_midpoints(points: Floats, confidence: Floats) -> tuple[Floats, Floats]:
+def limb_joints(joints: Array) -> Array:
+    """The twelve of hips, knees, ankles, shoulders, elbows, wrists of (..., 17, C)."""
+    if namespace(joints) is np:
+        return joints[..., LIMBS, :]
+    # By slices: no index has to reach the device that holds the tensor.
+    return namespace(joints).concatenate([joints[..., 1:7, :], joints[..., 11:17, :]], -2)
+
+
+def with_midpoints(points: Array, confidence: Array) -> tuple[Array, Array]:
     """Replace pelvis and thorax by the midpoints of hips and shoulders.
 
     Data sets disagree on where these two joints lie; their midpoints are the same everywhere, so
     the lifter is trained on those and reads nothing else.
 
     Args:
-        points: (..., 17, 2), confidence: (..., 17).
+        points: (..., 17, 2), confidence: (..., 17); of NumPy or PyTorch.
     """
-    points, confidence = points.copy(), confidence.copy()
-    for joint, left, right in ((0, 4, 1), (8, 11, 14)):
-        points[..., joint, :] = (points[..., left, :] + points[..., right, :]) / 2
-        confidence[..., joint] = np.minimum(confidence[..., left], confidence[..., right])
-    return points, confidence
+    xp = namespace(points)
+
+    def replaced(values: Array, middle: Callable[[Array, Array], Array]) -> Array:
+        pelvis = middle(values[..., 4:5, :], values[..., 1:2, :])
+        thorax = middle(values[..., 11:12, :], values[..., 14:15, :])
+        return xp.concatenate([pelvis, values[..., 1:8, :], thorax, values[..., 9:, :]], -2)
+
+    points = replaced(points, lambda left, right: (left + right) / 2)
+    return points, replaced(confidence[..., None], xp.minimum)[..., 0]
 
 
-def look_at_person(rays: Floats, confidence: Floats) -> WindowInputs:
+def look_at_person(rays: Array, confidence: Array) -> WindowInputs:
     """Turn a virtual camera at the person and scale by their angular size.
 
     Args:
@@ -75,54 +87,48 @@ def look_at_person(rays: Floats, confidence: Floats) -> WindowInputs:
             Values of joints with confidence 0 are not read and may be nan.
         confidence: (B, F, 17) in [0, 1]; 0 marks a missing joint.
     Returns:
-        The windows' inputs; missing joints are zero in all of the first three channels.
+        The windows' inputs, of NumPy or PyTorch as the arguments; missing joints are zero in all
+        of the first three channels.
     """
+    xp = namespace(rays)
     seen = confidence > 0
-    rays = np.where(seen[..., None], rays, 0).astype(np.float32)
-    weight = seen[..., LIMBS, None].astype(np.float32)
-    limbs = rays[..., LIMBS, :]
-    total = np.maximum(weight.sum((1, 2)), 1e-6)
-    middle = (limbs * weight).sum((1, 2)) / total  # (B, 2)
-
-    rotation = rotation_to_ray(np.concatenate([middle, np.ones_like(middle[:, :1])], -1))
+    rays = single(xp.where(seen[..., None], rays, 0))
+    weight = single(limb_joints(seen[..., None]))
+    total = xp.clip(weight.sum((1, 2)), 1e-6, None)
+    middle = (limb_joints(rays) * weight).sum((1, 2)) / total  # (B, 2)
+    rotation = rotation_to_unit_ray(unit(xp.concatenate([middle, xp.ones_like(total)], -1)))
 
     # Rows (x, y, 1) times the rotation: camera axes to the virtual camera's.
-    flat = rays.reshape(len(rays), -1, 2)
-    turned = flat @ rotation[:, :2] + rotation[:, 2:]
-    turned = turned[..., :2] / np.maximum(turned[..., 2:], LEAST_DEPTH)
+    turned = rays.reshape(len(rays), -1, 2) @ rotation[:, :2] + rotation[:, 2:]
+    turned = turned[..., :2] / xp.clip(turned[..., 2:], LEAST_DEPTH, None)
     turned = turned.reshape(rays.shape)  # (B, F, 17, 2)
 
-    limbs = turned[..., LIMBS, :]
-    per_frame = np.maximum(weight.sum(2, keepdims=True), 1e-6)
+    limbs = limb_joints(turned)
+    per_frame = xp.clip(weight.sum(2, keepdims=True), 1e-6, None)
     centre = (limbs * weight).sum(2, keepdims=True) / per_frame
-    size = np.sqrt((((limbs - centre) ** 2) * weight).sum((1, 2, 3)) / total[:, 0])
-    size = np.maximum(size, LEAST_SIZE)[:, None, None]  # (B, 1, 1)
+    size = xp.sqrt((((limbs - centre) ** 2) * weight).sum((1, 2, 3)) / total[:, 0])
+    size = xp.clip(size, LEAST_SIZE, None)[:, None, None, None]  # (B, 1, 1, 1)
+    channels = [
+        xp.where(seen[..., None], turned / size, 0),
+        single(xp.where(seen, confidence, 0))[..., None],
+        xp.broadcast_to(xp.log(size) - LOG_SIZE_CENTRE, (*confidence.shape, 1)),
+    ]
+    return WindowInputs(xp.concatenate(channels, -1), rotation)
 
-    values = np.empty((*confidence.shape, CHANNELS), np.float32)
-    values[..., :2] = np.where(seen[..., None], turned / size[..., None], 0)
-    values[..., 2] = np.where(seen, confidence, 0)
-    values[..., 3] = np.log(size) - LOG_SIZE_CENTRE
-    return WindowInputs(values=values, rotation=rotation)
 
-
-def unrotate(poses: Floats, rotation: Floats) -> Floats:
+def unrotate(poses: Array, rotation: Array) -> Array:
     """Turn poses (B, K, 17, 3) from virtual camera axes into camera axes."""
-    flat = poses.reshape(len(poses), -1, 3)
-    return (flat @ np.swapaxes(rotation, -1, -2)).reshape(poses.shape)
+    return rotate_all(rotation, poses)
 
 
-def mirror_inputs(values: Floats) -> Floats:
-    """Mirror window inputs (..., 17, 4) left to right: negate x and exchange the sides."""
-    mirrored = values[..., MIRROR, :].copy()
-    mirrored[..., 0] *= -1
-    return mirrored
-
-
-def mirror_poses(poses: Floats) -> Floats:
-    """Mirror poses (..., 17, 3) left to right: negate x and exchange the sides."""
-    mirrored = poses[..., MIRROR, :].copy()
-    mirrored[..., 0] *= -1
-    return mirrored
+def mirror_sides(joints: Array) -> Array:
+    """Window inputs (..., 17, 4) or poses (..., 17, 3) of the mirrored person: x negated, sides
+    exchanged."""
+    # By slices, as in `limb_joints`.
+    parts = ((0, 1), (4, 7), (1, 4), (7, 11), (14, 17), (11, 14))
+    other = namespace(joints).concatenate([joints[..., a:b, :] for a, b in parts], -2)
+    other[..., 0] *= -1
+    return other
 
 
 class WindowLifter(Protocol):
@@ -199,9 +205,9 @@ def _lift_even(rays: Floats, confidence: Floats, lifter: WindowLifter) -> Floats
         batch = centres[start : start + _BATCH]
         index = np.clip(batch[:, None] + np.arange(-reach, reach + 1), 0, count - 1)
         inputs = look_at_person(rays[index], confidence[index])
-        both = np.concatenate([inputs.values, mirror_inputs(inputs.values)])
-        straight, mirrored = np.split(lifter(both), 2)
-        poses = unrotate((straight + mirror_poses(mirrored)) / 2, inputs.rotation)
+        both = np.concatenate([inputs.values, mirror_sides(inputs.values)])
+        straight, turned = np.split(lifter(both), 2)
+        poses = unrotate((straight + mirror_sides(turned)) / 2, inputs.rotation)
         frame = batch[:, None] + offset  # (B, K)
         inside = (frame >= 0) & (frame < count)
         given = np.broadcast_to(weight, frame.shape)[inside]

@@ -162,6 +162,12 @@ def torso_sizes(joints: Floats, skeleton: str = "coco17") -> Floats:
 
 # --- COCO ---------------------------------------------------------------------------------------
 
+# How far annotators scatter, as a share of the person's size: the constants of OKS, by joint.
+OKS_SIGMAS = (
+    0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107,
+    0.087, 0.087, 0.089, 0.089,
+)  # fmt: skip
+
 # In the order of the official tool. M and L are people with areas of 32² to 96² pixels and more.
 AP_NAMES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")
 AP_COLUMNS = ("AP", "AP50", "AP75", "APM", "APL", "AR")

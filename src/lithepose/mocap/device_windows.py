@@ -447,7 +447,7 @@ def _limbs(joints: Tensor) -> Tensor:
 
 
 def mirrored(joints: Tensor) -> Tensor:
-    """`mirror_inputs` and `mirror_poses` of `lithepose.lifters.windows`: (..., 17, C)."""
+    """`mirror_sides` and `mirror_sides` of `lithepose.lifters.windows`: (..., 17, C)."""
     other = joints[..., MIRROR.tolist(), :]
     return torch.cat([-other[..., :1], other[..., 1:]], -1)
 

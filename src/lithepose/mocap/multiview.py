@@ -29,7 +29,7 @@ from lithepose.lifters.windows import (
     CHANNELS,
     LIFT_FPS,
     look_at_person,
-    mirror_inputs,
+    mirror_sides,
     with_midpoints,
 )
 from lithepose.mocap.motions import Motions
@@ -204,7 +204,7 @@ class SynchronisedViews:
             seen[row] = recording.seen[cameras[:, None], frames]
         values = _inputs(seen, np.ones(seen.shape[:-1], np.float32), self.channels)
         mirrored = random.random(len(indices)) < self.mirror
-        values[mirrored] = mirror_inputs(values[mirrored])
+        values[mirrored] = mirror_sides(values[mirrored])
         return {"views": values, "instants": instants_of(self.start, indices)}
 
 

@@ -11,8 +11,7 @@ trunk, the head or another limb.
 from __future__ import annotations
 
 import json
-import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -21,7 +20,6 @@ from numpy.typing import NDArray
 
 from lithepose.anthropometry import STANDARD_HEIGHT_M
 from lithepose.arrays import Floats
-from lithepose.bench.rule import View
 from lithepose.lifters.windows import LIMBS, MIRROR
 from lithepose.mocap.motions import trunk_frame
 from lithepose.skeletons import SKELETONS
@@ -188,21 +186,6 @@ class DetectorNoise:
         up = np.where(limb, towards, trunk_up)
         metres = self.offset * STANDARD_HEIGHT_M
         return metres[:, :1] * side * left + metres[:, 1:2] * forward + metres[:, 2:] * up
-
-
-def seen_by_detector(view: View) -> tuple[Floats, Floats]:
-    """What the measured detector sees of a view of the measuring rule, always the same.
-
-    Returns:
-        Keypoints (T, 17, 2) in pixels and confidences (T, 17).
-    """
-    centre, focal = np.array(view.camera.centre_px), view.camera.focal_px[0]
-    rays = ((view.keypoints - centre) / focal)[None].astype(np.float32)
-    random = np.random.default_rng([7, zlib.crc32(view.name.encode())])
-    # The measurement as it stands, without training's stronger and weaker people.
-    noise = replace(DetectorNoise.measured(), strength=(1.0, 1.0))
-    seen, sure = noise(rays, view.joints_camera[None], np.array([view.fps]), random)
-    return seen[0].astype(float) * focal + centre, sure[0].astype(float)
 
 
 def _both_sides(values: Floats) -> Floats:
