@@ -19,9 +19,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lithepose.arrays import Floats
+from lithepose.arrays import Flags, Floats
 
 
 @dataclass(frozen=True)
@@ -325,10 +324,10 @@ class Conversion:
         derived: (J_target,) bool, joints calculated from others.
     """
 
-    weights: NDArray[np.float64]
-    uses: NDArray[np.bool_]
-    trust: NDArray[np.float64]
-    derived: NDArray[np.bool_]
+    weights: Floats
+    uses: Flags
+    trust: Floats
+    derived: Flags
 
 
 def skeleton_named(name: str) -> Skeleton:
@@ -391,7 +390,7 @@ def conversion(source: str, target: str) -> Conversion:
 
 def convert(
     keypoints: Floats, confidence: Floats | None, source: str, target: str
-) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+) -> tuple[Floats, Floats, Flags]:
     """Rearrange keypoints from one joint set to another, building the joints the source lacks.
 
     Args:

@@ -14,10 +14,10 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lithepose.arrays import Floats
-from lithepose.poses import Detections, Track2D
+from lithepose.arrays import Flags, Floats, Indices
+from lithepose.poses import MAX_GAP_S, Detections, Track2D, usual_step
+from lithepose.skeletons import SKELETONS
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,7 @@ _STRAY_PER_SECOND = 0.25
 _MAX_STRAY = 0.4
 _MAX_COST = 0.85  # 0 is the predicted pose, 1 is nowhere near it
 _MAX_PREDICT_S = 0.3  # a person seen longer ago has probably not kept their velocity
+MIN_SEEN_S = 0.3  # who is seen for less is taken for a false detection
 _SAME_SIZE = 1.8  # bodies of one person are larger or smaller by no more, from shot to shot
 _MOST_PASSERS_BY = 50  # tracks of a clip so slow that one frame makes a track
 
@@ -39,7 +40,6 @@ _VOTE = 0.2  # of each exchanged frame of full confidence
 # Lags in frames (place, and the earlier frame that gives the velocity, or None for no velocity).
 _PREDICTORS = ((1, 2), (2, 3), (3, 4), (1, None), (2, None), (3, None), (4, None))
 _NOISE_FLOOR = 0.004  # of the body's size: below this, differences mean nothing
-_STRETCH_GAP_S = 0.5  # across a longer absence the motion says nothing about left and right
 
 
 @dataclass
@@ -84,7 +84,6 @@ def build_tracks(
     image_size: tuple[int, int],
     fps: float,
     max_gap_s: float = 1.0,
-    min_seen_s: float = 0.3,
 ) -> list[Track2D]:
     """Follow each person through a clip.
 
@@ -100,12 +99,11 @@ def build_tracks(
         fps: mean frame rate.
         max_gap_s: a person who is back within this time, or in the next frame however late that
             comes, keeps the identity; later it is a new one.
-        min_seen_s: tracks seen in fewer frames than this time has are dropped as false, but one
-            that is seen in half of the clip's frames is always kept.
 
     Returns:
         The tracks by first appearance, `person` counted from 0; all span all T frames, with nan
-        where the person was not seen.
+        where the person was not seen. Tracks seen in fewer frames than `MIN_SEEN_S` has are left
+        out as false, but one that is seen in half of the clip's frames is always kept.
 
     Raises:
         ValueError: there are not as many time stamps as frames, time stamps do not ascend, or the
@@ -125,7 +123,7 @@ def build_tracks(
         raise ValueError(f"detections of one clip have several skeletons: {sorted(skeletons)}")
 
     steps = np.diff(times)
-    usual_s = float(np.median(steps)) if len(steps) else 0.0
+    usual_s = usual_step(times)
     slow = usual_s > max_gap_s  # whoever is there may be anywhere in the next frame
     people: list[_Person] = []
     waiting: list[_Person] = []
@@ -155,7 +153,7 @@ def build_tracks(
     # A mean rate that a hole has pulled down says nothing of how many frames a moment has; and of
     # a clip that shows a moment in less than two, one frame is all there can be.
     rate = max(fps, 1 / usual_s) if (steps > max(max_gap_s, 4 * usual_s)).any() else fps
-    needed = min(max(min_seen_s * rate, 1.0 if slow else 2.0), 0.5 * len(detections))
+    needed = min(max(MIN_SEEN_S * rate, 1.0 if slow else 2.0), 0.5 * len(detections))
     kept = [person for person in people if len(person.frames) >= needed]
     if slow and len(kept) > _MOST_PASSERS_BY:
         # Each track spans all frames of the clip: thousands would not fit into memory.
@@ -195,7 +193,7 @@ def select_people(
     return [max(tracks, key=prominence)]
 
 
-def join_tracks(tracks: Sequence[Track2D], size_ratio: float = _SAME_SIZE) -> list[Track2D]:
+def join_tracks(tracks: Sequence[Track2D]) -> list[Track2D]:
     """Take a person who left for longer than tracks are kept, and came back, for the same one.
 
     Meant for clips of which one person is wanted. The most prominent track takes in every track
@@ -203,7 +201,6 @@ def join_tracks(tracks: Sequence[Track2D], size_ratio: float = _SAME_SIZE) -> li
 
     Args:
         tracks: of one clip.
-        size_ratio: how much larger or smaller a body may be.
 
     Returns:
         The joined track, and those that did not fit.
@@ -219,7 +216,7 @@ def join_tracks(tracks: Sequence[Track2D], size_ratio: float = _SAME_SIZE) -> li
         seen = np.asarray(np.isfinite(track.keypoints).any(axis=(1, 2)))
         ratio = float(np.nanmedian(body_size(track.keypoints))) / size
         apart = not (seen & np.isfinite(joined.keypoints).any(axis=(1, 2))).any()
-        if not apart or not 1 / size_ratio <= ratio <= size_ratio:
+        if not apart or not 1 / _SAME_SIZE <= ratio <= _SAME_SIZE:
             rest.append(track)
             continue
         world = joined.world
@@ -275,7 +272,7 @@ def fill_gaps(track: Track2D, max_gap_s: float = 0.25) -> Track2D:
     return replace(track, keypoints=keypoints, confidence=confidence, world=world)
 
 
-def repair_left_right(track: Track2D) -> tuple[Track2D, NDArray[np.bool_]]:
+def repair_left_right(track: Track2D) -> tuple[Track2D, Flags]:
     """Undo the frames in which the detector took the body's left side for its right.
 
     For every frame there are two readings, as it is and with all left and right joints exchanged.
@@ -296,14 +293,12 @@ def repair_left_right(track: Track2D) -> tuple[Track2D, NDArray[np.bool_]]:
         The repaired track (keypoints, confidence and `world` exchanged where needed), and (T,)
         which frames were exchanged.
     """
-    from lithepose.skeletons import SKELETONS
-
-    pairs = np.array(SKELETONS[track.skeleton].pairs, dtype=int).reshape(-1, 2)
-    exchanged = find_exchanges(track.keypoints, track.confidence, track.time_s, pairs)
+    skeleton = SKELETONS[track.skeleton]
+    pairs = np.array(skeleton.pairs, dtype=np.int64).reshape(-1, 2)
+    exchanged = _find_exchanges(track, pairs)
     if not exchanged.any():
         return track, exchanged
-    order = np.arange(track.keypoints.shape[1])
-    order[pairs[:, 0]], order[pairs[:, 1]] = pairs[:, 1], pairs[:, 0]
+    order = list(skeleton.mirror)
 
     def exchange(values: Floats) -> Floats:
         return np.where(exchanged[:, None, None], values[:, order], values)
@@ -316,35 +311,20 @@ def repair_left_right(track: Track2D) -> tuple[Track2D, NDArray[np.bool_]]:
     ), exchanged
 
 
-def find_exchanges(
-    keypoints: Floats, confidence: Floats, time_s: Floats, pairs: NDArray[np.integer]
-) -> NDArray[np.bool_]:
-    """Frames in which the left and right joints of `pairs` are exchanged.
-
-    See `repair_left_right` for how.
-
-    Args:
-        keypoints: (T, J, 2) pixels, nan where missing.
-        confidence: (T, J).
-        time_s: (T,) seconds.
-        pairs: (N, 2) indices of left and right joints.
-
-    Returns:
-        (T,) bool; False in frames without any joint of a pair.
-    """
-    exchanged = np.zeros(len(keypoints), dtype=bool)
-    if len(pairs) == 0:
-        return exchanged
-    times = np.asarray(time_s, dtype=float)
-    sides = np.asarray(keypoints, dtype=float)[:, pairs]  # (T, N, 2 sides, 2)
+def _find_exchanges(track: Track2D, pairs: Indices) -> Flags:
+    """Frames (T,) in which the left and right joints of `pairs` (N, 2) are exchanged; False in
+    frames without any of these joints. See `repair_left_right` for how."""
+    exchanged = np.zeros(len(track.keypoints), dtype=bool)
+    times = np.asarray(track.time_s, dtype=float)
+    sides = np.asarray(track.keypoints, dtype=float)[:, pairs]  # (T, N, 2 sides, 2)
     seen = np.flatnonzero(np.isfinite(sides).all(axis=-1).reshape(len(sides), -1).any(axis=1))
     if len(seen) < 3:
         return exchanged
     # Unit of length: the body's size, by a running median, as a single frame may be wrong.
-    size = _running_median(body_size(keypoints[seen]), 15)
-    trust = np.nan_to_num(confidence[:, pairs].mean(axis=(1, 2)))
+    size = _running_median(body_size(track.keypoints[seen]), 15)
+    trust = np.nan_to_num(track.confidence[:, pairs].mean(axis=(1, 2)))
     for stretch in np.split(
-        np.arange(len(seen)), np.flatnonzero(np.diff(times[seen]) > _STRETCH_GAP_S) + 1
+        np.arange(len(seen)), np.flatnonzero(np.diff(times[seen]) > MAX_GAP_S) + 1
     ):
         frames = seen[stretch]
         exchanged[frames] = _steadiest_reading(
@@ -353,8 +333,8 @@ def find_exchanges(
     return exchanged
 
 
-def _steadiest_reading(sides: Floats, times: Floats, trust: Floats) -> NDArray[np.bool_]:
-    """The dynamic programme of `find_exchanges` for one stretch.
+def _steadiest_reading(sides: Floats, times: Floats, trust: Floats) -> Flags:
+    """The dynamic programme of `_find_exchanges` for one stretch.
 
     A frame is compared with what each of `_PREDICTORS` makes of the four frames before it. So
     many, because an undecided detector often gives a blend of both readings for a frame or three:

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lithepose.arrays import Floats
-from lithepose.poses import MAX_GAP_S, Track3D, World
+from lithepose.arrays import Flags, Floats
+from lithepose.poses import MAX_GAP_S, Track3D, World, usual_step
 from lithepose.rotations import from_quaternions, slerp
 from lithepose.world import MARKER_NODES, NODES
 
@@ -36,7 +35,7 @@ class Motion:
 
     root: Floats
     rotations: Floats
-    present: NDArray[np.bool_]
+    present: Flags
 
 
 def world_of(track: Track3D, kind: str) -> World:
@@ -104,13 +103,11 @@ def motion_of(world: World, time_s: Floats) -> Motion:
     )
 
 
-def holes_of(time_s: Floats) -> NDArray[np.bool_]:
+def holes_of(time_s: Floats) -> Flags:
     """(T - 1,) which steps of time are holes: longer than `MAX_GAP_S` and than four usual steps. A
     slow clip has none."""
-    steps = np.diff(np.asarray(time_s, dtype=np.float64))
-    if not len(steps):
-        return np.zeros(0, bool)
-    return steps > max(MAX_GAP_S, 4 * float(np.median(steps)))
+    time_s = np.asarray(time_s, dtype=np.float64)
+    return np.diff(time_s) > max(MAX_GAP_S, 4 * usual_step(time_s))
 
 
 def even_rate(track: Track3D) -> float:
@@ -160,7 +157,7 @@ def turned_y_up(quaternions: Floats) -> Floats:
     return np.stack([w, x, z, -y], -1)
 
 
-def _present(world: World) -> NDArray[np.bool_]:
+def _present(world: World) -> Flags:
     points, rotations = np.isfinite(world.points), np.isfinite(world.rotations)
     return np.asarray(points.all((1, 2)) & rotations.all((1, 2)))
 

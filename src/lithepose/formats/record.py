@@ -135,9 +135,9 @@ def track_of(values: dict[str, Any], metadata: Any, origin: str) -> Track3D:
         raise ValueError(f"{origin}: metadata must be a JSON object; found {metadata!r}")
     fields: dict[str, Any] = {field: record[name] for name, field in _TRACK.items()}
     fields |= {name: fields[name].item() for name in ("person", "fps", "focal_px")}
-    width, height = record["image_size"].tolist()
+    fields["image_size"] = tuple(record["image_size"].tolist())
     return Track3D(
-        **fields | {"image_size": (width, height)},
+        **fields,
         points_camera=record.get("points_3d_camera"),
         confidence_3d=record.get("confidence_3d"),
         world=_world_of(record, origin) if "rig_nodes" in record else None,
@@ -151,7 +151,8 @@ def _world_of(record: dict[str, NDArray[Any]], origin: str) -> World:
         raise ValueError(f"{origin}: rig_parents is another tree than this version's rig")
     fields: dict[str, Any] = {field: record[name] for name, field in _WORLD.items()}
     fields["rotations"] = _normalised(fields["rotations"], origin)
-    return World(**fields | {"has_path": bool(fields["has_path"])})
+    fields["has_path"] = bool(fields["has_path"])
+    return World(**fields)
 
 
 def _normalised(quaternions: Floats, origin: str) -> Floats:

@@ -230,7 +230,7 @@ def _template_points() -> Floats:
     for name, place in (item for part in TEMPLATE.values() for item in part.items()):
         for side, mirror in (("right_", _MIRROR), ("left_", _ONE)):
             joint = name if name in _BODY.joints else side + name
-            points[0, _BODY.index(joint)] = place * mirror * [1, -1, 1]
+            points[0, _BODY.index(joint)] = np.array(place) * mirror * [1, -1, 1]
     return points
 
 
