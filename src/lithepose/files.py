@@ -1,10 +1,12 @@
-"""Files that are complete or absent: written beside their place, then moved onto it."""
+"""Files that are complete or absent, written beside their place and then moved onto it; and the
+order of numbered names."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,14 @@ _ADVICE = {
     errno.ENOTDIR: "a part of that path is a file, not a folder: write elsewhere",
     errno.EEXIST: "a part of that path is a file, not a folder: write elsewhere",
 }
+
+
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """Sort key of a file's name, whose numbers count as numbers: `2.png` comes before `10.png`."""
+    parts = re.split(r"(\d+)", name.lower())
+    key = [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+    # Names that differ in capitals or leading zeros only are in the same order on every disk.
+    return [*key, (-2, name)]
 
 
 @contextlib.contextmanager
