@@ -15,7 +15,6 @@ MOT Challenge's text format; COCO's results format.
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import os
 from collections import defaultdict
@@ -25,11 +24,19 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lithepose.arrays import Floats
+from lithepose.arrays import Floats, Image, Indices
+from lithepose.assets import MODELS
 from lithepose.detect import is_onnx
-from lithepose.detect.onnx_file import PictureNetwork, letterbox, prepare
+from lithepose.detect.blazepose_detector import (
+    CROP_MARGIN,
+    Crop,
+    PersonDetector,
+    are_hips_shared,
+    search_tiles,
+)
+from lithepose.detect.iou import suppress
+from lithepose.detect.onnx_file import PictureNetwork, Preparation, file_facts, letterbox
 
 _PERSON_CLASS = 0  # class of a person in COCO's 80 and in networks that know people alone
 
@@ -46,7 +53,7 @@ class PersonBoxes:
 
     boxes: Floats
     score: Floats
-    person: NDArray[np.int64] | None = None
+    person: Indices | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -66,7 +73,7 @@ class BoxSource(Protocol):
     rough: bool
     facts: dict[str, Any]
 
-    def find(self, frame: NDArray[np.uint8], index: int) -> PersonBoxes:
+    def find(self, frame: Image, index: int) -> PersonBoxes:
         """The people of a frame.
 
         Args:
@@ -106,47 +113,15 @@ def create_boxes(
     return FileBoxes(source)
 
 
-def overlaps(boxes: Floats, others: Floats) -> Floats:
-    """Intersection over union of (N, 4) with (M, 4) boxes (left, top, width, height): (N, M)."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(
-        boxes[:, None, :2] + boxes[:, None, 2:], others[None, :, :2] + others[None, :, 2:]
-    )
-    shared = np.clip(high - low, 0, None).prod(axis=-1)
-    areas = np.clip(boxes[:, 2:], 0, None).prod(axis=1)[:, None] + np.clip(
-        others[:, 2:], 0, None
-    ).prod(axis=1)
-    return shared / np.maximum(areas - shared, 1e-9)
-
-
-def suppress(boxes: Floats, scores: Floats, overlap: float) -> NDArray[np.int64]:
-    """Indices of the boxes (N, 4) that overlap no surer one by more than this, the surest first."""
-    left = np.argsort(-scores, kind="stable")
-    kept = []
-    while len(left):
-        best, left = left[0], left[1:]
-        kept.append(best)
-        left = left[overlaps(boxes[best : best + 1], boxes[left])[0] <= overlap]
-    return np.array(kept, dtype=np.int64)
-
-
 # Networks
 
 
-@dataclass(frozen=True, kw_only=True)
-class BoxPreset:
-    """How a family is fed: order of the channels, and mean and std of 0 to 255 in that order."""
-
-    bgr: bool = True
-    mean: tuple[float, float, float] = (0, 0, 0)
-    std: tuple[float, float, float] = (1, 1, 1)
-
-
-BOX_PRESETS: dict[str, BoxPreset] = {
-    "yolox": BoxPreset(),
-    "rtmdet": BoxPreset(mean=(103.53, 116.28, 123.675), std=(57.375, 57.12, 58.395)),
+BOX_PRESETS = {
+    "yolox": Preparation(colours="bgr", mean=(0, 0, 0), std=(1, 1, 1)),
+    "rtmdet": Preparation(
+        colours="bgr", mean=(103.53, 116.28, 123.675), std=(57.375, 57.12, 58.395)
+    ),
 }
-_GREY = 114  # of the part of the picture that the frame leaves, in both families
 _STRIDES = (8, 16, 32)  # of YOLOX, pixels of the picture per cell
 
 
@@ -190,7 +165,7 @@ class OnnxBoxes:
         name = preset or self._family()
         if name not in BOX_PRESETS:
             raise ValueError(f"no preset named {name!r}; known: {', '.join(BOX_PRESETS)}")
-        self._preset = BOX_PRESETS[name]
+        self._prepare = BOX_PRESETS[name]
         self.facts: dict[str, Any] = {**self._network.facts, "preset": name}
 
     def _outputs(self) -> tuple[Literal["raw", "final"], list[str]]:
@@ -232,12 +207,11 @@ class OnnxBoxes:
     def reset(self) -> None:
         """Nothing is carried from frame to frame."""
 
-    def find(self, frame: NDArray[np.uint8], index: int) -> PersonBoxes:
+    def find(self, frame: Image, index: int) -> PersonBoxes:
         """The people of a frame, the surest first."""
         del index
-        preset = self._preset
-        picture, factor, _ = letterbox(frame, self._network.input_size, _GREY, centred=False)
-        answers = self._network(prepare(picture[None], preset.mean, preset.std, preset.bgr))
+        picture, factor, _ = letterbox(frame, self._network.input_size, centred=False)
+        answers = self._network(self._prepare(picture[None]))
         values = [np.asarray(answers[name][0], np.float64) for name in self._read]
         if self._kind == "final":
             found, labels = values
@@ -249,8 +223,8 @@ class OnnxBoxes:
         corners, scores = corners[kept] / factor, scores[kept]
         boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
         sized = (boxes[:, 2:] > 1).all(axis=1) & np.isfinite(boxes).all(axis=1)
-        boxes, scores = boxes[sized], scores[sized]
-        kept = suppress(boxes, scores, self.OVERLAP)
+        corners, boxes, scores = corners[sized], boxes[sized], scores[sized]
+        kept = suppress(corners, scores, self.OVERLAP)
         return PersonBoxes(boxes=boxes[kept], score=np.clip(scores[kept], 0, 1))
 
 
@@ -316,10 +290,7 @@ class BlazePoseBoxes:
         Raises:
             lithepose.assets.ModelsError: the model files are absent and could not be fetched.
         """
-        from lithepose.assets import MODELS
-        from lithepose.detect.blazepose import BlazePose
-
-        self._finder = BlazePose(models=models, threads=threads)
+        self._detector = PersonDetector(models=models, threads=threads)
         self._people, self._interval = people, search_interval
         model = MODELS["pose_detection"]
         self.facts = {"name": "blazepose", "file": model.file, "sha256": model.sha256}
@@ -327,22 +298,20 @@ class BlazePoseBoxes:
     def reset(self) -> None:
         """Nothing is carried from frame to frame."""
 
-    def find(self, frame: NDArray[np.uint8], index: int) -> PersonBoxes:
+    def find(self, frame: Image, index: int) -> PersonBoxes:
         """The people of a frame, the surest first."""
-        from lithepose.detect.blazepose import Crop, are_hips_shared, search_tiles
-
         height, width = frame.shape[:2]
-        found = self._finder.find(frame, Crop(width / 2, height / 2, max(width, height)))
+        found = self._detector.find(frame, Crop(width / 2, height / 2, max(width, height)))
         if len(found) < self._people and index % self._interval == 0:
             for tile in search_tiles(width, height, fine=self._people > 1):
-                found += self._finder.find(frame, tile)
+                found += self._detector.find(frame, tile)
         found.sort(key=lambda candidate: -candidate[1])
-        people: list[tuple[Any, float]] = []
+        people: list[tuple[Crop, float]] = []
         for crop, score in found:
             if not any(are_hips_shared(crop, other) for other, _ in people):
                 people.append((crop, score))
         # The crop is the circle with BlazePose's margin, which pose networks add again themselves.
-        sides = np.array([crop.side for crop, _ in people]) / 1.25
+        sides = np.array([crop.side for crop, _ in people]) / CROP_MARGIN
         middles = np.array([(crop.x, crop.y) for crop, _ in people]).reshape(-1, 2)
         corner = middles - sides[:, None] / 2
         return PersonBoxes(
@@ -384,8 +353,7 @@ class FileBoxes:
         self.path = path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"no file of boxes at {path}: check the path")
-        checksum = hashlib.sha256(path.read_bytes()).hexdigest()
-        self.facts = {"file": path.name, "sha256": checksum}
+        self.facts = file_facts(path)
         rows = np.array(_box_rows(path), dtype=float).reshape(-1, 7)
         if len(rows) == 0:
             raise ValueError(f"{path} holds no boxes")
@@ -421,7 +389,7 @@ class FileBoxes:
     def reset(self) -> None:
         """The file stays as it is."""
 
-    def find(self, frame: NDArray[np.uint8], index: int) -> PersonBoxes:
+    def find(self, frame: Image, index: int) -> PersonBoxes:
         """The boxes of a frame, the surest first."""
         del frame
         rows = np.array(self._frames.get(index, []), dtype=np.int64)
