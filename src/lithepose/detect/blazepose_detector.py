@@ -19,6 +19,7 @@ from lithepose.detect.litert import LiteRTNetwork
 _OUTPUTS = ("Identity", "Identity_1")  # their names in the file: boxes with points, scores
 _SIZE = 224  # pixels, side of the picture that the network sees
 CROP_MARGIN = 1.25  # the circle around hips and alignment keypoint, enlarged to hold hands and feet
+SEARCH_INTERVAL = 10  # frames from one search in tiles to the next
 _MIN_SCORE = 0.5
 _NMS_IOU = 0.3
 

@@ -30,6 +30,7 @@ from lithepose.assets import MODELS
 from lithepose.detect import is_onnx
 from lithepose.detect.blazepose_detector import (
     CROP_MARGIN,
+    SEARCH_INTERVAL,
     Crop,
     PersonDetector,
     are_hips_shared,
@@ -80,10 +81,6 @@ class BoxSource(Protocol):
             frame: (H, W, 3) RGB, upright.
             index: position of the frame in the clip, from 0.
         """
-        ...
-
-    def reset(self) -> None:
-        """Forget the clip so far."""
         ...
 
 
@@ -142,25 +139,21 @@ class OnnxBoxes:
         path: str | os.PathLike[str],
         *,
         preset: str | None = None,
-        input_size: tuple[int, int] | None = None,
         threads: int = 1,
     ):
-        """Load the file.
+        """Load the file; one that takes pictures of any size gets 640x640.
 
         Args:
             path: the ONNX file.
             preset: a name in `BOX_PRESETS`. Without it the file tells: a raw output is YOLOX's, and
                 so is an input that is first cut into every other pixel.
-            input_size: (width, height) for a file that takes any; 640x640 without it.
             threads: CPU threads.
 
         Raises:
             FileNotFoundError, ValueError: the file cannot be read, is no such network, or its
                 family is not to be told.
         """
-        self._network = PictureNetwork(
-            path, input_size=input_size, default_size=(640, 640), threads=threads
-        )
+        self._network = PictureNetwork(path, default_size=(640, 640), threads=threads)
         self._kind, self._read = self._outputs()
         name = preset or self._family()
         if name not in BOX_PRESETS:
@@ -185,7 +178,7 @@ class OnnxBoxes:
             return "raw", raw
         raise ValueError(
             f"{self._network.path} finds no boxes in a way that is known here: its outputs are "
-            f"{', '.join(f'{name} {shape}' for name, shape in shapes.items())}. Known are boxes "
+            f"{self._network.outputs_listed}. Known are boxes "
             f"(B, N, 5) with labels (B, N), and YOLOX's raw (B, {cells}, 5 + classes) for its "
             f"input of {width}x{height}; other detectors can write a file of boxes"
         )
@@ -203,9 +196,6 @@ class OnnxBoxes:
             f"{', '.join(sorted(first)) or 'nothing'}): pass preset= one of "
             f"{', '.join(BOX_PRESETS)}"
         )
-
-    def reset(self) -> None:
-        """Nothing is carried from frame to frame."""
 
     def find(self, frame: Image, index: int) -> PersonBoxes:
         """The people of a frame, the surest first."""
@@ -272,37 +262,26 @@ class BlazePoseBoxes:
     complete = False
     rough = True  # squares, one and a half times as high as somebody who walks
 
-    def __init__(
-        self,
-        *,
-        models: Path | None = None,
-        threads: int = 1,
-        people: int = 6,
-        search_interval: int = 10,
-    ):
+    def __init__(self, *, models: Path | None = None, threads: int = 1, people: int = 6):
         """Load the network.
 
         Args:
             models, threads: as of `lithepose.detect.blazepose.BlazePose`.
             people: while fewer are found in the whole frame, it is also searched in tiles.
-            search_interval: frames from one search in tiles to the next.
 
         Raises:
             lithepose.assets.ModelsError: the model files are absent and could not be fetched.
         """
         self._detector = PersonDetector(models=models, threads=threads)
-        self._people, self._interval = people, search_interval
+        self._people = people
         model = MODELS["pose_detection"]
         self.facts = {"name": "blazepose", "file": model.file, "sha256": model.sha256}
-
-    def reset(self) -> None:
-        """Nothing is carried from frame to frame."""
 
     def find(self, frame: Image, index: int) -> PersonBoxes:
         """The people of a frame, the surest first."""
         height, width = frame.shape[:2]
         found = self._detector.find(frame, Crop(width / 2, height / 2, max(width, height)))
-        if len(found) < self._people and index % self._interval == 0:
+        if len(found) < self._people and index % SEARCH_INTERVAL == 0:
             for tile in search_tiles(width, height, fine=self._people > 1):
                 found += self._detector.find(frame, tile)
         found.sort(key=lambda candidate: -candidate[1])
@@ -339,18 +318,14 @@ class FileBoxes:
     complete = True
     rough = False
 
-    def __init__(self, path: str | os.PathLike[str], *, min_score: float = 0.0):
+    def __init__(self, path: str | os.PathLike[str]):
         """Read the file.
-
-        Args:
-            path: the file.
-            min_score: boxes below it are left out.
 
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: its layout is not known, or a box has no size.
         """
-        self.path = path = Path(path)
+        path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"no file of boxes at {path}: check the path")
         self.facts = file_facts(path)
@@ -371,28 +346,19 @@ class FileBoxes:
                 f"{path}: all boxes are shares of the frame: multiply them by its width and height"
             )
         self._known = bool((person >= 0).all())
-        self._frames: dict[int, list[int]] = defaultdict(list)
-        for row in np.flatnonzero(score >= min_score):
-            self._frames[int(frame[row])].append(int(row))
+        self._rows: dict[int, list[int]] = defaultdict(list)  # of each frame
+        for row, number in enumerate(frame):
+            self._rows[int(number)].append(row)
         self._boxes, self._score = boxes, np.clip(score, 0, 1)
         self._person = person.astype(np.int64)
-        self._check_identities()
-
-    def _check_identities(self) -> None:
-        if not self._known:
-            return
-        for number, rows in self._frames.items():
-            people = self._person[rows].tolist()
-            if len(set(people)) < len(people):
-                raise ValueError(f"{self.path}: frame {number} has two boxes of one person")
-
-    def reset(self) -> None:
-        """The file stays as it is."""
+        for number, rows in self._rows.items():
+            if self._known and len(np.unique(self._person[rows])) < len(rows):
+                raise ValueError(f"{path}: frame {number} has two boxes of one person")
 
     def find(self, frame: Image, index: int) -> PersonBoxes:
         """The boxes of a frame, the surest first."""
         del frame
-        rows = np.array(self._frames.get(index, []), dtype=np.int64)
+        rows = np.array(self._rows.get(index, []), dtype=np.int64)
         rows = rows[np.argsort(-self._score[rows], kind="stable")]
         return PersonBoxes(
             boxes=self._boxes[rows],

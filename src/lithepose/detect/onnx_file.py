@@ -94,6 +94,11 @@ class PictureNetwork(OnnxSession):
         self.shapes = {name: values.shape for name, values in self(black).items()}
         self.batched = self.batched and self._takes_two(black)
 
+    @property
+    def outputs_listed(self) -> str:
+        """Names and shapes of the outputs, for messages."""
+        return ", ".join(f"{name} {shape}" for name, shape in self.shapes.items())
+
     def unsized(self) -> ValueError:
         """The error for a file of any size, where that of its training matters."""
         return ValueError(

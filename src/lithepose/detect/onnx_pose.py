@@ -18,7 +18,6 @@ al., ViTPose, NeurIPS 2022; and the output layouts of MMDeploy's and Ultralytics
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -103,8 +102,8 @@ def kind_of(network: PictureNetwork) -> tuple[Kind, list[str]]:
         return "yolo", by_rank[3]
     raise ValueError(
         f"{network.path} is no pose network that is known here: its outputs are "
-        f"{_listed(shapes)}. Known are SimCC (B, J, width * s) and (B, J, height * s), heatmaps "
-        "(B, J, h, w), RTMO (B, N, 5) and (B, N, J, 3), YOLO (B, 5 + 3 J, N)"
+        f"{network.outputs_listed}. Known are SimCC (B, J, width * s) and (B, J, height * s), "
+        "heatmaps (B, J, h, w), RTMO (B, N, 5) and (B, N, J, 3), YOLO (B, 5 + 3 J, N)"
     )
 
 
@@ -121,7 +120,7 @@ def _axes_of(network: PictureNetwork, names: list[str]) -> list[str]:
     joints = {network.shapes[name][1] for name in (first, second)}
     if ratios[0] != ratios[1] or ratios[0] < 1 or len(joints) > 1:
         raise ValueError(
-            f"{network.path}: the outputs {_listed(network.shapes)} are no SimCC of an input of "
+            f"{network.path}: the outputs {network.outputs_listed} are no SimCC of an input of "
             f"{width}x{height}, which has the same number of bins per pixel in x and in y"
         )
     return [first, second]
@@ -143,10 +142,6 @@ def _joint_count(kind: Kind, shape: tuple[int, ...]) -> int:
     return shape[2] if kind == "rtmo" else shape[1]
 
 
-def _listed(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    return ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-
-
 def preset_of(network: PictureNetwork, kind: Kind, preset: str | None) -> str:
     """The preset's name: the caller's, that in the file's own texts, or the family's.
 
@@ -154,14 +149,13 @@ def preset_of(network: PictureNetwork, kind: Kind, preset: str | None) -> str:
         ValueError: there is no preset of that name.
     """
     preset = preset or network.metadata.get("preset")
-    if preset is not None and preset not in PRESETS:
+    if preset is None:
+        name = network.path.name.lower().replace("_", "-")
+        families = PRESETS if kind == "heatmaps" else ()
+        preset = next((family for family in families if family in name), _USUAL[kind])
+    if preset not in PRESETS:
         raise ValueError(f"no preset named {preset!r}; known: {', '.join(PRESETS)}")
-    if preset is not None:
-        return preset
-    name = network.path.name.lower().replace("_", "-")
-    if kind == "heatmaps":
-        return next((family for family in PRESETS if family in name), _USUAL[kind])
-    return _USUAL[kind]
+    return preset
 
 
 def _joint_set(
@@ -198,7 +192,7 @@ class _PoseFile:
 
     Attributes:
         skeleton: joint set of the keypoints.
-        facts: file, checksum, kind, preset: what a result notes.
+        facts: what a result notes: file, checksum, kind, preset, the decoder of heatmaps.
     """
 
     KINDS: ClassVar[tuple[Kind, ...]]
@@ -240,6 +234,8 @@ class _PoseFile:
         name = preset_of(path, self._kind, preset)
         self._preset = PRESETS[name]
         self.facts: dict[str, Any] = {**path.facts, "kind": self._kind, "preset": name}
+        if self._kind == "heatmaps":
+            self.facts["decoder"] = self._preset.decoder
 
 
 class OnnxPose(_PoseFile):
@@ -250,12 +246,6 @@ class OnnxPose(_PoseFile):
         "finds people in whole frames (its outputs are those of {kind}): use it as a detector "
         "without boxes"
     )
-
-    def __init__(self, path: str | os.PathLike[str] | PictureNetwork, **options: Any):
-        """Load the file; options and errors as of `_PoseFile`."""
-        super().__init__(path, **options)
-        if self._kind == "heatmaps":
-            self.facts["decoder"] = self._preset.decoder
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -355,8 +345,8 @@ class OnnxOneStage(_PoseFile):
         """Find the people of one frame, the surest first."""
         del time_s
         check_frame(frame)
-        preset = self._preset
-        picture, factor, shift = letterbox(frame, self._network.input_size, centred=preset.centred)
+        size, preset = self._network.input_size, self._preset
+        picture, factor, shift = letterbox(frame, size, centred=preset.centred)
         answers = self._network(preset(picture[None]))
         values = [np.asarray(answers[name][0], np.float64) for name in self._read]
         if self._kind == "rtmo":

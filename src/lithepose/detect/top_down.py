@@ -72,7 +72,6 @@ class TopDown:
 
     def reset(self) -> None:
         """Forget the people followed so far, and count frames from 0."""
-        self._source.reset()
         self._index = 0
         self._followed = np.empty((0, 4))
         self._whole = np.empty(0, dtype=bool)  # of whom nearly all joints were seen

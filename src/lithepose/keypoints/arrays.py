@@ -39,11 +39,6 @@ def load_npz(path: Path) -> dict[str, Any]:
     return {n: str(v) if n in ("skeleton", "schema") else v for n, v in values.items()}
 
 
-def recognise(content: Any) -> bool:
-    """Whether it has named fields, whichever they are."""
-    return isinstance(content, Mapping)
-
-
 def read(content: Mapping[str, Any], origin: str) -> KeypointClip:
     """One person's arrays by name; a result of lithepose is such a set."""
 
@@ -77,12 +72,6 @@ def read(content: Mapping[str, Any], origin: str) -> KeypointClip:
         time_s=content.get("time_s"),
         world=world,
     )
-
-
-def recognise_table(table: Table) -> bool:
-    """Any CSV file is taken for ours; `read_table` says which columns it lacks."""
-    del table
-    return True
 
 
 def read_table(table: Table, origin: str) -> KeypointClip:

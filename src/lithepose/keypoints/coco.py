@@ -76,11 +76,6 @@ def read_annotations(content: Mapping[str, Any], origin: str) -> KeypointClip:
     )
 
 
-def recognise_results(content: Any) -> bool:
-    """Any list is taken for one of people; `read_results` says what its entries lack."""
-    return isinstance(content, list)
-
-
 def recognise_alphapose(content: Any) -> bool:
     """Whether JSON is a list of people whose images have names."""
     return isinstance(content, list) and any(

@@ -60,9 +60,10 @@ class Layout(NamedTuple):
     read: Callable[[Any, str], KeypointClip]
 
 
-# What a file's content may be, the first that fits, by the suffix of the file.
+# What a file's content may be, the first that fits, by the suffix of the file. The last of each are
+# taken for want of a better, and say what they lack.
 LAYOUTS: dict[str, tuple[Layout, ...]] = {
-    ".npz": (Layout("arrays", arrays.recognise, arrays.read),),
+    ".npz": (Layout("arrays", lambda _: True, arrays.read),),
     ".json": (
         Layout("OpenPose", openpose.recognise, openpose.read),
         Layout("COCO annotations", coco.recognise_annotations, coco.read_annotations),
@@ -70,12 +71,12 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
         Layout("MediaPipe JSON", mediapipe.recognise, mediapipe.read),
         Layout("MMPose", mmpose.recognise, mmpose.read),
         Layout("AlphaPose", coco.recognise_alphapose, coco.read_results),
-        Layout("COCO results", coco.recognise_results, coco.read_results),
-        Layout("arrays", arrays.recognise, arrays.read),
+        Layout("COCO results", lambda content: isinstance(content, list), coco.read_results),
+        Layout("arrays", lambda content: isinstance(content, dict), arrays.read),
     ),
     ".csv": (
         Layout("MediaPipe CSV", mediapipe.recognise_table, mediapipe.read_table),
-        Layout("CSV", arrays.recognise_table, arrays.read_table),
+        Layout("CSV", lambda _: True, arrays.read_table),
     ),
 }
 
