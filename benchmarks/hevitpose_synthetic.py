@@ -71,7 +71,7 @@ def blazepose_in(
     # Of several people the one whose hips are near the middle of the box, the surest first.
     found = [
         (score, candidate)
-        for candidate, score in detector.find(picture, square)
+        for candidate, score in detector.person_detector.find(picture, square)
         if np.hypot(candidate.x - square.x, candidate.y - square.y) < 0.25 * side
     ]
     where = max(found, key=lambda one: one[0])[1] if found else square

@@ -74,7 +74,7 @@ def measure_speed(image: NDArray[np.uint8], repeats: int = 40) -> None:
     for threads in (1, 2):
         detector = BlazePose(threads=threads)
         calls = {
-            "find people": lambda d=detector: d.find(image, whole),
+            "find people": lambda d=detector: d.person_detector.find(image, whole),
             "place landmarks": lambda d=detector: d.place_landmarks(image, whole),
         }
         for name, call in calls.items():

@@ -1,4 +1,4 @@
-"""The one place that runs ONNX files: ONNX Runtime made silent, its sessions, and `OnnxModel`.
+"""The one place that runs ONNX files: ONNX Runtime made silent, a session, and `OnnxModel`.
 
 `OnnxModel` runs a file behind the same call as the network it was exported from.
 """
@@ -9,14 +9,12 @@ import os
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lithepose.arrays import Floats
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
 
 
 @cache
@@ -37,76 +35,77 @@ def onnx_runtime() -> ModuleType:
     return onnxruntime
 
 
-def open_session(
-    path: str | os.PathLike[str], *, threads: int = 1, log_severity: int = 3
-) -> InferenceSession:
-    """An ONNX Runtime session on the CPU.
+class OnnxSession:
+    """An ONNX file of one input and any outputs, run by ONNX Runtime on the CPU.
 
     Args:
         path: the ONNX file.
-        threads: of one call, at least 1.
-        log_severity: from which ONNX Runtime speaks on its own: 3 is errors (warnings are about
-            the file's making), 4 only what ends the program.
+        threads: of one call, at least 1. One is fastest for small networks, whose operators are too
+            short to be worth sharing.
+
+    Attributes:
+        path: the file.
+        metadata: the texts stored in the file, by name.
+        inputs, outputs: what ONNX Runtime says of them: `name`, `type`, `shape`.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: `threads` is below 1, or the file is damaged, no ONNX model, or needs an
             operator that this ONNX Runtime does not have.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no ONNX model at {path}: check the path")
-    if threads < 1:
-        raise ValueError(f"threads is {threads}: pass a whole number, 1 or more")
-    onnxruntime = onnx_runtime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = log_severity
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's errors have no common class of their own
-        raise ValueError(
-            f"ONNX Runtime {onnxruntime.__version__} cannot read {path}: {error}. The file may be "
-            "damaged, or be made for a newer version"
-        ) from error
+
+    def __init__(self, path: str | os.PathLike[str], threads: int = 1):
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise FileNotFoundError(f"no ONNX model at {path}: check the path")
+        if threads < 1:
+            raise ValueError(f"threads is {threads}: pass a whole number, 1 or more")
+        runtime = onnx_runtime()
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # silent: what fails is said in our own errors
+        try:
+            self._session = runtime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's errors have no common class of their own
+            raise ValueError(
+                f"ONNX Runtime {runtime.__version__} cannot read {path}: {error}. The file may be "
+                "damaged, or be made for a newer version"
+            ) from error
+        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+        self.inputs: list[Any] = self._session.get_inputs()
+        self.outputs: list[Any] = self._session.get_outputs()
+
+    def run(self, values: NDArray[Any]) -> list[NDArray[Any]]:
+        """The outputs, in the order of the file, for an input as the file takes it."""
+        names = [output.name for output in self.outputs]
+        return self._session.run(names, {self.inputs[0].name: values})
 
 
-class OnnxModel:
-    """A network of one input and one output, run by ONNX Runtime on the CPU.
-
-    Args:
-        path: the ONNX file.
-        threads: of one call. One is fastest for small networks, whose operators are too short to
-            be worth sharing.
+class OnnxModel(OnnxSession):
+    """A network of one input and one output, both float32.
 
     Attributes:
-        path: the file.
-        metadata: the texts stored in the file, by name.
         input_shape: axes of the input; None where any length goes.
         output_shape: axes of the output; None where the length depends on the input.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is damaged or no ONNX model, needs an operator that this ONNX Runtime
-            does not have, or is not from one float32 input to one float32 output.
+        FileNotFoundError, ValueError: as of `OnnxSession`, or the file has other ends.
     """
 
     def __init__(self, path: str | os.PathLike[str], threads: int = 1):
-        self.path = Path(path)
-        self._session = open_session(self.path, threads=threads)
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        types = [end.type for end in (*inputs, *outputs)]
-        if len(inputs) != 1 or len(outputs) != 1 or types != ["tensor(float)"] * 2:
+        super().__init__(path, threads)
+        types = [end.type for end in (*self.inputs, *self.outputs)]
+        if len(self.inputs) != 1 or types != ["tensor(float)"] * 2:
             raise ValueError(
                 f"{self.path} must have one float32 input and one float32 output, but has the "
-                f"inputs {[(end.name, end.type) for end in inputs]} and the outputs "
-                f"{[(end.name, end.type) for end in outputs]}"
+                f"inputs {[(end.name, end.type) for end in self.inputs]} and the outputs "
+                f"{[(end.name, end.type) for end in self.outputs]}"
             )
-        self._input, self._output = inputs[0].name, outputs[0].name
-        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
-        self.input_shape = _lengths(inputs[0].shape)
-        self.output_shape = _lengths(outputs[0].shape)
+        self.input_shape = _lengths(self.inputs[0].shape)
+        self.output_shape = _lengths(self.outputs[0].shape)
 
     def __call__(self, values: Floats) -> Floats:
         """Run on an array of `input_shape`, converted to float32 if it is not; gives float32.
@@ -123,8 +122,7 @@ class OnnxModel:
             raise ValueError(
                 f"{self.path.name} takes an array of shape ({wanted}), not {values.shape}"
             )
-        values = np.ascontiguousarray(values, dtype=np.float32)
-        return np.asarray(self._session.run([self._output], {self._input: values})[0])
+        return self.run(np.ascontiguousarray(values, dtype=np.float32))[0]
 
 
 def _lengths(shape: list[int | str | None]) -> tuple[int | None, ...]:

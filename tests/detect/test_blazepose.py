@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,19 +13,21 @@ from lithepose.assets import ModelsError, model_path
 from lithepose.detect import DETECTORS, Detector, blazepose, create_detector
 from lithepose.detect.blazepose import (
     BlazePose,
-    Crop,
-    Found,
-    decode_people,
-    finder_anchors,
+    Candidate,
     is_followable,
     refine_with_heatmaps,
+)
+from lithepose.detect.blazepose_detector import (
+    Crop,
+    decode_people,
+    detector_anchors,
     search_tiles,
 )
 
 # --- crops ------------------------------------------------------------------------------------
 
 
-def test_a_crop_has_the_hips_in_its_middle_and_the_far_point_straight_above():
+def test_a_crop_has_the_hips_in_its_middle_and_the_alignment_keypoint_straight_above():
     hips, far = np.array([400.0, 300.0]), np.array([480.0, 240.0])  # 100 pixels apart
     crop = Crop.around(hips, far)
     assert crop.side == pytest.approx(2 * 1.25 * 100)
@@ -58,7 +61,7 @@ def test_a_wide_frame_is_letterboxed_with_black_above_and_below():
 
 
 def test_anchors_are_the_cells_of_three_grids():
-    anchors = finder_anchors()
+    anchors = detector_anchors()
     assert anchors.shape == (2254, 2)  # 2 * 28 * 28 + 2 * 14 * 14 + 6 * 7 * 7
     np.testing.assert_allclose(anchors[:3], [[0.5 / 28] * 2, [0.5 / 28] * 2, [1.5 / 28, 0.5 / 28]])
     np.testing.assert_allclose(anchors[1568], [0.5 / 14] * 2)
@@ -74,7 +77,7 @@ def person_output(raw, logits, anchors, row, hips, far, box, logit):
 
 
 def test_boxes_of_one_person_are_merged_by_their_scores_and_other_people_kept():
-    anchors = finder_anchors()
+    anchors = detector_anchors()
     raw, logits = np.zeros((2254, 12)), np.full(2254, -100.0)
     write = (raw, logits, anchors)
     person_output(*write, 40, np.array([60.0, 100]), np.array([60.0, 40]), (50, 50), np.log(9))
@@ -88,7 +91,7 @@ def test_boxes_of_one_person_are_merged_by_their_scores_and_other_people_kept():
 
 
 def test_an_empty_picture_gives_arrays_of_no_people():
-    points, scores = decode_people(np.zeros((2254, 12)), np.full(2254, -9.0), finder_anchors())
+    points, scores = decode_people(np.zeros((2254, 12)), np.full(2254, -9.0), detector_anchors())
     assert (points.shape, scores.shape) == ((0, 2, 2), (0,))
 
 
@@ -120,8 +123,8 @@ def test_windows_end_at_the_border_and_points_may_lie_beyond_it():
     np.testing.assert_array_equal(refined[1:], points[1:])
 
 
-def found(crop: Crop, next_crop: Crop, presence: float = 1.0) -> Found:
-    return Found(
+def found(crop: Crop, next_crop: Crop, presence: float = 1.0) -> Candidate:
+    return Candidate(
         keypoints=np.full((33, 2), 50.0),
         confidence=np.ones(33),
         world=np.zeros((33, 3)),
@@ -167,6 +170,7 @@ class Scene(BlazePose):
         self.people, self.search_interval = people, interval
         self.at: dict[int, tuple[float, float, float]] = {}  # who: x, y, side
         self.tiles_only, self.searched = tiles_only, 0
+        self.person_detector: Any = self
         self.reset()
 
     def find(self, frame, square):
@@ -188,7 +192,7 @@ class Scene(BlazePose):
         x, y, side = near if present else (crop.x, crop.y, crop.side)
         spread = np.linspace(-0.3, 0.3, 33)[:, None] * side
         person = found(crop, Crop(x, y, side), float(present))
-        return Found(**{**vars(person), "keypoints": np.array([x, y]) + spread})
+        return Candidate(**{**vars(person), "keypoints": np.array([x, y]) + spread})
 
 
 FRAME = np.zeros((540, 960, 3), np.uint8)

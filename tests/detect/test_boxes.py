@@ -15,9 +15,8 @@ from lithepose.detect.boxes import (
     OnnxBoxes,
     create_boxes,
     decode_yolox,
-    overlaps,
-    suppress,
 )
+from lithepose.detect.iou import iou, suppress
 
 FRAME = np.zeros((90, 160, 3), np.uint8)
 FRAME[..., 2] = 255  # blue; an input of 64x64 shows it at 64x36
@@ -113,9 +112,9 @@ def test_what_is_no_detector_is_explained(tmp_path: Path, answer_file: Any, pose
 
 
 def test_overlap_and_suppression_by_hand():
-    boxes = np.array([[0, 0, 10, 10], [5, 0, 10, 10], [0, 0, 10, 10], [30, 0, 5, 5]], float)
+    boxes = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [0, 0, 10, 10], [30, 0, 35, 5]], float)
     # 50 of 150 pixels are shared.
-    np.testing.assert_allclose(overlaps(boxes[:1], boxes), [[1, 1 / 3, 1, 0]])
+    np.testing.assert_allclose(iou(boxes[:1], boxes), [[1, 1 / 3, 1, 0]])
     assert suppress(boxes, np.array([0.5, 0.9, 0.8, 0.1]), 0.3).tolist() == [1, 3]
     assert suppress(boxes, np.array([0.5, 0.9, 0.8, 0.1]), 0.4).tolist() == [1, 2, 3]
     assert suppress(boxes[:0], np.empty(0), 0.4).tolist() == []

@@ -175,7 +175,7 @@ def test_every_parameter_gets_a_gradient() -> None:
 
 
 def test_a_group_hears_of_those_before_it_and_not_of_those_after() -> None:
-    attention = CascadedAttention(32, 4, 2, 1, SMALL).eval()
+    attention = CascadedAttention(32, 4, 2, 1).eval()
     x = torch.randn(1, 32, 8, 8)
     with torch.inference_mode():
         before = attention.cascade(x)
@@ -194,7 +194,7 @@ def test_a_fresh_block_is_the_identity() -> None:
 
 def test_one_group_without_reduction_is_plain_multi_head_attention() -> None:
     dim, heads = 12, 3
-    group: Any = as_if_trained(GroupAttention(dim, 1, heads, qk_divisor=1, eps=1e-5))
+    group: Any = as_if_trained(GroupAttention(dim, 1, heads, qk_divisor=1))
     plain = nn.MultiheadAttention(dim, heads, batch_first=True)
     with torch.no_grad():
         plain.in_proj_weight.copy_(torch.cat([group.q.weight, group.k.weight, group.v.weight]))
@@ -210,7 +210,7 @@ def test_one_group_without_reduction_is_plain_multi_head_attention() -> None:
 
 
 def test_a_group_reads_keys_and_values_from_the_reduced_map_alone() -> None:
-    group: Any = as_if_trained(GroupAttention(8, 2, 1, qk_divisor=2, eps=1e-5))
+    group: Any = as_if_trained(GroupAttention(8, 2, 1))
     x = torch.randn(1, 8, 4, 4)
     with torch.no_grad():
         tokens = x.flatten(2).transpose(1, 2)
@@ -227,7 +227,7 @@ def test_a_group_reads_keys_and_values_from_the_reduced_map_alone() -> None:
 
 @pytest.mark.parametrize("overlap", range(6))
 def test_embeddings_of_any_overlap_divide_the_map_by_their_stride(overlap: int) -> None:
-    stem: Any = PatchEmbedding(8, overlap, 1e-5)
+    stem: Any = PatchEmbedding(8, overlap)
     assert stem.embed.kernel_size == (4 + overlap,) * 2  # PEOW: kernel minus stride
     assert stem(torch.zeros(1, 3, 64, 32)).shape == (1, 8, 16, 8)
     config = replace(SMALL, overlaps=(3, overlap, 1))

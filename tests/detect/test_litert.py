@@ -125,14 +125,14 @@ def test_without_the_mask_the_landmarks_are_the_same_to_the_last_bit():
     except ModelsError:
         pytest.skip("needs the model files: lithepose models fetch")
     whole = path.read_bytes()
-    kept = keep_outputs(whole, blazepose.LANDMARKER_OUTPUTS)
+    kept = keep_outputs(whole, blazepose.LANDMARK_OUTPUTS)
     assert len(parts(whole)[0]) == 332
     assert len(parts(kept)[0]) == 286
     assert len(parts(kept)[1]) == 4
 
     full: Any = Interpreter(model_path=str(path), num_threads=1)
     full.allocate_tensors()
-    network = LiteRTNetwork(path, outputs=blazepose.LANDMARKER_OUTPUTS)
+    network = LiteRTNetwork(path, outputs=blazepose.LANDMARK_OUTPUTS)
     random = np.random.default_rng(5)
     for size in (1, 4, 16, 64, 256):  # from one colour to noise
         cells = random.random((size, size, 3), dtype=np.float32)
@@ -141,6 +141,6 @@ def test_without_the_mask_the_landmarks_are_the_same_to_the_last_bit():
         full.set_tensor(full.get_input_details()[0]["index"], picture[None])
         full.invoke()
         outputs = {details["name"]: details["index"] for details in full.get_output_details()}
-        assert set(outputs) - set(blazepose.LANDMARKER_OUTPUTS) == {"Identity_2"}
-        for name in blazepose.LANDMARKER_OUTPUTS:
+        assert set(outputs) - set(blazepose.LANDMARK_OUTPUTS) == {"Identity_2"}
+        for name in blazepose.LANDMARK_OUTPUTS:
             np.testing.assert_array_equal(network.output(name), full.get_tensor(outputs[name])[0])

@@ -193,18 +193,13 @@ def test_the_guide_lists_the_presets_as_they_are():
     page = Path(__file__).parents[2] / "docs" / "guides" / "detectors.md"
     rows = [line.strip("|").split("|") for line in page.read_text(encoding="utf-8").splitlines()]
     listed = {row[0].strip().split("`")[1]: row for row in rows if row[1:] and "`" in row[0]}
-    for name, preset in PRESETS.items():
+    for name, preset in {**PRESETS, **BOX_PRESETS}.items():
         _, colours, mean, std, reading = (cell.strip() for cell in listed[name])
         assert colours.lower() == preset.colours
         assert tuple(float(value) for value in mean.split(",")) == preset.mean
         assert tuple(float(value) for value in std.split(",")) == preset.std
         if reading.startswith("heatmaps"):
-            assert reading.lower().endswith(preset.decoder)
-    for name, boxes in BOX_PRESETS.items():
-        _, colours, mean, std, _ = (cell.strip() for cell in listed[name])
-        assert (colours == "BGR") == boxes.bgr
-        assert tuple(float(value) for value in mean.split(",")) == boxes.mean
-        assert tuple(float(value) for value in std.split(",")) == boxes.std
+            assert reading.lower().endswith(PRESETS[name].decoder)
 
 
 def test_a_file_of_any_size_needs_one(tmp_path: Path, pose_file: Any):

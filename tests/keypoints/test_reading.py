@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lithepose.formats import write_result
-from lithepose.keypoints.reading import read_keypoints
+from lithepose.keypoints import read_keypoints
 from lithepose.poses import Track3D
 from lithepose.skeletons import SKELETONS
 

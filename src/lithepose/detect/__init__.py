@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lithepose.arrays import Image
 from lithepose.poses import Detections
+
+__all__ = ["DETECTORS", "Detector", "check_frame", "create_detector", "facts_of", "is_onnx"]
 
 # Name -> where the class is: a path, so that the table loads without any inference library.
 DETECTORS = {"blazepose": "lithepose.detect.blazepose:BlazePose"}
@@ -30,7 +32,7 @@ class Detector(Protocol):
 
     skeleton: str
 
-    def detect(self, frame: NDArray[np.uint8], time_s: float) -> Detections:
+    def detect(self, frame: Image, time_s: float) -> Detections:
         """Find the people in one frame.
 
         Frames of a clip are given in order; a detector may carry knowledge from one to the next.
@@ -82,3 +84,13 @@ def facts_of(detector: Detector) -> dict[str, Any]:
 def is_onnx(path: str | os.PathLike[str]) -> bool:
     """Whether a path is that of an ONNX file, by its name."""
     return Path(path).suffix.lower() == ".onnx"
+
+
+def check_frame(frame: Image) -> None:
+    """Refuse what is no picture.
+
+    Raises:
+        ValueError: the frame is not (H, W, 3) of uint8.
+    """
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+        raise ValueError(f"frame is {frame.dtype} of shape {frame.shape}: pass (H, W, 3) uint8 RGB")

@@ -1,10 +1,10 @@
 """BlazePose: the default detector, two small networks and a crop that follows the person.
 
-The first network finds people in a square picture of 224 pixels: of each, the middle of the hips
-and a point that gives the size and tilt of the body. From these two points comes a rotated square
-crop, in which the second network places 33 landmarks, tells how sure it is that there is a person
-at all, and predicts where the two points are now: the crop of the next frame. So the first network
-is only needed at the start and after a loss.
+The detector network (`lithepose.detect.blazepose_detector`) finds people in a square picture of 224
+pixels: of each, the middle of the hips and an alignment keypoint, which gives the size and tilt of
+the body. From these two comes a rotated square crop, in which the landmark network places 33
+landmarks, tells how likely there is a person at all, and predicts where the two are now: the crop
+of the next frame. So the detector network is only needed at the start and after a loss.
 
 Source: Bazarevsky et al., BlazePose: On-device Real-time Body Pose Tracking, 2020, and the tensor
 layouts of the two files in `lithepose.assets.MODELS`, which run here on LiteRT without MediaPipe.
@@ -18,143 +18,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from lithepose.arrays import Floats
+from lithepose.arrays import Floats, Image
 from lithepose.assets import MODELS, model_path
+from lithepose.detect import check_frame
+from lithepose.detect.blazepose_detector import (
+    Crop,
+    PersonDetector,
+    are_hips_shared,
+    search_tiles,
+    sigmoid,
+)
 from lithepose.detect.litert import LiteRTNetwork
 from lithepose.poses import Detections
 
-# Names in the files. The second network's Identity_2, a mask of the person, is read by nobody and
-# would be 39 % of its time.
-FINDER_OUTPUTS = ("Identity", "Identity_1")
-LANDMARKER_OUTPUTS = ("Identity", "Identity_1", "Identity_3", "Identity_4")
-
+# Names in the file of the landmark network. Its Identity_2, a mask of the person, is read by nobody
+# and would be 39 % of its time.
+LANDMARK_OUTPUTS = ("Identity", "Identity_1", "Identity_3", "Identity_4")
 LANDMARKS = 33  # of the 39 points of the network; 33 and 34 make the next crop, the rest is unused
 
-_FINDER_SIZE = 224  # pixels, side of the picture that the first network sees
-_LANDMARKER_SIZE = 256  # pixels, side of the crop that the second network sees
-_CROP_MARGIN = 1.25  # the circle around hips and far point, enlarged to hold hands and feet
-_MIN_FIND_SCORE = 0.5
+_SIZE = 256  # pixels, side of the crop that the landmark network sees
 _MIN_PRESENCE = 0.5
-_NMS_OVERLAP = 0.3
 _REFINE_WINDOW = 7  # heatmap cells
 _REFINE_MIN_PEAK = 0.5
-_PATIENCE_S = 0.5  # how long a lost person is expected back at the same place
+_MAX_LOST_S = 0.5  # how long a lost person is expected back at the same place
 _MIN_SIDE = 24.0  # pixels; in a smaller crop there is nothing to see
 _MAX_SIDE = 4.0  # in long sides of the frame
 _SEARCH_AGAIN = 1.2  # side of the square searched for a lost person, in sides of the last crop
-
-
-@dataclass(frozen=True)
-class Crop:
-    """A square of the frame, possibly tilted and reaching over the border.
-
-    Attributes:
-        x, y: centre, pixels of the frame.
-        side: length of a side, pixels of the frame.
-        angle: radians, clockwise on the screen; 0 has the crop's upper side level.
-    """
-
-    x: float
-    y: float
-    side: float
-    angle: float = 0.0
-
-    @classmethod
-    def around(cls, hips: Floats, far: Floats) -> Crop:
-        """The crop of a person.
-
-        Args:
-            hips: (2,) middle of the hips, pixels.
-            far: (2,) point at the end of the body's radius, straight above the hips in the crop.
-        """
-        dx, dy = float(far[0] - hips[0]), float(far[1] - hips[1])
-        side = 2 * _CROP_MARGIN * float(np.hypot(dx, dy))
-        return cls(float(hips[0]), float(hips[1]), side, float(np.arctan2(dx, -dy)))
-
-    def matrix(self, size: int) -> Floats:
-        """(2, 3) affine map from continuous pixels of the `size` x `size` crop to the frame."""
-        scale = self.side / size
-        cos, sin = scale * np.cos(self.angle), scale * np.sin(self.angle)
-        half = size / 2
-        return np.array(
-            [
-                [cos, -sin, self.x - (cos - sin) * half],
-                [sin, cos, self.y - (sin + cos) * half],
-            ]
-        )
-
-    def to_frame(self, points: Floats, size: int) -> Floats:
-        """(..., 2) points in pixels of the `size` x `size` crop -> pixels of the frame."""
-        matrix = self.matrix(size)
-        return points @ matrix[:, :2].T + matrix[:, 2]
-
-    def cut(self, frame: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-        """The (size, size, 3) picture in the crop; black where it leaves the frame."""
-        matrix = self.matrix(size)
-        # OpenCV counts from the centre of the first pixel, these coordinates from its corner.
-        matrix[:, 2] += matrix[:, :2].sum(axis=1) * 0.5 - 0.5
-        return cv2.warpAffine(
-            frame,
-            matrix,
-            (size, size),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=(0, 0, 0),
-        )  # type: ignore[return-value]
-
-
-def finder_anchors() -> Floats:
-    """(2254, 2) anchor centres of the first network, as fractions of its picture.
-
-    Cells of 8, 16 and 32 pixels in this order, row by row, with 2, 2 and 6 anchors each.
-    """
-    centres = []
-    for stride, repeats in ((8, 2), (16, 2), (32, 6)):
-        cells = _FINDER_SIZE // stride
-        middle = (np.arange(cells) + 0.5) / cells
-        y, x = np.meshgrid(middle, middle, indexing="ij")
-        centres.append(np.repeat(np.stack([x.ravel(), y.ravel()], axis=1), repeats, axis=0))
-    return np.concatenate(centres)
-
-
-def decode_people(raw: Floats, logits: Floats, anchors: Floats) -> tuple[Floats, Floats]:
-    """People from the output of the first network, the surest first, without duplicates.
-
-    Args:
-        raw: (A, 12) in pixels of the network's picture relative to the anchor: box centre x, y,
-            width, height, then four points, of which the first is the hips, the second the far
-            point.
-        logits: (A,) score before the sigmoid.
-        anchors: (A, 2) from `finder_anchors`.
-
-    Returns:
-        (P, 2, 2) hips and far point in pixels of the network's picture, and (P,) scores in [0, 1].
-    """
-    scores = _sigmoid(logits)
-    kept = np.flatnonzero(scores >= _MIN_FIND_SCORE)
-    kept = kept[np.argsort(-scores[kept], kind="stable")]
-    origin = anchors[kept] * _FINDER_SIZE
-    centre = raw[kept, 0:2] + origin
-    half = raw[kept, 2:4] / 2
-    boxes = np.concatenate([centre - half, centre + half], axis=1)  # left, top, right, bottom
-    points = raw[kept, 4:8].reshape(-1, 2, 2) + origin[:, None]
-    scores = scores[kept]
-
-    people, people_scores = [], []
-    left = np.arange(len(kept))
-    while len(left):
-        same = _overlap(boxes[left[0]], boxes[left]) > _NMS_OVERLAP
-        same[0] = True  # also where a box has no area
-        cluster = left[same]
-        # Boxes of one person vote on where its points are: steadier than the best box alone.
-        people.append(np.average(points[cluster], axis=0, weights=scores[cluster]))
-        people_scores.append(scores[left[0]])
-        left = left[~same]
-    return np.array(people).reshape(-1, 2, 2), np.array(people_scores)
 
 
 def refine_with_heatmaps(points: Floats, heatmaps: Floats) -> Floats:
@@ -182,7 +73,7 @@ def refine_with_heatmaps(points: Floats, heatmaps: Floats) -> Floats:
         columns.clip(0, width - 1)[:, None, :],
         np.arange(count)[:, None, None],
     ]
-    weight = np.where(inside, _sigmoid(window), 0.0)  # (N, 7, 7)
+    weight = np.where(inside, sigmoid(window), 0.0)  # (N, 7, 7)
     total = weight.sum(axis=(1, 2))
     strong = weight.max(axis=(1, 2)) >= _REFINE_MIN_PEAK
     divisor = np.where(strong, total, 1.0)
@@ -192,14 +83,14 @@ def refine_with_heatmaps(points: Floats, heatmaps: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What the second network says about one crop.
+class Candidate:
+    """Who the landmark network sees in one crop, be there a person or not.
 
     Attributes:
         keypoints: (33, 2) pixels of the frame.
         confidence: (33,) in [0, 1], visibility times presence of each landmark.
         world: (33, 3) metres, camera axes, around the mid-hips.
-        presence: in [0, 1], how sure the network is that there is a person.
+        presence: in [0, 1], the probability of a person.
         crop: where the person was looked for.
         next_crop: where to look in the next frame.
     """
@@ -217,47 +108,19 @@ class Found:
         return self.crop.side * self.presence * float(self.confidence.mean())
 
 
-def search_tiles(width: int, height: int, fine: bool) -> list[Crop]:
-    """Overlapping squares that cover a frame, for finding people too small in the whole picture.
-
-    Squares of the frame's short side, and, if `fine` or if the frame is itself nearly square, also
-    squares of 0.6 of it.
-    """
-    short = min(width, height)
-    sides: list[float] = [short] if max(width, height) > 1.2 * short else []
-    if fine or not sides:
-        sides.append(0.6 * short)
-    tiles = []
-    for side in sides:
-        # Neighbours share at least 40 %, so that a person lies whole in one of them.
-        across, down = (int(np.ceil((n - side) / (0.6 * side) - 1e-6)) + 1 for n in (width, height))
-        tiles += [
-            Crop(float(x), float(y), side)
-            for y in np.linspace(side / 2, height - side / 2, down)
-            for x in np.linspace(side / 2, width - side / 2, across)
-        ]
-    return tiles
-
-
 def is_near(crop: Crop, other: Crop) -> bool:
     """Whether two crops, some frames apart, may be of one person."""
     apart = np.hypot(crop.x - other.x, crop.y - other.y)
     return bool(apart < 0.5 * other.side and 0.5 < crop.side / other.side < 2)
 
 
-def are_hips_shared(crop: Crop, other: Crop) -> bool:
-    """Whether two crops of one frame have hips so close that they are of one person."""
-    apart = np.hypot(crop.x - other.x, crop.y - other.y)
-    return bool(apart < 0.15 * min(crop.side, other.side))
-
-
-def is_same_pose(person: Found, other: Found) -> bool:
+def is_same_pose(person: Candidate, other: Candidate) -> bool:
     """Whether two crops ended up on one person; people who only pass each other differ."""
     apart = np.linalg.norm(person.keypoints - other.keypoints, axis=1)
     return bool(np.median(apart) < 0.05 * min(person.crop.side, other.crop.side))
 
 
-def is_followable(person: Found, shape: tuple[int, int]) -> bool:
+def is_followable(person: Candidate, shape: tuple[int, int]) -> bool:
     """Whether there is a person in the crop, and one who can be followed to the next frame.
 
     Args:
@@ -277,7 +140,7 @@ def is_followable(person: Found, shape: tuple[int, int]) -> bool:
     )
 
 
-def _as_detections(people: Sequence[Found]) -> Detections:
+def _as_detections(people: Sequence[Candidate]) -> Detections:
     def stack(parts: list[Floats], *shape: int) -> Floats:
         return np.array(parts, dtype=np.float32).reshape(-1, *shape)
 
@@ -290,20 +153,6 @@ def _as_detections(people: Sequence[Found]) -> Detections:
     )
 
 
-def _sigmoid(x: Floats) -> Floats:
-    return 1.0 / (1.0 + np.exp(-np.clip(x, -50.0, 50.0)))
-
-
-def _overlap(box: Floats, boxes: Floats) -> Floats:
-    """Intersection over union of one box with (N, 4) boxes (left, top, right, bottom)."""
-    low = np.maximum(box[:2], boxes[:, :2])
-    high = np.minimum(box[2:], boxes[:, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=1)
-    areas = np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1)
-    area = np.prod(np.clip(box[2:] - box[:2], 0, None))
-    return shared / np.maximum(area + areas - shared, 1e-9)
-
-
 class BlazePose:
     """The default detector: one person, or several, in 33 landmarks with 3D.
 
@@ -312,6 +161,7 @@ class BlazePose:
     Attributes:
         skeleton: "blazepose33".
         facts: what a result notes of it.
+    person_detector: the detector network.
     """
 
     skeleton = "blazepose33"
@@ -352,13 +202,10 @@ class BlazePose:
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} is {value!r}: pass a whole number, 1 or more")
         self.search_interval = search_interval
-        self._finder = LiteRTNetwork(
-            model_path("pose_detection", models), outputs=FINDER_OUTPUTS, threads=threads
+        self.person_detector = PersonDetector(models, threads)
+        self._landmarks = LiteRTNetwork(
+            model_path("pose_landmark_full", models), outputs=LANDMARK_OUTPUTS, threads=threads
         )
-        self._landmarker = LiteRTNetwork(
-            model_path("pose_landmark_full", models), outputs=LANDMARKER_OUTPUTS, threads=threads
-        )
-        self._anchors = finder_anchors()
         self.reset()
 
     def reset(self) -> None:
@@ -369,7 +216,7 @@ class BlazePose:
         self._time_s = np.inf  # of the last frame
         self._since_search = self.search_interval  # the first frame is searched in tiles
 
-    def detect(self, frame: NDArray[np.uint8], time_s: float) -> Detections:
+    def detect(self, frame: Image, time_s: float) -> Detections:
         """Find the people in the next frame of a clip.
 
         Args:
@@ -383,14 +230,11 @@ class BlazePose:
         Raises:
             ValueError: the frame is not (H, W, 3) of uint8.
         """
-        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-            raise ValueError(
-                f"frame is {frame.dtype} of shape {frame.shape}: pass (H, W, 3) uint8 RGB"
-            )
+        check_frame(frame)
         shape = frame.shape[:2]
-        found: list[Found] = []
+        found: list[Candidate] = []
         self._before = []
-        if time_s - self._time_s > _PATIENCE_S:
+        if time_s - self._time_s > _MAX_LOST_S:
             # Nobody is where they were: the frame is looked at like a first one.
             self._before, self._crops, self._lost = self._crops, [], []
             self._since_search = self.search_interval
@@ -401,7 +245,7 @@ class BlazePose:
                 self._lost.append((crop, time_s))
             elif not any(is_same_pose(person, other) for other in found):
                 found.append(person)
-        self._lost = [(crop, since) for crop, since in self._lost if time_s - since <= _PATIENCE_S]
+        self._lost = [(crop, since) for crop, since in self._lost if time_s - since <= _MAX_LOST_S]
 
         self._since_search += 1
         if len(found) < self.people:
@@ -409,7 +253,7 @@ class BlazePose:
         self._crops = [person.next_crop for person in found]
         return _as_detections(found)
 
-    def _search(self, frame: NDArray[np.uint8], followed: Sequence[Found]) -> list[Found]:
+    def _search(self, frame: Image, followed: Sequence[Candidate]) -> list[Candidate]:
         """People beyond those followed, as many as may be added, the most prominent first."""
         height, width = frame.shape[:2]
         squares = [Crop(crop.x, crop.y, _SEARCH_AGAIN * crop.side) for crop, _ in self._lost]
@@ -419,14 +263,15 @@ class BlazePose:
             self._since_search = 0
             squares += search_tiles(width, height, fine=self.people > 1)
 
-        candidates = [candidate for square in squares for candidate in self.find(frame, square)]
+        find = self.person_detector.find
+        candidates = [candidate for square in squares for candidate in find(frame, square)]
         candidates.sort(key=lambda candidate: candidate[1] * candidate[0].side, reverse=True)
         candidates += [(crop, 0.0) for crop in self._before]
         if self.people == 1 and self._lost:
             # Someone else would be a new person: for a moment only the lost one is welcome.
             lost = self._lost[-1][0]
             candidates = [c for c in candidates if is_near(c[0], lost)]
-        added: list[Found] = []
+        added: list[Candidate] = []
         seen: list[Crop] = [person.crop for person in followed]
         for crop, _ in candidates:
             if any(are_hips_shared(crop, other) for other in seen):
@@ -453,32 +298,19 @@ class BlazePose:
         ]
         return added
 
-    def find(self, frame: NDArray[np.uint8], square: Crop) -> list[tuple[Crop, float]]:
-        """Crops of the people that the first network sees in a square, with scores."""
-        picture = square.cut(frame, _FINDER_SIZE)
-        self._finder.run(picture.astype(np.float32) / 127.5 - 1.0)  # black borders become -1
-        points, scores = decode_people(
-            self._finder.output("Identity"), self._finder.output("Identity_1")[:, 0], self._anchors
-        )
-        points = square.to_frame(points, _FINDER_SIZE)
-        return [
-            (Crop.around(hips, far), float(score))
-            for (hips, far), score in zip(points, scores, strict=True)
-        ]
-
-    def place_landmarks(self, frame: NDArray[np.uint8], crop: Crop) -> Found:
-        """What the second network sees in a crop, be there a person or not."""
-        picture = crop.cut(frame, _LANDMARKER_SIZE)
-        self._landmarker.run(picture.astype(np.float32) / 255.0)
-        output = self._landmarker.output
+    def place_landmarks(self, frame: Image, crop: Crop) -> Candidate:
+        """What the landmark network sees in a crop, be there a person or not."""
+        picture = crop.cut(frame, _SIZE)
+        self._landmarks.run(picture.astype(np.float32) / 255.0)
+        output = self._landmarks.output
         points = output("Identity").reshape(-1, 5).astype(float)  # x, y, z, two logits
-        places = refine_with_heatmaps(points[:, :2] / _LANDMARKER_SIZE, output("Identity_3"))
-        places = crop.to_frame(places * _LANDMARKER_SIZE, _LANDMARKER_SIZE)
-        visible, present = _sigmoid(points[:LANDMARKS, 3:]).T
+        places = refine_with_heatmaps(points[:, :2] / _SIZE, output("Identity_3"))
+        places = crop.to_frame(places * _SIZE, _SIZE)
+        visible, present = sigmoid(points[:LANDMARKS, 3:]).T
         world = output("Identity_4").reshape(-1, 3)[:LANDMARKS].astype(float)
         cos, sin = np.cos(crop.angle), np.sin(crop.angle)
         upright = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
-        return Found(
+        return Candidate(
             keypoints=places[:LANDMARKS],
             confidence=visible * present,
             world=world @ upright.T,

@@ -15,7 +15,6 @@ MOT Challenge's text format; COCO's results format.
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import os
 from collections import defaultdict
@@ -25,11 +24,20 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lithepose.arrays import Floats
+from lithepose.arrays import Floats, Image, Indices
+from lithepose.assets import MODELS
 from lithepose.detect import is_onnx
-from lithepose.detect.onnx_file import PictureNetwork, letterbox, prepare
+from lithepose.detect.blazepose_detector import (
+    CROP_MARGIN,
+    SEARCH_INTERVAL,
+    Crop,
+    PersonDetector,
+    are_hips_shared,
+    search_tiles,
+)
+from lithepose.detect.iou import suppress
+from lithepose.detect.onnx_file import PictureNetwork, Preparation, file_facts, letterbox
 
 _PERSON_CLASS = 0  # class of a person in COCO's 80 and in networks that know people alone
 
@@ -46,7 +54,7 @@ class PersonBoxes:
 
     boxes: Floats
     score: Floats
-    person: NDArray[np.int64] | None = None
+    person: Indices | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -66,17 +74,13 @@ class BoxSource(Protocol):
     rough: bool
     facts: dict[str, Any]
 
-    def find(self, frame: NDArray[np.uint8], index: int) -> PersonBoxes:
+    def find(self, frame: Image, index: int) -> PersonBoxes:
         """The people of a frame.
 
         Args:
             frame: (H, W, 3) RGB, upright.
             index: position of the frame in the clip, from 0.
         """
-        ...
-
-    def reset(self) -> None:
-        """Forget the clip so far."""
         ...
 
 
@@ -106,47 +110,15 @@ def create_boxes(
     return FileBoxes(source)
 
 
-def overlaps(boxes: Floats, others: Floats) -> Floats:
-    """Intersection over union of (N, 4) with (M, 4) boxes (left, top, width, height): (N, M)."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(
-        boxes[:, None, :2] + boxes[:, None, 2:], others[None, :, :2] + others[None, :, 2:]
-    )
-    shared = np.clip(high - low, 0, None).prod(axis=-1)
-    areas = np.clip(boxes[:, 2:], 0, None).prod(axis=1)[:, None] + np.clip(
-        others[:, 2:], 0, None
-    ).prod(axis=1)
-    return shared / np.maximum(areas - shared, 1e-9)
-
-
-def suppress(boxes: Floats, scores: Floats, overlap: float) -> NDArray[np.int64]:
-    """Indices of the boxes (N, 4) that overlap no surer one by more than this, the surest first."""
-    left = np.argsort(-scores, kind="stable")
-    kept = []
-    while len(left):
-        best, left = left[0], left[1:]
-        kept.append(best)
-        left = left[overlaps(boxes[best : best + 1], boxes[left])[0] <= overlap]
-    return np.array(kept, dtype=np.int64)
-
-
 # Networks
 
 
-@dataclass(frozen=True, kw_only=True)
-class BoxPreset:
-    """How a family is fed: order of the channels, and mean and std of 0 to 255 in that order."""
-
-    bgr: bool = True
-    mean: tuple[float, float, float] = (0, 0, 0)
-    std: tuple[float, float, float] = (1, 1, 1)
-
-
-BOX_PRESETS: dict[str, BoxPreset] = {
-    "yolox": BoxPreset(),
-    "rtmdet": BoxPreset(mean=(103.53, 116.28, 123.675), std=(57.375, 57.12, 58.395)),
+BOX_PRESETS = {
+    "yolox": Preparation(colours="bgr", mean=(0, 0, 0), std=(1, 1, 1)),
+    "rtmdet": Preparation(
+        colours="bgr", mean=(103.53, 116.28, 123.675), std=(57.375, 57.12, 58.395)
+    ),
 }
-_GREY = 114  # of the part of the picture that the frame leaves, in both families
 _STRIDES = (8, 16, 32)  # of YOLOX, pixels of the picture per cell
 
 
@@ -167,30 +139,26 @@ class OnnxBoxes:
         path: str | os.PathLike[str],
         *,
         preset: str | None = None,
-        input_size: tuple[int, int] | None = None,
         threads: int = 1,
     ):
-        """Load the file.
+        """Load the file; one that takes pictures of any size gets 640x640.
 
         Args:
             path: the ONNX file.
             preset: a name in `BOX_PRESETS`. Without it the file tells: a raw output is YOLOX's, and
                 so is an input that is first cut into every other pixel.
-            input_size: (width, height) for a file that takes any; 640x640 without it.
             threads: CPU threads.
 
         Raises:
             FileNotFoundError, ValueError: the file cannot be read, is no such network, or its
                 family is not to be told.
         """
-        self._network = PictureNetwork(
-            path, input_size=input_size, default_size=(640, 640), threads=threads
-        )
+        self._network = PictureNetwork(path, default_size=(640, 640), threads=threads)
         self._kind, self._read = self._outputs()
         name = preset or self._family()
         if name not in BOX_PRESETS:
             raise ValueError(f"no preset named {name!r}; known: {', '.join(BOX_PRESETS)}")
-        self._preset = BOX_PRESETS[name]
+        self._prepare = BOX_PRESETS[name]
         self.facts: dict[str, Any] = {**self._network.facts, "preset": name}
 
     def _outputs(self) -> tuple[Literal["raw", "final"], list[str]]:
@@ -210,7 +178,7 @@ class OnnxBoxes:
             return "raw", raw
         raise ValueError(
             f"{self._network.path} finds no boxes in a way that is known here: its outputs are "
-            f"{', '.join(f'{name} {shape}' for name, shape in shapes.items())}. Known are boxes "
+            f"{self._network.outputs_listed}. Known are boxes "
             f"(B, N, 5) with labels (B, N), and YOLOX's raw (B, {cells}, 5 + classes) for its "
             f"input of {width}x{height}; other detectors can write a file of boxes"
         )
@@ -229,15 +197,11 @@ class OnnxBoxes:
             f"{', '.join(BOX_PRESETS)}"
         )
 
-    def reset(self) -> None:
-        """Nothing is carried from frame to frame."""
-
-    def find(self, frame: NDArray[np.uint8], index: int) -> PersonBoxes:
+    def find(self, frame: Image, index: int) -> PersonBoxes:
         """The people of a frame, the surest first."""
         del index
-        preset = self._preset
-        picture, factor, _ = letterbox(frame, self._network.input_size, _GREY, centred=False)
-        answers = self._network(prepare(picture[None], preset.mean, preset.std, preset.bgr))
+        picture, factor, _ = letterbox(frame, self._network.input_size, centred=False)
+        answers = self._network(self._prepare(picture[None]))
         values = [np.asarray(answers[name][0], np.float64) for name in self._read]
         if self._kind == "final":
             found, labels = values
@@ -249,8 +213,8 @@ class OnnxBoxes:
         corners, scores = corners[kept] / factor, scores[kept]
         boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
         sized = (boxes[:, 2:] > 1).all(axis=1) & np.isfinite(boxes).all(axis=1)
-        boxes, scores = boxes[sized], scores[sized]
-        kept = suppress(boxes, scores, self.OVERLAP)
+        corners, boxes, scores = corners[sized], boxes[sized], scores[sized]
+        kept = suppress(corners, scores, self.OVERLAP)
         return PersonBoxes(boxes=boxes[kept], score=np.clip(scores[kept], 0, 1))
 
 
@@ -298,51 +262,35 @@ class BlazePoseBoxes:
     complete = False
     rough = True  # squares, one and a half times as high as somebody who walks
 
-    def __init__(
-        self,
-        *,
-        models: Path | None = None,
-        threads: int = 1,
-        people: int = 6,
-        search_interval: int = 10,
-    ):
+    def __init__(self, *, models: Path | None = None, threads: int = 1, people: int = 6):
         """Load the network.
 
         Args:
             models, threads: as of `lithepose.detect.blazepose.BlazePose`.
             people: while fewer are found in the whole frame, it is also searched in tiles.
-            search_interval: frames from one search in tiles to the next.
 
         Raises:
             lithepose.assets.ModelsError: the model files are absent and could not be fetched.
         """
-        from lithepose.assets import MODELS
-        from lithepose.detect.blazepose import BlazePose
-
-        self._finder = BlazePose(models=models, threads=threads)
-        self._people, self._interval = people, search_interval
+        self._detector = PersonDetector(models=models, threads=threads)
+        self._people = people
         model = MODELS["pose_detection"]
         self.facts = {"name": "blazepose", "file": model.file, "sha256": model.sha256}
 
-    def reset(self) -> None:
-        """Nothing is carried from frame to frame."""
-
-    def find(self, frame: NDArray[np.uint8], index: int) -> PersonBoxes:
+    def find(self, frame: Image, index: int) -> PersonBoxes:
         """The people of a frame, the surest first."""
-        from lithepose.detect.blazepose import Crop, are_hips_shared, search_tiles
-
         height, width = frame.shape[:2]
-        found = self._finder.find(frame, Crop(width / 2, height / 2, max(width, height)))
-        if len(found) < self._people and index % self._interval == 0:
+        found = self._detector.find(frame, Crop(width / 2, height / 2, max(width, height)))
+        if len(found) < self._people and index % SEARCH_INTERVAL == 0:
             for tile in search_tiles(width, height, fine=self._people > 1):
-                found += self._finder.find(frame, tile)
+                found += self._detector.find(frame, tile)
         found.sort(key=lambda candidate: -candidate[1])
-        people: list[tuple[Any, float]] = []
+        people: list[tuple[Crop, float]] = []
         for crop, score in found:
             if not any(are_hips_shared(crop, other) for other, _ in people):
                 people.append((crop, score))
         # The crop is the circle with BlazePose's margin, which pose networks add again themselves.
-        sides = np.array([crop.side for crop, _ in people]) / 1.25
+        sides = np.array([crop.side for crop, _ in people]) / CROP_MARGIN
         middles = np.array([(crop.x, crop.y) for crop, _ in people]).reshape(-1, 2)
         corner = middles - sides[:, None] / 2
         return PersonBoxes(
@@ -370,22 +318,17 @@ class FileBoxes:
     complete = True
     rough = False
 
-    def __init__(self, path: str | os.PathLike[str], *, min_score: float = 0.0):
+    def __init__(self, path: str | os.PathLike[str]):
         """Read the file.
-
-        Args:
-            path: the file.
-            min_score: boxes below it are left out.
 
         Raises:
             FileNotFoundError: there is no such file.
             ValueError: its layout is not known, or a box has no size.
         """
-        self.path = path = Path(path)
+        path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"no file of boxes at {path}: check the path")
-        checksum = hashlib.sha256(path.read_bytes()).hexdigest()
-        self.facts = {"file": path.name, "sha256": checksum}
+        self.facts = file_facts(path)
         rows = np.array(_box_rows(path), dtype=float).reshape(-1, 7)
         if len(rows) == 0:
             raise ValueError(f"{path} holds no boxes")
@@ -403,28 +346,19 @@ class FileBoxes:
                 f"{path}: all boxes are shares of the frame: multiply them by its width and height"
             )
         self._known = bool((person >= 0).all())
-        self._frames: dict[int, list[int]] = defaultdict(list)
-        for row in np.flatnonzero(score >= min_score):
-            self._frames[int(frame[row])].append(int(row))
+        self._rows: dict[int, list[int]] = defaultdict(list)  # of each frame
+        for row, number in enumerate(frame):
+            self._rows[int(number)].append(row)
         self._boxes, self._score = boxes, np.clip(score, 0, 1)
         self._person = person.astype(np.int64)
-        self._check_identities()
+        for number, rows in self._rows.items():
+            if self._known and len(np.unique(self._person[rows])) < len(rows):
+                raise ValueError(f"{path}: frame {number} has two boxes of one person")
 
-    def _check_identities(self) -> None:
-        if not self._known:
-            return
-        for number, rows in self._frames.items():
-            people = self._person[rows].tolist()
-            if len(set(people)) < len(people):
-                raise ValueError(f"{self.path}: frame {number} has two boxes of one person")
-
-    def reset(self) -> None:
-        """The file stays as it is."""
-
-    def find(self, frame: NDArray[np.uint8], index: int) -> PersonBoxes:
+    def find(self, frame: Image, index: int) -> PersonBoxes:
         """The boxes of a frame, the surest first."""
         del frame
-        rows = np.array(self._frames.get(index, []), dtype=np.int64)
+        rows = np.array(self._rows.get(index, []), dtype=np.int64)
         rows = rows[np.argsort(-self._score[rows], kind="stable")]
         return PersonBoxes(
             boxes=self._boxes[rows],

@@ -17,6 +17,7 @@ Details that the papers leave open are MMPose 0.29's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Literal, get_args
 
@@ -40,6 +41,8 @@ BLUR, BLUR_SIGMA = 11, 2.0
 # Of ImageNet, by which image networks expect their input normalised.
 MEAN_RGB = (0.485, 0.456, 0.406)
 STD_RGB = (0.229, 0.224, 0.225)
+# The same of 0 to 255; all have three digits then.
+MEAN_255, STD_255 = (tuple(round(255 * x, 3) for x in values) for values in (MEAN_RGB, STD_RGB))
 
 
 def geometry_of(kind: Encoding | Decoder) -> Geometry:
@@ -123,14 +126,27 @@ def crop(
     return np.asarray(cv2.warpAffine(image, matrix, input_size, flags=cv2.INTER_LINEAR), np.uint8)
 
 
-def normalise_images(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Crops (..., H, W, 3) RGB, 0 to 255, as the network's input (..., 3, H, W)."""
-    out = np.empty((*images.shape[:-3], 3, *images.shape[-3:-1]), np.float32)
-    for channel, (mean, std) in enumerate(zip(MEAN_RGB, STD_RGB, strict=True)):
-        plane = out[..., channel, :, :]  # channel by channel is six times as fast as at once
-        np.multiply(images[..., channel], np.float32(1 / (255 * std)), out=plane)
-        plane -= np.float32(mean / std)
-    return out
+def normalise_images(
+    images: NDArray[np.uint8],
+    mean: Sequence[float] = MEAN_255,
+    std: Sequence[float] = STD_255,
+    *,
+    bgr: bool = False,
+) -> NDArray[np.float32]:
+    """Pictures (..., H, W, 3) RGB, 0 to 255, as a network's input (..., 3, H, W).
+
+    Args:
+        mean, std: of each channel in the network's own order, in 0 to 255; ImageNet's by default.
+        bgr: whether that order is blue, green, red.
+    """
+    values = np.empty((*images.shape[:-3], 3, *images.shape[-3:-1]), np.float32)
+    for index in np.ndindex(images.shape[:-3]):
+        # Plane by plane is ten times as fast as the whole array in its other order.
+        channels = cv2.split(images[index])[:: -1 if bgr else 1]
+        for channel, plane, offset, spread in zip(channels, values[index], mean, std, strict=True):
+            np.multiply(channel, np.float32(1 / spread), out=plane)
+            plane -= np.float32(offset / spread)
+    return values
 
 
 def heatmap_size(input_size: tuple[int, int]) -> tuple[int, int]:

@@ -19,7 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lithepose.detect.sizes import STRIDES, HEViTPoseConfig
+from lithepose.detect.sizes import (
+    FFN_EXPANSION,
+    QK_DIVISOR,
+    STRIDES,
+    SUBSAMPLE_EXPANSION,
+    HEViTPoseConfig,
+)
 
 
 class ConvNorm(nn.Module):
@@ -68,8 +74,8 @@ class FeedForward(nn.Module):
 class LocalMixer(nn.Sequential):
     """A depthwise mixer, then a feed-forward part: one side of a block."""
 
-    def __init__(self, dim: int, config: HEViTPoseConfig):
-        super().__init__(DepthwiseMixer(dim), FeedForward(dim, config.ffn_expansion * dim))
+    def __init__(self, dim: int):
+        super().__init__(DepthwiseMixer(dim), FeedForward(dim, FFN_EXPANSION * dim))
 
 
 def to_tokens(x: Tensor) -> Tensor:
@@ -94,11 +100,11 @@ def patch_kernel(stride: int, overlap: int) -> tuple[int, int]:
 class PatchEmbedding(nn.Module):
     """The image to tokens of stride 4: (B, 3, H, W) to (B, C, H / 4, W / 4)."""
 
-    def __init__(self, dim: int, overlap: int, eps: float):
+    def __init__(self, dim: int, overlap: int):
         super().__init__()
         kernel, padding = patch_kernel(STRIDES[0], overlap)
         self.embed = nn.Conv2d(3, dim, kernel, STRIDES[0], padding)
-        self.norm = nn.LayerNorm(dim, eps=eps)
+        self.norm = nn.LayerNorm(dim)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.embed(x).permute(0, 2, 3, 1)  # (B, H, W, C)
@@ -108,19 +114,19 @@ class PatchEmbedding(nn.Module):
 class GroupAttention(nn.Module):
     """Attention of one group of channels, keys and values from a reduced map: (B, c, H, W)."""
 
-    def __init__(self, dim: int, reduction: int, heads: int, qk_divisor: int, eps: float):
+    def __init__(self, dim: int, reduction: int, heads: int, qk_divisor: int = QK_DIVISOR):
         super().__init__()
         self.heads = heads
         self.reduce = (
             nn.Conv2d(dim, dim, reduction, stride=reduction) if reduction > 1 else nn.Identity()
         )
-        self.q_norm, self.k_norm, self.v_norm = (nn.LayerNorm(dim, eps=eps) for _ in range(3))
+        self.q_norm, self.k_norm, self.v_norm = (nn.LayerNorm(dim) for _ in range(3))
         # Outputs: head 0, head 1, ...
         self.q = nn.Linear(dim, dim // qk_divisor)
         self.k = nn.Linear(dim, dim // qk_divisor)
         self.v = nn.Linear(dim, dim)
         self.project = nn.Linear(dim, dim)
-        self.out_norm = nn.LayerNorm(dim, eps=eps)
+        self.out_norm = nn.LayerNorm(dim)
         for layer in (self.q, self.k, self.v, self.project):
             nn.init.trunc_normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
@@ -142,11 +148,10 @@ class CascadedAttention(nn.Module):
     Every group but the first reads the sum of its own channels and what the group before gave.
     """
 
-    def __init__(self, dim: int, groups: int, reduction: int, heads: int, config: HEViTPoseConfig):
+    def __init__(self, dim: int, groups: int, reduction: int, heads: int):
         super().__init__()
         self.groups = nn.ModuleList(
-            GroupAttention(dim // groups, reduction, heads, config.qk_divisor, config.norm_eps)
-            for _ in range(groups)
+            GroupAttention(dim // groups, reduction, heads) for _ in range(groups)
         )
         self.activation = nn.ReLU()
         self.project = pointwise(dim, dim, starts_at_zero=True)
@@ -169,11 +174,11 @@ class HEViTBlock(nn.Sequential):
     def __init__(self, stage: int, config: HEViTPoseConfig):
         dim = config.widths[stage]
         super().__init__(
-            LocalMixer(dim, config),
+            LocalMixer(dim),
             CascadedAttention(
-                dim, config.groups[stage], config.reductions[stage], config.heads[stage], config
+                dim, config.groups[stage], config.reductions[stage], config.heads[stage]
             ),
-            LocalMixer(dim, config),
+            LocalMixer(dim),
         )
 
 
@@ -182,18 +187,18 @@ class Subsample(nn.Sequential):
 
     def __init__(self, stage: int, config: HEViTPoseConfig):
         before, after = config.widths[stage - 1], config.widths[stage]
-        hidden = config.subsample_expansion * before
+        hidden = SUBSAMPLE_EXPANSION * before
         stride = STRIDES[stage] // STRIDES[stage - 1]
         kernel, padding = patch_kernel(stride, config.overlaps[stage])
         embed = nn.Conv2d(hidden, hidden, kernel, stride, padding, groups=hidden, bias=False)
         super().__init__(
-            LocalMixer(before, config),
+            LocalMixer(before),
             pointwise(before, hidden),
             nn.ReLU(),
             ConvNorm(embed),
             nn.ReLU(),
             pointwise(hidden, after),
-            LocalMixer(after, config),
+            LocalMixer(after),
         )
 
 
@@ -220,7 +225,7 @@ class HEViTPose(nn.Module):
     def __init__(self, config: HEViTPoseConfig):
         super().__init__()
         self.config = config
-        self.stem = PatchEmbedding(config.widths[0], config.overlaps[0], config.norm_eps)
+        self.stem = PatchEmbedding(config.widths[0], config.overlaps[0])
         self.stages = nn.ModuleList()
         for stage, depth in enumerate(config.depths):
             blocks = [HEViTBlock(stage, config) for _ in range(depth)]
@@ -383,8 +388,7 @@ class FoldedGroupAttention(nn.Module):
     def __init__(self, group: GroupAttention):
         super().__init__()
         self.heads, self.reduce = group.heads, group.reduce
-        dim, eps = group.q.in_features, group.q_norm.eps
-        self.norm = nn.LayerNorm(dim, eps=eps, elementwise_affine=False)
+        self.norm = nn.LayerNorm(group.q.in_features, elementwise_affine=False)
         head_dim = group.q.out_features // group.heads
         self.q = folded_linear(group.q, group.q_norm, head_dim**-0.5)
         self.k = folded_linear(group.k, group.k_norm)

@@ -4,21 +4,44 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lithepose.arrays import Floats
-from lithepose.onnx import open_session
+from lithepose.arrays import Floats, Image
+from lithepose.detect.heatmaps import MEAN_255, STD_255, normalise_images
+from lithepose.onnx import OnnxSession
 
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
-class PictureNetwork:
+GREY = 114  # of the part of a picture that the frame leaves, in all families
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """How a family of networks is fed.
+
+    Attributes:
+        colours: order of the channels.
+        mean, std: subtracted from and dividing the channels, in that order, of 0 to 255.
+    """
+
+    colours: Literal["rgb", "bgr"] = "rgb"
+    mean: Sequence[float] = MEAN_255
+    std: Sequence[float] = STD_255
+
+    def __call__(self, pictures: Image) -> NDArray[np.float32]:
+        """Pictures (B, H, W, 3) RGB as input (B, 3, H, W)."""
+        return normalise_images(pictures, self.mean, self.std, bgr=self.colours == "bgr")
+
+
+class PictureNetwork(OnnxSession):
     """A network with one picture, or a batch of them, as input and any outputs.
 
     Args:
@@ -28,9 +51,8 @@ class PictureNetwork:
         threads: CPU threads of one call.
 
     Attributes:
-        path: the file.
-        sha256: its checksum in hexadecimal.
-        metadata: the texts stored in it, by name.
+        path, metadata: as of `OnnxSession`.
+        facts: what a result notes of the file: its name and checksum.
         input_size: (width, height) of the pictures it gets.
         sized: whether the file or the caller said so, else it is the default.
         batched: whether it takes several pictures at once.
@@ -50,19 +72,15 @@ class PictureNetwork:
         default_size: tuple[int, int] | None = None,
         threads: int = 1,
     ):
-        self.path = Path(path)
-        # Silent: what fails is said in our own errors.
-        self._session = open_session(self.path, threads=threads, log_severity=4)
-        with self.path.open("rb") as file:
-            self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
-        inputs = self._session.get_inputs()
+        super().__init__(path, threads)
+        self.facts = file_facts(self.path)
+        inputs = self.inputs
         if len(inputs) != 1 or inputs[0].type not in _TYPES or len(inputs[0].shape) != 4:
             raise ValueError(
                 f"{self.path} must have one input (B, 3, H, W) of floats, but has "
                 f"{', '.join(f'{i.name} {i.type} {i.shape}' for i in inputs)}"
             )
-        self._input, self._type = inputs[0].name, _TYPES[inputs[0].type]
+        self._type = _TYPES[inputs[0].type]
         batch, channels, height, width = inputs[0].shape
         self.sized = input_size is not None or all(isinstance(n, int) for n in (height, width))
         if channels != 3 and isinstance(channels, int):
@@ -72,10 +90,14 @@ class PictureNetwork:
             )
         self.batched = not isinstance(batch, int)
         self.input_size = self._size((width, height), input_size, default_size)
-        self._outputs = [output.name for output in self._session.get_outputs()]
         black = np.zeros((1, 3, self.input_size[1], self.input_size[0]), np.float32)
         self.shapes = {name: values.shape for name, values in self(black).items()}
         self.batched = self.batched and self._takes_two(black)
+
+    @property
+    def outputs_listed(self) -> str:
+        """Names and shapes of the outputs, for messages."""
+        return ", ".join(f"{name} {shape}" for name, shape in self.shapes.items())
 
     def unsized(self) -> ValueError:
         """The error for a file of any size, where that of its training matters."""
@@ -120,50 +142,28 @@ class PictureNetwork:
             [pictures] if self.batched or len(pictures) == 1 else np.split(pictures, len(pictures))
         )
         try:
-            answers = [self._session.run(self._outputs, {self._input: part}) for part in parts]
-        except Exception as error:  # as above
+            answers = [self.run(part) for part in parts]
+        except Exception as error:  # ONNX Runtime's errors have no common class of their own
             raise ValueError(
                 f"{self.path.name} cannot be run on pictures of shape {pictures.shape}: {error}"
             ) from error
         joined = [np.concatenate(values) for values in zip(*answers, strict=True)]
-        return dict(zip(self._outputs, joined, strict=True))
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What a result notes of the file."""
-        return {"file": self.path.name, "sha256": self.sha256}
+        return {output.name: values for output, values in zip(self.outputs, joined, strict=True)}
 
     def operators_on_input(self) -> set[str]:
         """Names of the operators that the picture goes into first."""
-        return set(_operators_on(self.path.read_bytes(), self._input.encode()))
+        return set(_operators_on(self.path.read_bytes(), self.inputs[0].name.encode()))
 
 
-def prepare(
-    pictures: NDArray[np.uint8],
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-    bgr: bool,
-) -> NDArray[np.float32]:
-    """Pictures (B, H, W, 3) RGB as input (B, 3, H, W).
-
-    Args:
-        mean, std: of each channel in the network's own order, in 0 to 255.
-        bgr: whether that order is blue, green, red.
-    """
-    count, height, width = pictures.shape[:3]
-    values = np.empty((count, 3, height, width), np.float32)
-    for picture, planes in zip(pictures, values, strict=True):
-        # Plane by plane is ten times as fast as the whole array in its other order.
-        channels = cv2.split(picture)[::-1] if bgr else cv2.split(picture)
-        for channel, plane, offset, spread in zip(channels, planes, mean, std, strict=True):
-            np.multiply(channel, np.float32(1 / spread), out=plane)
-            plane -= np.float32(offset / spread)
-    return values
+def file_facts(path: Path) -> dict[str, Any]:
+    """What a result notes of a file: its name and its checksum in hexadecimal."""
+    with path.open("rb") as file:
+        return {"file": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 def letterbox(
-    frame: NDArray[np.uint8], size: tuple[int, int], grey: int, centred: bool
-) -> tuple[NDArray[np.uint8], float, tuple[int, int]]:
+    frame: Image, size: tuple[int, int], *, centred: bool
+) -> tuple[Image, float, tuple[int, int]]:
     """The whole frame in a picture of another shape, the rest of it grey.
 
     Args:
@@ -179,7 +179,7 @@ def letterbox(
     factor = min(size[0] / width, size[1] / height)
     inner = max(1, round(width * factor)), max(1, round(height * factor))
     shift = ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2) if centred else (0, 0)
-    picture = np.full((size[1], size[0], 3), grey, np.uint8)
+    picture = np.full((size[1], size[0], 3), GREY, np.uint8)
     x, y = shift
     picture[y : y + inner[1], x : x + inner[0]] = cv2.resize(
         frame, inner, interpolation=cv2.INTER_LINEAR

@@ -18,18 +18,16 @@ al., ViTPose, NeurIPS 2022; and the output layouts of MMDeploy's and Ultralytics
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lithepose.arrays import Floats
-from lithepose.detect.boxes import suppress
+from lithepose.arrays import Floats, Image
+from lithepose.detect import check_frame
 from lithepose.detect.heatmaps import (
     Decoder,
-    Geometry,
     crop,
     crop_matrix,
     decode,
@@ -37,33 +35,25 @@ from lithepose.detect.heatmaps import (
     geometry_of,
     to_picture,
 )
-from lithepose.detect.onnx_file import PictureNetwork, letterbox, prepare
+from lithepose.detect.iou import suppress
+from lithepose.detect.onnx_file import PictureNetwork, Preparation, letterbox
 from lithepose.poses import Detections
 from lithepose.skeletons import PARTS_OF_LARGER, SKELETONS, skeleton_named
 
-_IMAGENET_MEAN = (123.675, 116.28, 103.53)  # red, green, blue
-_IMAGENET_STD = (58.395, 57.12, 57.375)
 MOST_OF_A_FRAME = 6  # people, where one is wanted: the clip decides later which
 _BATCH = 8  # people per call: more bring no speed on a CPU, and take memory
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preset:
+class Preset(Preparation):
     """How a family of networks is fed and read.
 
     Attributes:
-        colours: order of the channels.
-        mean, std: subtracted from and dividing the channels, in that order, of 0 to 255.
         decoder: of heatmaps; "udp" also cuts and returns in that geometry.
-        grey: what surrounds the frame in networks that see the whole of it.
-        centred: whether the frame is in the middle there.
+        centred: whether the frame is in the middle in networks that see the whole of it.
     """
 
-    colours: Literal["rgb", "bgr"] = "rgb"
-    mean: tuple[float, float, float] = _IMAGENET_MEAN
-    std: tuple[float, float, float] = _IMAGENET_STD
     decoder: Decoder = "dark"
-    grey: int = 114
     centred: bool = False
 
 
@@ -112,8 +102,8 @@ def kind_of(network: PictureNetwork) -> tuple[Kind, list[str]]:
         return "yolo", by_rank[3]
     raise ValueError(
         f"{network.path} is no pose network that is known here: its outputs are "
-        f"{_listed(shapes)}. Known are SimCC (B, J, width * s) and (B, J, height * s), heatmaps "
-        "(B, J, h, w), RTMO (B, N, 5) and (B, N, J, 3), YOLO (B, 5 + 3 J, N)"
+        f"{network.outputs_listed}. Known are SimCC (B, J, width * s) and (B, J, height * s), "
+        "heatmaps (B, J, h, w), RTMO (B, N, 5) and (B, N, J, 3), YOLO (B, 5 + 3 J, N)"
     )
 
 
@@ -130,7 +120,7 @@ def _axes_of(network: PictureNetwork, names: list[str]) -> list[str]:
     joints = {network.shapes[name][1] for name in (first, second)}
     if ratios[0] != ratios[1] or ratios[0] < 1 or len(joints) > 1:
         raise ValueError(
-            f"{network.path}: the outputs {_listed(network.shapes)} are no SimCC of an input of "
+            f"{network.path}: the outputs {network.outputs_listed} are no SimCC of an input of "
             f"{width}x{height}, which has the same number of bins per pixel in x and in y"
         )
     return [first, second]
@@ -145,8 +135,11 @@ def _yolo_joints(shape: tuple[int, ...]) -> int:
     return 0
 
 
-def _listed(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    return ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+def _joint_count(kind: Kind, shape: tuple[int, ...]) -> int:
+    """Joints of an output of this kind."""
+    if kind == "yolo":
+        return _yolo_joints(shape)
+    return shape[2] if kind == "rtmo" else shape[1]
 
 
 def preset_of(network: PictureNetwork, kind: Kind, preset: str | None) -> str:
@@ -156,26 +149,25 @@ def preset_of(network: PictureNetwork, kind: Kind, preset: str | None) -> str:
         ValueError: there is no preset of that name.
     """
     preset = preset or network.metadata.get("preset")
-    if preset is not None and preset not in PRESETS:
+    if preset is None:
+        name = network.path.name.lower().replace("_", "-")
+        families = PRESETS if kind == "heatmaps" else ()
+        preset = next((family for family in families if family in name), _USUAL[kind])
+    if preset not in PRESETS:
         raise ValueError(f"no preset named {preset!r}; known: {', '.join(PRESETS)}")
-    if preset is not None:
-        return preset
-    name = network.path.name.lower().replace("_", "-")
-    if kind == "heatmaps":
-        return next((family for family in PRESETS if family in name), _USUAL[kind])
-    return _USUAL[kind]
+    return preset
 
 
 def _joint_set(
     network: PictureNetwork, joints: int, skeleton: str | None
 ) -> tuple[str, list[int] | None]:
     """The joint set's name, and which joints of the output make it if not all do."""
-    told = skeleton or network.metadata.get("skeleton")
+    given = skeleton or network.metadata.get("skeleton")
     if joints in PARTS_OF_LARGER:
         name, part = PARTS_OF_LARGER[joints]
-        if told in (None, name):
+        if given in (None, name):
             return name, list(part)
-    name = told or _SKELETON_OF_COUNT.get(joints)
+    name = given or _SKELETON_OF_COUNT.get(joints)
     if name is None:
         fitting = [s.name for s in SKELETONS.values() if len(s) == joints]
         known = {**_SKELETON_OF_COUNT, **{n: name for n, (name, _) in PARTS_OF_LARGER.items()}}
@@ -195,13 +187,17 @@ def _joint_set(
     return name, None
 
 
-class OnnxPose:
-    """A network that places the joints of one person in a crop.
+class _PoseFile:
+    """What both kinds of detectors say of their file.
 
     Attributes:
         skeleton: joint set of the keypoints.
-        facts: file, checksum, kind, preset: what a result notes.
+        facts: what a result notes: file, checksum, kind, preset, the decoder of heatmaps.
     """
+
+    KINDS: ClassVar[tuple[Kind, ...]]
+    DEFAULT_SIZE: ClassVar[tuple[int, int] | None] = None
+    REFUSAL: ClassVar[str]
 
     def __init__(
         self,
@@ -225,35 +221,38 @@ class OnnxPose:
             FileNotFoundError, ValueError: the file cannot be read, is no such network, or does not
                 fit the skeleton or the preset.
         """
-        network = (
-            path
-            if isinstance(path, PictureNetwork)
-            else PictureNetwork(path, input_size=input_size, threads=threads)
-        )
-        self._network = network
-        kind, self._read = kind_of(network)
-        if kind not in ("simcc", "heatmaps"):
-            raise ValueError(
-                f"{network.path} finds people in whole frames (its outputs are those of {kind}): "
-                "use it as a detector without boxes"
+        if not isinstance(path, PictureNetwork):
+            path = PictureNetwork(
+                path, input_size=input_size, default_size=self.DEFAULT_SIZE, threads=threads
             )
-        joints = network.shapes[self._read[0]][1]
-        self.skeleton, self._part = _joint_set(network, joints, skeleton)
-        name = preset_of(network, kind, preset)
-        self._kind, self._preset = kind, PRESETS[name]
-        self._geometry: Geometry = "standard"
-        if kind == "heatmaps":
-            self._geometry = geometry_of(self._preset.decoder)
-        self.facts: dict[str, Any] = {**network.facts, "kind": kind, "preset": name}
-        if kind == "heatmaps":
+        self._network = path
+        self._kind, self._read = kind_of(path)
+        if self._kind not in self.KINDS:
+            raise ValueError(f"{path.path} {self.REFUSAL.format(kind=self._kind)}")
+        joints = _joint_count(self._kind, path.shapes[self._read[-1]])
+        self.skeleton, self._part = _joint_set(path, joints, skeleton)
+        name = preset_of(path, self._kind, preset)
+        self._preset = PRESETS[name]
+        self.facts: dict[str, Any] = {**path.facts, "kind": self._kind, "preset": name}
+        if self._kind == "heatmaps":
             self.facts["decoder"] = self._preset.decoder
+
+
+class OnnxPose(_PoseFile):
+    """A network that places the joints of one person in a crop."""
+
+    KINDS = ("simcc", "heatmaps")
+    REFUSAL = (
+        "finds people in whole frames (its outputs are those of {kind}): use it as a detector "
+        "without boxes"
+    )
 
     @property
     def input_size(self) -> tuple[int, int]:
         """(width, height) of a crop in pixels."""
         return self._network.input_size
 
-    def place(self, frame: NDArray[np.uint8], boxes: Floats) -> tuple[Floats, Floats]:
+    def place(self, frame: Image, boxes: Floats) -> tuple[Floats, Floats]:
         """The joints of the people in boxes.
 
         Args:
@@ -270,13 +269,14 @@ class OnnxPose:
             keypoints[part], confidence[part] = self._place(frame, boxes[part])
         return keypoints, confidence
 
-    def _place(self, frame: NDArray[np.uint8], boxes: Floats) -> tuple[Floats, Floats]:
+    def _place(self, frame: Image, boxes: Floats) -> tuple[Floats, Floats]:
         size = self._network.input_size
         centres, sizes = frame_boxes(np.asarray(boxes, float) - [0.5, 0.5, 0, 0], size)
-        matrices = crop_matrix(centres, sizes, size, geometry=self._geometry)
-        crops = np.stack([crop(frame, matrix, size) for matrix in matrices])
         preset = self._preset
-        answers = self._network(prepare(crops, preset.mean, preset.std, preset.colours == "bgr"))
+        geometry = geometry_of(preset.decoder) if self._kind == "heatmaps" else "standard"
+        matrices = crop_matrix(centres, sizes, size, geometry=geometry)
+        crops = np.stack([crop(frame, matrix, size) for matrix in matrices])
+        answers = self._network(preset(crops))
         values = [np.asarray(answers[name], np.float32) for name in self._read]
         if self._part is not None:
             values = [value[:, self._part] for value in values]
@@ -286,9 +286,7 @@ class OnnxPose:
         else:
             (maps,) = values
             points, scores = decode(maps, preset.decoder)
-            points = to_picture(
-                points, centres, sizes, (maps.shape[3], maps.shape[2]), self._geometry
-            )
+            points = to_picture(points, centres, sizes, (maps.shape[3], maps.shape[2]), geometry)
         # Networks count from the centre of the first pixel, keypoints here from its corner.
         points = np.where(scores[..., None] > 0, points + 0.5, np.nan)
         return points, np.clip(scores, 0, 1)
@@ -315,14 +313,12 @@ def decode_simcc(
     return points * (np.array(input_size) / (x.shape[-1], y.shape[-1])), scores
 
 
-class OnnxOneStage:
-    """A network that finds everyone with all joints in the whole frame, without boxes.
+class OnnxOneStage(_PoseFile):
+    """A network that finds everyone with all joints in the whole frame, without boxes."""
 
-    Attributes:
-        skeleton: joint set of the keypoints.
-        facts: file, checksum, kind, preset: what a result notes.
-    """
-
+    KINDS = ("rtmo", "yolo")
+    DEFAULT_SIZE = (640, 640)
+    REFUSAL = "looks at one person at a time: it needs boxes"
     MIN_SCORE = 0.3  # of a person
     OVERLAP = 0.65  # of the boxes of two people, above which they are one
 
@@ -331,58 +327,34 @@ class OnnxOneStage:
         path: str | os.PathLike[str] | PictureNetwork,
         *,
         people: int | Literal["one"] = "one",
-        skeleton: str | None = None,
-        preset: str | None = None,
-        input_size: tuple[int, int] | None = None,
-        threads: int = 1,
+        **options: Any,
     ):
-        """Load the file; arguments and errors as of `OnnxPose`.
+        """Load the file; options and errors as of `_PoseFile`.
 
         Args:
             people: the most people of a frame, by score; with "one", several are still given, so
                 that the clip decides who it is about.
         """
-        network = (
-            path
-            if isinstance(path, PictureNetwork)
-            else PictureNetwork(
-                path, input_size=input_size, default_size=(640, 640), threads=threads
-            )
-        )
-        self._network = network
-        self._kind, self._read = kind_of(network)
-        if self._kind not in ("rtmo", "yolo"):
-            raise ValueError(f"{network.path} looks at one person at a time: it needs boxes")
-        shape = network.shapes[self._read[-1]]
-        joints = shape[2] if self._kind == "rtmo" else _yolo_joints(shape)
-        self.skeleton, self._part = _joint_set(network, joints, skeleton)
-        name = preset_of(network, self._kind, preset)
-        self._preset = PRESETS[name]
+        super().__init__(path, **options)
         self._people = MOST_OF_A_FRAME if people == "one" else people
-        self.facts: dict[str, Any] = {**network.facts, "kind": self._kind, "preset": name}
 
     def reset(self) -> None:
         """Nothing is carried from frame to frame."""
 
-    def detect(self, frame: NDArray[np.uint8], time_s: float) -> Detections:
+    def detect(self, frame: Image, time_s: float) -> Detections:
         """Find the people of one frame, the surest first."""
         del time_s
         check_frame(frame)
-        preset = self._preset
-        picture, factor, shift = letterbox(
-            frame, self._network.input_size, preset.grey, preset.centred
-        )
-        answers = self._network(
-            prepare(picture[None], preset.mean, preset.std, preset.colours == "bgr")
-        )
+        size, preset = self._network.input_size, self._preset
+        picture, factor, shift = letterbox(frame, size, centred=preset.centred)
+        answers = self._network(preset(picture[None]))
         values = [np.asarray(answers[name][0], np.float64) for name in self._read]
         if self._kind == "rtmo":
             corners, scores, points = values[0][:, :4], values[0][:, 4], values[1]
         else:
             corners, scores, points = _read_yolo(values[0])
         kept = np.flatnonzero(scores >= self.MIN_SCORE)
-        boxes = np.concatenate([corners[kept, :2], corners[kept, 2:] - corners[kept, :2]], axis=1)
-        kept = kept[suppress(boxes, scores[kept], self.OVERLAP)][: self._people]
+        kept = kept[suppress(corners[kept], scores[kept], self.OVERLAP)][: self._people]
         points = points[kept]
         if self._part is not None:
             points = points[:, self._part]
@@ -408,13 +380,3 @@ def _read_yolo(values: Floats) -> tuple[Floats, Floats, Floats]:
         return corners, values[:, 4], values[:, 5:].reshape(len(values), -1, 3)
     scores = np.where(values[:, 5] == 0, values[:, 4], 0.0)  # class 0 is the person
     return values[:, :4], scores, values[:, 6:].reshape(len(values), -1, 3)
-
-
-def check_frame(frame: NDArray[np.uint8]) -> None:
-    """Refuse what is no picture.
-
-    Raises:
-        ValueError: the frame is not (H, W, 3) of uint8.
-    """
-    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-        raise ValueError(f"frame is {frame.dtype} of shape {frame.shape}: pass (H, W, 3) uint8 RGB")

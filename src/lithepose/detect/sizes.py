@@ -11,10 +11,15 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from lithepose.skeletons import skeleton_named
+
 if TYPE_CHECKING:
     from torch import nn
 
 STRIDES = (4, 8, 16)  # of HEViTPose's three stages; its heatmaps have stride 4
+QK_DIVISOR = 2  # queries and keys are narrower than values by this factor [inferred]
+FFN_EXPANSION = 2  # hidden width of the feed-forward part [inferred]
+SUBSAMPLE_EXPANSION = 4  # hidden width of the embeddings of stages 2 and 3 [inferred]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +30,10 @@ class HEViTPoseConfig:
     chosen so that parameters and operations come out as published; docs/models/hevitpose.md says
     how well. A correction by the authors is a correction here.
 
-    Three choices have no field, since no other was ever built: the embeddings' norm is LayerNorm
-    over the channels [inferred], subsampling has no squeeze-and-excite [inferred], and attention
-    has neither positions nor a bias of relative positions [known: none are drawn].
+    Some choices have no field, since no other was ever built: `QK_DIVISOR`, `FFN_EXPANSION` and
+    `SUBSAMPLE_EXPANSION`; the embeddings' norm is LayerNorm over the channels [inferred], its
+    epsilon PyTorch's, a guess; subsampling has no squeeze-and-excite [inferred], and attention has
+    neither positions nor a bias of relative positions [known: none are drawn].
     """
 
     joints: int = 16
@@ -48,11 +54,7 @@ class HEViTPoseConfig:
     reductions: tuple[int, int, int] = (8, 4, 2)
     # CGSR-MHA: heads of each part. They change no count and are a guess, 16 channels each.
     heads: tuple[int, int, int] = (1, 2, 3)
-    qk_divisor: int = 2  # queries and keys are narrower than values by this factor [inferred]
-    ffn_expansion: int = 2  # hidden width of the feed-forward part [inferred]
-    subsample_expansion: int = 4  # hidden width of the embeddings of stages 2 and 3 [inferred]
     head_filters: tuple[int, ...] = (192, 96)  # the transposed convolutions [inferred, strongly]
-    norm_eps: float = 1e-5  # of every LayerNorm, a guess
 
     def __post_init__(self) -> None:
         # Tuples read back from JSON are lists; configs compare by value.
@@ -61,7 +63,7 @@ class HEViTPoseConfig:
         for name in _PER_STAGE:
             if len(getattr(self, name)) != len(STRIDES):
                 raise ValueError(f"{name} has one number per stage, three: {getattr(self, name)}")
-        for name in ("joints", *_PER_STAGE, "qk_divisor", "ffn_expansion", "subsample_expansion"):
+        for name in ("joints", *_PER_STAGE):
             value = getattr(self, name)
             least = 0 if name == "overlaps" else 1
             if min(value if isinstance(value, tuple) else (value,)) < least:
@@ -72,10 +74,10 @@ class HEViTPoseConfig:
                 f"{self.head_filters}"
             )
         for width, groups, heads in zip(self.widths, self.groups, self.heads, strict=True):
-            if width % (groups * heads * self.qk_divisor):
+            if width % (groups * heads * QK_DIVISOR):
                 raise ValueError(
                     f"a width of {width} does not divide into {groups} groups of {heads} heads "
-                    f"with queries of 1/{self.qk_divisor} of the channels"
+                    f"with queries of 1/{QK_DIVISOR} of the channels"
                 )
         multiple = self.multiple
         if len(self.image_size) != 2 or any(n < 1 or n % multiple for n in self.image_size):
@@ -118,33 +120,27 @@ S = HEViTPoseConfig(widths=(128, 192, 224), groups=(2, 3, 2), heads=(4, 4, 7))
 B = HEViTPoseConfig(widths=(128, 256, 384), heads=(2, 4, 6))
 
 
-def _mpii(config: HEViTPoseConfig, parameters: int, macs: int, mmcv: int) -> PoseNetwork:
-    config = replace(config, joints=16)
-    return PoseNetwork(
-        config=config, skeleton="mpii16", parameters=parameters, macs=macs, mmcv=mmcv
-    )
-
-
-def _coco(
-    config: HEViTPoseConfig, image_size: tuple[int, int], parameters: int, macs: int, mmcv: int
+def _row(
+    config: HEViTPoseConfig, skeleton: str, width: int, parameters: int, macs: int, mmcv: int
 ) -> PoseNetwork:
-    config = replace(config, joints=17, image_size=image_size)
+    joints = len(skeleton_named(skeleton))
+    config = replace(config, joints=joints, image_size=(width, 256))
     return PoseNetwork(
-        config=config, skeleton="coco17", parameters=parameters, macs=macs, mmcv=mmcv
+        config=config, skeleton=skeleton, parameters=parameters, macs=macs, mmcv=mmcv
     )
 
 
-# The numbers: parameters, MACs, and operations as MMCV counts them.
+# Skeleton, width of a crop 256 high, parameters, MACs, and operations as MMCV counts them.
 POSE_NETWORKS = {
-    "hevitpose-t-mpii": _mpii(T, 3_211_600, 1_775_583_232, 1_744_134_144),
-    "hevitpose-s-mpii": _mpii(S, 5_844_080, 3_722_534_912, 3_672_213_504),
-    "hevitpose-b-mpii": _mpii(B, 10_631_760, 5_627_871_232, 5_563_138_048),
-    "hevitpose-t-coco": _coco(T, (256, 256), 3_211_697, 1_775_976_448, 1_744_531_456),
-    "hevitpose-s-coco": _coco(S, (256, 256), 5_844_177, 3_722_928_128, 3_672_610_816),
-    "hevitpose-b-coco": _coco(B, (256, 256), 10_631_857, 5_628_264_448, 5_563_535_360),
-    "hevitpose-t-coco-256x192": _coco(T, (192, 256), 3_211_697, 1_319_890_944, 1_308_398_592),
-    "hevitpose-s-coco-256x192": _coco(S, (192, 256), 5_844_177, 2_772_584_448, 2_754_458_112),
-    "hevitpose-b-coco-256x192": _coco(B, (192, 256), 10_631_857, 4_197_015_552, 4_172_651_520),
+    "hevitpose-t-mpii": _row(T, "mpii16", 256, 3_211_600, 1_775_583_232, 1_744_134_144),
+    "hevitpose-s-mpii": _row(S, "mpii16", 256, 5_844_080, 3_722_534_912, 3_672_213_504),
+    "hevitpose-b-mpii": _row(B, "mpii16", 256, 10_631_760, 5_627_871_232, 5_563_138_048),
+    "hevitpose-t-coco": _row(T, "coco17", 256, 3_211_697, 1_775_976_448, 1_744_531_456),
+    "hevitpose-s-coco": _row(S, "coco17", 256, 5_844_177, 3_722_928_128, 3_672_610_816),
+    "hevitpose-b-coco": _row(B, "coco17", 256, 10_631_857, 5_628_264_448, 5_563_535_360),
+    "hevitpose-t-coco-256x192": _row(T, "coco17", 192, 3_211_697, 1_319_890_944, 1_308_398_592),
+    "hevitpose-s-coco-256x192": _row(S, "coco17", 192, 5_844_177, 2_772_584_448, 2_754_458_112),
+    "hevitpose-b-coco-256x192": _row(B, "coco17", 192, 10_631_857, 4_197_015_552, 4_172_651_520),
 }
 
 # Name -> the class, a path so that the table loads without PyTorch.

@@ -7,18 +7,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lithepose.arrays import Floats
-from lithepose.detect.boxes import BoxSource, PersonBoxes, create_boxes, overlaps
+from lithepose.arrays import Flags, Floats, Image, Indices
+from lithepose.detect import check_frame
+from lithepose.detect.boxes import BoxSource, PersonBoxes, create_boxes
+from lithepose.detect.iou import corners_of, iou
 from lithepose.detect.onnx_file import PictureNetwork
-from lithepose.detect.onnx_pose import (
-    MOST_OF_A_FRAME,
-    OnnxOneStage,
-    OnnxPose,
-    check_frame,
-    kind_of,
-)
+from lithepose.detect.onnx_pose import MOST_OF_A_FRAME, OnnxOneStage, OnnxPose, kind_of
 from lithepose.poses import Detections
 
 _SEEN = 0.3  # confidence of a joint that tells where a person is
@@ -77,12 +72,11 @@ class TopDown:
 
     def reset(self) -> None:
         """Forget the people followed so far, and count frames from 0."""
-        self._source.reset()
         self._index = 0
         self._followed = np.empty((0, 4))
         self._whole = np.empty(0, dtype=bool)  # of whom nearly all joints were seen
 
-    def detect(self, frame: NDArray[np.uint8], time_s: float) -> Detections:
+    def detect(self, frame: Image, time_s: float) -> Detections:
         """Find the people in the next frame of a clip.
 
         Raises:
@@ -115,7 +109,7 @@ class TopDown:
             person=None if boxes.person is None else boxes.person[kept],
         )
 
-    def _boxes(self, frame: NDArray[np.uint8]) -> tuple[PersonBoxes, NDArray[np.bool_]]:
+    def _boxes(self, frame: Image) -> tuple[PersonBoxes, Flags]:
         """Where to look in this frame, and (P,) which of the boxes are rough."""
         followed, source = self._followed, self._source
         if not source.complete and self._index % self._interval and len(followed):
@@ -141,21 +135,19 @@ class TopDown:
         return PersonBoxes(boxes=boxes[first], score=score[first], person=person), rough[first]
 
 
-def _overlap(boxes: Floats, followed: Floats) -> NDArray[np.bool_]:
+def _overlap(boxes: Floats, followed: Floats) -> Flags:
     """(F, P) which boxes (P, 4) are of which people followed (F, 4)."""
-    return overlaps(followed, boxes) > _SAME_BOX
+    return iou(corners_of(followed), corners_of(boxes)) > _SAME_BOX
 
 
-def _hold(boxes: Floats, followed: Floats) -> NDArray[np.bool_]:
+def _hold(boxes: Floats, followed: Floats) -> Flags:
     """The same of rough boxes, which overlap slender people little."""
     middles = [each[:, :2] + each[:, 2:] / 2 for each in (followed, boxes)]
     apart = np.linalg.norm(middles[0][:, None] - middles[1][None], axis=-1)
     return apart < _SAME_MIDDLE * boxes[:, 3]
 
 
-def _without_doubles(
-    kept: NDArray[np.int64], keypoints: Floats, boxes: Floats, score: Floats
-) -> NDArray[np.int64]:
+def _without_doubles(kept: Indices, keypoints: Floats, boxes: Floats, score: Floats) -> Indices:
     """Of people whose joints are in the same places, the surest: two boxes led to one person."""
     unlike: list[int] = []
     for row in kept[np.argsort(-score[kept], kind="stable")]:
@@ -216,17 +208,18 @@ def open_onnx_detector(
         lithepose.assets.ModelsError: boxes are to come from BlazePose, whose files are absent.
     """
     # Networks of whole frames may take any size, and are trained at this one.
-    network = PictureNetwork(path, input_size=input_size, default_size=(640, 640), threads=threads)
-    kind, _ = kind_of(network)
-    told: dict[str, Any] = {"skeleton": skeleton, "preset": preset}
-    if kind in ("rtmo", "yolo"):
+    network = PictureNetwork(
+        path, input_size=input_size, default_size=OnnxOneStage.DEFAULT_SIZE, threads=threads
+    )
+    given: dict[str, Any] = {"skeleton": skeleton, "preset": preset}
+    if kind_of(network)[0] in OnnxOneStage.KINDS:
         if boxes is not None or box_interval != 1:
             raise ValueError(f"{network.path.name} finds people by itself: leave the boxes out")
-        return OnnxOneStage(network, people=people, **told)
+        return OnnxOneStage(network, people=people, **given)
     if not network.sized:
         raise network.unsized()
     most = MOST_OF_A_FRAME if people == "one" else people
-    pose = OnnxPose(network, **told)
+    pose = OnnxPose(network, **given)
     source = create_boxes(
         boxes, models=models, threads=threads, people=1 if people == "one" else most
     )

@@ -17,6 +17,8 @@ from torch import nn
 from lithepose.detect.sizes import POSE_FAMILIES, create_pose_network
 from lithepose.lifters.weights import load_weights, write_weights
 
+_CONSTANTS = {"qk_divisor": 2, "ffn_expansion": 2, "subsample_expansion": 4, "norm_eps": 1e-5}
+
 
 def save_pose_network(
     path: str | os.PathLike[str], model: nn.Module, metadata: Mapping[str, Any] | None = None
@@ -54,7 +56,9 @@ def load_pose_network(path: str | os.PathLike[str]) -> nn.Module:
             f"{', '.join(POSE_FAMILIES)}"
         )
     try:
-        model = create_pose_network(weights.network, **weights.config)
+        # Earlier versions had fields for what never was another number.
+        config = {k: v for k, v in weights.config.items() if _CONSTANTS.get(k) != v}
+        model = create_pose_network(weights.network, **config)
         model.load_state_dict(weights.state)
     except (RuntimeError, TypeError) as error:
         raise ValueError(

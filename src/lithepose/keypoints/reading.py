@@ -20,44 +20,65 @@ unpickled.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lithepose.arrays import Floats
-from lithepose.keypoints.landmarks import (
-    from_landmark_rows,
-    from_mediapipe,
-    from_ultralytics,
-    is_label_line,
-    is_landmark_table,
-    is_mediapipe,
-    is_ultralytics,
-    read_frames,
-    read_labels,
-)
-from lithepose.keypoints.layouts import (
-    Clip,
-    from_coco,
-    from_fields,
-    from_mmpose,
-    from_results,
-    from_rows,
+from lithepose.files import natural_order
+from lithepose.keypoints import arrays, coco, mediapipe, mmpose, openpose, ultralytics
+from lithepose.keypoints.content import (
+    FramePeople,
+    KeypointClip,
     load_json,
-    natural_order,
+    load_table,
     numbers,
-    read_npz,
-    read_openpose,
-    read_rows,
 )
 from lithepose.poses import LEAST_FPS, LONGEST_S, Detections, Track2D
 from lithepose.skeletons import PARTS_OF_LARGER, SKELETONS, skeleton_named
+from lithepose.track import build_tracks
 
 logger = logging.getLogger(__name__)
+
+
+class Layout(NamedTuple):
+    """How one kind of file is told from the others and read.
+
+    Attributes:
+        name: for whoever asks what a file was taken for.
+        recognise: whether a file's content is of this kind.
+        read: the clip of content and path.
+    """
+
+    name: str
+    recognise: Callable[[Any], bool]
+    read: Callable[[Any, str], KeypointClip]
+
+
+# What a file's content may be, the first that fits, by the suffix of the file. The last of each are
+# taken for want of a better, and say what they lack.
+LAYOUTS: dict[str, tuple[Layout, ...]] = {
+    ".npz": (Layout("arrays", lambda _: True, arrays.read),),
+    ".json": (
+        Layout("OpenPose", openpose.recognise, openpose.read),
+        Layout("COCO annotations", coco.recognise_annotations, coco.read_annotations),
+        Layout("Ultralytics JSON", ultralytics.recognise, ultralytics.read),
+        Layout("MediaPipe JSON", mediapipe.recognise, mediapipe.read),
+        Layout("MMPose", mmpose.recognise, mmpose.read),
+        Layout("AlphaPose", coco.recognise_alphapose, coco.read_results),
+        Layout("COCO results", lambda content: isinstance(content, list), coco.read_results),
+        Layout("arrays", lambda content: isinstance(content, dict), arrays.read),
+    ),
+    ".csv": (
+        Layout("MediaPipe CSV", mediapipe.recognise_table, mediapipe.read_table),
+        Layout("CSV", lambda _: True, arrays.read_table),
+    ),
+}
 
 # Joint counts that only one set in use has. 17 is COCO, Human3.6M or MPI-INF-3DHP; 15 has rivals
 # outside this package: neither is guessed.
@@ -69,7 +90,6 @@ _SKELETON_OF_COUNT = {
     18: "openpose18",
     16: "mpii16",
 }
-_SUFFIXES = (".npz", ".json", ".csv")
 _FRAMES_SNIFFED = 5  # files of a folder that are looked into to tell what it holds
 
 
@@ -77,9 +97,13 @@ def is_keypoints(source: str | os.PathLike[str]) -> bool:
     """Whether a path is a file of keypoints rather than a video, told by its name; or a folder of
     them rather than of images, told by what is in its files."""
     path = Path(source)
-    if path.is_dir():
-        return bool(_labels_in(path)) or _holds_json_frames(path)
-    return path.suffix.lower() in _SUFFIXES
+    if not path.is_dir():
+        return path.suffix.lower() in LAYOUTS
+    if _label_files(path):
+        return True
+    files = _json_files(path)
+    # Without images, nothing else is likely; beside them JSON may be anything.
+    return bool(files) and (not _has_images(path) or any(map(_is_frame, _readable(files))))
 
 
 def read_keypoints(
@@ -113,44 +137,36 @@ def read_keypoints(
         ValueError: an unknown layout or skeleton, arrays of the wrong shape, no joint at all, or a
             size, rate or joint set that neither the file nor the caller gives.
     """
-    clip = _read(path, skeleton)
-    logger.info("%s is read as %s", clip.origin, clip.layout)
-    if clip.unnamed is not None:
-        shapes = {people.shape[1] for people in clip.unnamed if len(people)}
-        frames = len(clip.unnamed)
-    else:
-        shapes = {points.shape[1] for points in clip.people.values()}
-        frames = max((len(points) for points in clip.people.values()), default=0)
-    if frames == 0 or not shapes:
-        raise ValueError(f"{clip.origin} holds no keypoints: no person in any frame")
-    if len(shapes) > 1:
-        raise ValueError(f"{clip.origin} mixes people of {sorted(shapes)} joints")
-    joints = shapes.pop()
-    if joints in PARTS_OF_LARGER:
-        name, part = PARTS_OF_LARGER[joints]
-        clip.skeleton = clip.skeleton or name
-        _keep_joints(clip, list(part))
-        joints = len(part)
-    name = _skeleton(skeleton or clip.skeleton, joints, clip.origin)
-    size = _image_size(clip.image_size if image_size is None else image_size, clip.origin)
-    time_s, rate = _timing(clip, fps, frames)
-    if clip.normalised:
-        scale = np.array([*size, 1.0])
-        clip.people = {person: points * scale for person, points in clip.people.items()}
-        if clip.unnamed is not None:
-            clip.unnamed = [people * scale for people in clip.unnamed]
+    layout, clip, origin = _read(path, skeleton)
+    logger.info("%s is read as %s", origin, layout)
+    frames = [points for people in clip.frames for _, points in people]
+    counts = {points.shape[-2] for points in (*clip.people.values(), *frames)}
+    if not counts:
+        raise ValueError(f"{origin} holds no keypoints: no person in any frame")
+    if len(counts) > 1:
+        raise ValueError(f"{origin} mixes people of {sorted(counts)} joints")
+    usual, part = PARTS_OF_LARGER.get(joints := counts.pop(), (None, range(joints)))
+    name = _skeleton(skeleton or clip.skeleton or usual, len(part), origin)
+    size = _image_size(clip.image_size if image_size is None else image_size, origin)
+    length = len(clip.frames) or len(next(iter(clip.people.values())))
+    time_s, rate = _timing(clip, fps, length, origin)
+    scale = np.array([*size, 1.0] if clip.normalised else [1.0] * 3)
 
-    if clip.unnamed is not None and max(len(people) for people in clip.unnamed) > 1:
-        return _follow(clip.unnamed, name, size, time_s, rate, clip.origin)
-    if clip.unnamed is not None:
-        joints = len(SKELETONS[name])
-        nobody = np.full((joints, 3), np.nan)
-        points = np.stack([people[0] if len(people) else nobody for people in clip.unnamed])
-        clip.people = {0: points}
+    def adapted(points: Floats) -> Floats:
+        return points[..., list(part), :] * scale
+
+    frames = [[(who, adapted(points)) for who, points in people] for people in clip.frames]
+    people = {person: adapted(points) for person, points in clip.people.items()}
+    people = people or _by_identity(frames)
+    if not people and max(len(found) for found in frames) > 1:
+        return _follow(frames, name, size, time_s, rate, origin)
+    if not people:
+        nobody = np.full((len(part), 3), np.nan)
+        people = {0: np.stack([found[0][1] if found else nobody for found in frames])}
 
     tracks = []
-    for person, points in clip.people.items():
-        keypoints, confidence = _clean(points, clip.origin)
+    for person, points in people.items():
+        keypoints, confidence = _clean(points, origin)
         tracks.append(
             Track2D(
                 person=person,
@@ -160,35 +176,40 @@ def read_keypoints(
                 time_s=time_s,
                 fps=rate,
                 image_size=size,
-                world=clip.world,
+                world=None if clip.world is None else clip.world[:, list(part)],
             )
         )
-    _check_content(np.concatenate([track.keypoints for track in tracks]), clip.origin)
+    _check_content(np.concatenate([track.keypoints for track in tracks]), origin)
     return tracks
 
 
-def _keep_joints(clip: Clip, part: list[int]) -> None:
-    clip.people = {person: points[:, part] for person, points in clip.people.items()}
-    clip.world = None if clip.world is None else clip.world[:, part]
-    if clip.unnamed is not None:
-        clip.unnamed = [people[:, part] if len(people) else people for people in clip.unnamed]
+def _by_identity(frames: Sequence[FramePeople]) -> dict[int, Floats]:
+    """(T, J, 3) of each person; empty where the file tells nobody from the others."""
+    tracks: dict[int, Floats] = {}
+    for frame, people in enumerate(frames):
+        identities = [identity for identity, _ in people]
+        # Programs that don't track write -1 or give everybody the same number.
+        if identities and (min(identities) < 0 or len(set(identities)) < len(identities)):
+            return {}
+        for identity, points in people:
+            nowhere = np.full((len(frames), *points.shape), np.nan)
+            tracks.setdefault(identity, nowhere)[frame] = points
+    return tracks
 
 
 def _follow(
-    unnamed: list[Floats],
+    frames: Sequence[FramePeople],
     skeleton: str,
     image_size: tuple[int, int],
     time_s: Floats,
     fps: float,
     origin: str,
 ) -> list[Track2D]:
-    # Here alone detection needs the stage after it: a file stands for detector and tracker.
-    from lithepose.track import build_tracks
-
     detections = []
     joints = len(SKELETONS[skeleton])
-    for people in unnamed:
-        keypoints, confidence = _clean(people.reshape(-1, joints, 3), origin)
+    for people in frames:
+        points = np.array([points for _, points in people]).reshape(-1, joints, 3)
+        keypoints, confidence = _clean(points, origin)
         seen = confidence.any(axis=1)
         detections.append(
             Detections(
@@ -198,8 +219,7 @@ def _follow(
                 skeleton=skeleton,
             )
         )
-    everyone = np.concatenate([frame.keypoints for frame in detections])
-    _check_content(everyone, origin)
+    _check_content(np.concatenate([frame.keypoints for frame in detections]), origin)
     return build_tracks(detections, time_s=time_s, image_size=image_size, fps=fps)
 
 
@@ -238,28 +258,30 @@ def _image_size(value: Any, origin: str) -> tuple[int, int]:
     return int(size[0]), int(size[1])
 
 
-def _timing(clip: Clip, fps: float | None, frames: int) -> tuple[Floats, float]:
+def _timing(
+    clip: KeypointClip, fps: float | None, frames: int, origin: str
+) -> tuple[Floats, float]:
     """Time stamps from 0 and the mean rate; the caller's rate goes before all the file says."""
     if fps is None and clip.time_s is not None:
-        time_s = numbers(clip.time_s, "time_s", clip.origin)
+        time_s = numbers(clip.time_s, "time_s", origin)
         if time_s.shape != (frames,) or not np.isfinite(time_s).all():
             raise ValueError(
-                f"{clip.origin}: time_s must be {frames} times in seconds, one per frame; "
+                f"{origin}: time_s must be {frames} times in seconds, one per frame; "
                 f"found shape {time_s.shape}"
             )
         if (np.diff(time_s) <= 0).any():
-            raise ValueError(f"{clip.origin}: time_s does not ascend")
+            raise ValueError(f"{origin}: time_s does not ascend")
         time_s = time_s - time_s[0]
         if time_s[-1] > LONGEST_S:
-            raise ValueError(f"{clip.origin}: time_s spans {time_s[-1]:g} s: are these seconds?")
+            raise ValueError(f"{origin}: time_s spans {time_s[-1]:g} s: are these seconds?")
         if clip.fps is None and frames == 1:
-            raise ValueError(f"{clip.origin}: one frame has no frame rate: pass fps=")
+            raise ValueError(f"{origin}: one frame has no frame rate: pass fps=")
         rate = (frames - 1) / time_s[-1] if clip.fps is None else clip.fps
-        return time_s, _rate(rate, clip.origin)
+        return time_s, _rate(rate, origin)
     rate = clip.fps if fps is None else fps
     if rate is None:
-        raise ValueError(f"{clip.origin} does not give the frame rate: pass fps= frames per second")
-    rate = _rate(rate, clip.origin)
+        raise ValueError(f"{origin} does not give the frame rate: pass fps= frames per second")
+    rate = _rate(rate, origin)
     return np.arange(frames) / rate, rate
 
 
@@ -301,103 +323,89 @@ def _check_content(keypoints: Floats, origin: str) -> None:
 
 def _read(
     path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], skeleton: str | None
-) -> Clip:
-    """The content of the file; `skeleton`, the caller's, tells a CSV file what its names mean."""
+) -> tuple[str, KeypointClip, str]:
+    """The name of the layout, the clip, and what messages call the file.
+
+    Args:
+        skeleton: the caller's, which tells a CSV file what its names mean.
+    """
     if not isinstance(path, str | os.PathLike):
         files = [Path(file) for file in path]
         if not files:
             raise ValueError("the list of OpenPose files is empty")
-        return read_openpose(files, f"{files[0]} and the files after it")
+        return "OpenPose", openpose.read_files(files), f"{files[0]} and the files after it"
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no keypoints at {path}: check the path")
     if path.is_dir():
         return _read_folder(path, skeleton)
-    match path.suffix.lower():
+    match suffix := path.suffix.lower():
         case ".npz":
-            return read_npz(path)
+            content = arrays.load_npz(path)
         case ".json":
-            return _read_json(path)
+            content = load_json(path)
         case ".csv":
-            columns, rows = read_rows(path)
-            if is_landmark_table(columns):
-                return from_landmark_rows(columns, rows, path)
-            return from_rows(columns, rows, skeleton, path)
-    raise ValueError(
-        f"cannot read keypoints from {path}: known are {', '.join(_SUFFIXES)} and folders of "
-        "OpenPose, Ultralytics or MediaPipe files"
-    )
-
-
-def _read_json(path: Path) -> Clip:
-    content, origin = load_json(path), str(path)
-    if isinstance(content, dict):
-        if "people" in content:
-            return read_openpose([path], origin)
-        if "annotations" in content:
-            return from_coco(content, origin)
-        if isinstance(content.get("instance_info"), list):
-            names = (content.get("meta_info") or {}).get("keypoint_id2name")
-            return from_mmpose(content["instance_info"], names, origin)
-        if is_mediapipe(content):
-            return from_mediapipe(content, origin)
-        return from_fields(content, origin)
-    if not isinstance(content, list):
+            content = load_table(path, skeleton)
+        case _:
+            raise ValueError(
+                f"cannot read keypoints from {path}: known are {', '.join(LAYOUTS)} and folders of "
+                "OpenPose, Ultralytics or MediaPipe files"
+            )
+    layout = next((each for each in LAYOUTS[suffix] if each.recognise(content)), None)
+    if layout is None:
         raise ValueError(f"{path} holds a JSON {type(content).__name__}, not keypoints")
-    if is_ultralytics(content):
-        one_frame = isinstance(content[0], dict)
-        return from_ultralytics([content] if one_frame else content, origin)
-    if is_mediapipe(content):
-        return from_mediapipe(content, origin)
-    if any(isinstance(frame, dict) and "instances" in frame for frame in content):
-        return from_mmpose(content, None, origin)
-    return from_results(content, origin)
+    return layout.name, layout.read(content, str(path)), str(path)
 
 
-def _read_folder(path: Path, skeleton: str | None) -> Clip:
+def _read_folder(path: Path, skeleton: str | None) -> tuple[str, KeypointClip, str]:
     """A folder of one file per frame."""
-    if labels := _labels_in(path):
-        return read_labels(labels, skeleton, str(path))
-    files = sorted(path.glob("*.json"), key=natural_order)
+    if labels := _label_files(path):
+        clip = ultralytics.read_labels(labels, skeleton, str(path))
+        return "Ultralytics labels", clip, str(path)
+    files = _json_files(path)
     if not files:
         raise ValueError(
             f"{path} holds no keypoints: give the folder that OpenPose wrote its .json files to, "
             "or the one with Ultralytics' .txt files of a pose model"
         )
     first = [load_json(file) for file in files[:_FRAMES_SNIFFED]]
-    if any(is_ultralytics(frame) or is_mediapipe(frame) for frame in first):
-        return read_frames(files, str(path))
-    return read_openpose(files, str(path))
+    if any(ultralytics.recognise(frame) or mediapipe.recognise(frame) for frame in first):
+        content = [load_json(file) for file in files]
+        if ultralytics.recognise(content):
+            return "Ultralytics JSON", ultralytics.read(content, str(path)), str(path)
+        return "MediaPipe JSON", mediapipe.read(content, str(path)), str(path)
+    return "OpenPose", openpose.read_files(files), str(path)
 
 
-def _holds_json_frames(folder: Path) -> bool:
-    """Whether the JSON files of a folder are keypoints; without images, nothing else is likely."""
+def _is_frame(content: Any) -> bool:
+    return any(
+        recognise(content)
+        for recognise in (openpose.is_frame, ultralytics.recognise, mediapipe.recognise)
+    )
+
+
+def _json_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.json"), key=lambda file: natural_order(file.name))
+
+
+def _readable(files: Sequence[Path]) -> Iterator[Any]:
+    for file in files[:_FRAMES_SNIFFED]:
+        with contextlib.suppress(ValueError):
+            yield load_json(file)
+
+
+def _has_images(folder: Path) -> bool:
     from lithepose.video import IMAGE_SUFFIXES
 
-    files = sorted(folder.glob("*.json"), key=natural_order)
-    if not any(file.suffix.lower() in IMAGE_SUFFIXES for file in folder.iterdir()):
-        return bool(files)
-    for file in files[:_FRAMES_SNIFFED]:
-        try:
-            content = load_json(file)
-        except ValueError:
-            continue  # beside images it may be anything
-        if isinstance(content, dict) and isinstance(content.get("people"), list):
-            return True
-        if is_ultralytics(content) or is_mediapipe(content):
-            return True
-    return False
+    return any(file.suffix.lower() in IMAGE_SUFFIXES for file in folder.iterdir())
 
 
-def _labels_in(folder: Path) -> list[Path]:
+def _label_files(folder: Path) -> list[Path]:
     """Ultralytics' label files of a folder or of `labels` in it; empty if there are none."""
     for place in (folder, folder / "labels"):
-        files = sorted(place.glob("*.txt"), key=natural_order) if place.is_dir() else []
+        files = sorted(place.glob("*.txt"), key=lambda file: natural_order(file.name))
         for file in files[:_FRAMES_SNIFFED]:
-            try:
-                lines = file.read_text(encoding="utf-8-sig").splitlines()
-            except UnicodeDecodeError:
-                continue
-            if any(is_label_line(line) for line in lines):
-                return files
+            with contextlib.suppress(UnicodeDecodeError):
+                if ultralytics.recognise_labels(file.read_text(encoding="utf-8-sig")):
+                    return files
     return []

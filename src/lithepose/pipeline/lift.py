@@ -24,7 +24,7 @@ from lithepose.arrays import Floats
 from lithepose.bones import bone_lengths, with_lengths
 from lithepose.cameras import focal_from_fov
 from lithepose.detect import Detector, create_detector, facts_of, is_onnx
-from lithepose.keypoints.reading import is_keypoints, read_keypoints
+from lithepose.keypoints import is_keypoints, read_keypoints
 from lithepose.lifters.windows import LIMBS, WindowLifter, lift_windows, with_midpoints
 from lithepose.poses import LEAST_FPS, MAX_GAP_S, Detections, Track2D, Track3D, stretches
 from lithepose.skeletons import convert, skeleton_named

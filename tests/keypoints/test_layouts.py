@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lithepose.cameras import Camera, look_at
-from lithepose.keypoints.reading import is_keypoints, read_keypoints
+from lithepose.keypoints import is_keypoints, read_keypoints
 from lithepose.poses import Track2D
 from lithepose.skeletons import LIMB_JOINTS, PARTS_OF_LARGER, SKELETONS, convert
 from lithepose.synthetic.bodies import random_body
