@@ -62,9 +62,8 @@ _TICKS_PER_SECOND = 60_000
 LONGEST_STEP_S = 5400
 # Key frames this close make jumping in a player feel immediate.
 _KEY_FRAME_EVERY = 12
-# What FFmpeg calls BT.709 and BT.601. Where nobody looks at what a video says of its colours, one of
-# so few lines is taken to have the matrix of BT.601, and OpenCV converts to it in a third of the
-# time of FFmpeg.
+# What FFmpeg calls BT.709 and BT.601. By the matrix of BT.601 OpenCV converts in a third of the time
+# of FFmpeg, and players that ignore what a video says of its colours take it where lines are few.
 _BT709, _BT601 = 1, 6
 
 
@@ -91,8 +90,8 @@ class VideoWriter:
     Frames go to a hidden file in the same folder, which takes the name `path` (replacing what was
     there) when the `with` block ends well and is removed when it ends with an error or Ctrl-C.
 
-    H.264 (yuv420p, the colours of BT.709 by the matrix of BT.601, ready to stream) where PyAV brings
-    libx264, else AV1, VP9 or MPEG-4, with a warning in the log.
+    H.264 (yuv420p, BT.709 by the matrix of BT.601, ready to stream) where PyAV brings libx264, else
+    AV1, VP9 or MPEG-4, with a warning in the log.
 
     Args:
         path: *.mp4, *.m4v, *.mov or *.mkv.
