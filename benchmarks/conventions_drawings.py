@@ -36,7 +36,7 @@ from lithepose.world.rig import (
 )
 
 POINTS = SKELETONS["lithepose31"]
-# The colours of lithepose.view.draw, darker for white paper.
+# The colours of lithepose.view.strokes, darker for white paper.
 LEFT, RIGHT, CENTRE = "#d9791a", "#2f7fc4", "#555b66"
 SKIN, AXIS = "#e9ebef", "#8a3ab9"
 WORLD, CAMERA, IMAGE = "#2c8a4b", "#b3362c", "#7d5a13"

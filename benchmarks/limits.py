@@ -38,7 +38,7 @@ from lithepose.synthetic.bodies import build_figure, random_appearance, random_b
 from lithepose.synthetic.movements import motion
 from lithepose.synthetic.scenes import Box, Clip, Scene, aim_camera, random_scene
 from lithepose.track import build_tracks, join_tracks
-from lithepose.view.draw import draw_still
+from lithepose.view import draw_still
 from lithepose.world import WorldOptions, settle
 from world import Filmed, film
 

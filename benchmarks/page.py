@@ -18,7 +18,7 @@ import numpy as np
 from lithepose.poses import Track3D, World
 from lithepose.skeletons import SKELETONS
 from lithepose.synthetic.scenes import Clip, ClipTruth, demo_clip
-from lithepose.view.html import PageVideo, write_page
+from lithepose.view import PageVideo, write_page
 from lithepose.world import NODES
 
 FPS = 30.0

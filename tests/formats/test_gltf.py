@@ -17,7 +17,7 @@ from lithepose.formats import gltf
 from lithepose.formats.figure import Y_UP, motion_of
 from lithepose.formats.gltf import write_glb
 from lithepose.rotations import from_quaternions
-from lithepose.view import draw
+from lithepose.view.strokes import CENTRE, LEFT, RIGHT
 from lithepose.world.rig import NODE_PARENTS, NODES, pose_nodes
 
 KINDS = {5121: "u1", 5123: "<u2", 5126: "<f4"}
@@ -208,7 +208,7 @@ def test_the_body_is_closed_and_turned_outwards(glb):
 
 
 def test_left_is_orange_and_right_is_blue_as_in_pictures(glb):
-    for name, colour in (("left", draw.LEFT), ("right", draw.RIGHT), ("middle", draw.CENTRE)):
+    for name, colour in (("left", LEFT), ("right", RIGHT), ("middle", CENTRE)):
         srgb = np.array(colour) / 255
         linear = ((srgb + 0.055) / 1.055) ** 2.4
         np.testing.assert_allclose(gltf._COLOURS[name], linear, atol=1e-3)

@@ -27,8 +27,9 @@ from lithepose.formats.text import read_json, write_csv, write_json
 from lithepose.poses import Track3D, World
 from lithepose.skeletons import SKELETONS
 from lithepose.video import VideoWriter, open_video
-from lithepose.view import html
-from lithepose.view.html import PageVideo, facts_of, write_page
+from lithepose.view import html, page_data
+from lithepose.view.facts import facts_of
+from lithepose.view.html import PageVideo, write_page
 
 BODY = SKELETONS["lithepose31"]
 SIZE = (320, 240)
@@ -207,7 +208,7 @@ def test_without_a_world_camera_axes_are_turned_upright_onto_the_lowest_foot(tmp
 def test_angles_are_those_of_the_rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     swing = np.linspace(-20, 65, FRAMES)
     swing[3] = np.nan
-    monkeypatch.setattr(html, "joint_angles", lambda rotations: {"left_knee_flexion": swing})
+    monkeypatch.setattr(page_data, "joint_angles", lambda rotations: {"left_knee_flexion": swing})
     write_page(tmp_path / "walk.html", [in_world(make_track())])
     angles = data_of(tmp_path / "walk.html")["people"][0]["angles"]
     assert np.allclose(

@@ -31,7 +31,7 @@ from lithepose.poses import Track3D
 from lithepose.version import __version__
 from lithepose.world import MARKER_NODES, NODE_PARENTS, NODES, pose_nodes
 
-# The colours of `view.draw`, which loads OpenCV, as linear RGB of its 8-bit sRGB.
+# The colours of `view.strokes`, which loads OpenCV, as linear RGB of its 8-bit sRGB.
 _COLOURS = {
     "left": (0.922, 0.323, 0.040),
     "right": (0.084, 0.392, 0.871),

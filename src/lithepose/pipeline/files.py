@@ -18,7 +18,7 @@ from lithepose.pipeline.lift import Report, Result, is_keypoints, lift
 from lithepose.pipeline.owners import TELLING, fingerprint_of, first_of_another, forget, note
 
 if TYPE_CHECKING:
-    from lithepose.video import Frame
+    from lithepose.arrays import Image
     from lithepose.view.html import PageVideo
 
 
@@ -167,8 +167,8 @@ def _views(
 ) -> list[Path]:
     """Write the overlay video and the page, as `views` asks for; the clip is decoded once."""
     from lithepose.video import open_video
-    from lithepose.view.draw import write_overlay
     from lithepose.view.html import PageVideo, write_page
+    from lithepose.view.overlay import OverlayVideo, resized
 
     with_overlay, with_page = views
     overlay = stem.with_name(f"{stem.name}.overlay.mp4")
@@ -182,9 +182,8 @@ def _views(
         if report is not None:
             report("views", done, result.frames)
 
-    files = []
-    with ExitStack() as open_files:
-        reader = open_files.enter_context(
+    with ExitStack() as stack:
+        reader = stack.enter_context(
             open_video(
                 source,
                 start_s=options.get("start"),
@@ -192,21 +191,26 @@ def _views(
                 fps=options.get("fps") if source.is_dir() else None,
             )
         )
-        clip = None
+        shown, clip = None, None
         if with_page:
-            clip = open_files.enter_context(PageVideo(page, size=reader.size, fps=reader.fps))
+            clip = stack.enter_context(PageVideo(page, size=reader.size, fps=reader.fps))
+        if with_overlay:
+            shown = stack.enter_context(
+                OverlayVideo(overlay, result.people, size=reader.size, fps=reader.fps)
+            )
+        # Of most clips both show pictures of one size, which are made once.
+        alike = shown is not None and clip is not None and shown.clip_size == clip.size
+        size = clip.size if clip is not None and alike else reader.size
         with _Aside(clip) if clip is not None else nullcontext() as aside:
-            share = None if aside is None else aside.add
-            if with_overlay:
-                write_overlay(overlay, reader, result.people, progress=progress, share=share)
-                files.append(overlay)
-            elif share is not None:
-                for done, frame in enumerate(reader, 1):
-                    share(frame)
-                    progress(done)
-        if clip is not None:
-            files += write_page(page, result.people, video=clip, title=stem.name)
-    return files
+            for done, frame in enumerate(reader, 1):
+                image = resized(frame.image, size)
+                if aside is not None:
+                    aside.add(image, frame.time_s)
+                if shown is not None:
+                    shown.add(image, frame.time_s)
+                progress(done)
+        written = write_page(page, result.people, video=clip, title=stem.name) if clip else []
+    return [*([overlay] if with_overlay else []), *written]
 
 
 class _Aside:
@@ -222,8 +226,8 @@ class _Aside:
         self._thread = ThreadPoolExecutor(1)
         self._waiting: deque[Future[None]] = deque()
 
-    def add(self, frame: Frame) -> None:
-        self._waiting.append(self._thread.submit(self.clip.add, frame.image, frame.time_s))
+    def add(self, image: Image, time_s: float) -> None:
+        self._waiting.append(self._thread.submit(self.clip.add, image, time_s))
         if len(self._waiting) > self.MOST:
             self._waiting.popleft().result()
 

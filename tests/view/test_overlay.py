@@ -12,17 +12,11 @@ import pytest
 from lithepose.poses import Track3D
 from lithepose.skeletons import SKELETONS
 from lithepose.video import VideoError, VideoWriter, open_video
-from lithepose.view import draw
-from lithepose.view.draw import (
-    LEFT,
-    RIGHT,
-    View3D,
-    draw_pose_3d,
-    draw_skeleton,
-    draw_still,
-    fit_view,
-    write_overlay,
-)
+from lithepose.view import overlay as overlays
+from lithepose.view.overlay import Overlay, draw_still, write_overlay
+from lithepose.view.scene3d import View3D, ViewPath, draw_pose_3d, fit_view
+from lithepose.view.skeleton2d import draw_skeleton
+from lithepose.view.strokes import LEFT, RIGHT
 
 BODY = SKELETONS["h36m17"]
 # A person 1.7 m tall who faces the camera: x right, y down, z ahead, around the pelvis.
@@ -214,13 +208,15 @@ def test_the_nearer_limb_covers_the_farther_one():
     ],
 )
 def test_the_layout_is_even_and_no_higher_than_asked(size: tuple[int, int], max_lines: int):
-    composer = draw._Composer(size, [], max_lines, "observed")
+    composer = overlays._Composer(size, [], max_lines, "observed")
     width, lines = composer.size
     assert width % 2 == 0
     assert lines % 2 == 0
     assert 360 <= lines <= max_lines
-    assert composer.clip_width / composer.clip_height == pytest.approx(size[0] / size[1], rel=0.02)
-    assert 0.7 * lines <= width - composer.clip_width <= lines + 1
+    assert composer.clip_size[0] / composer.clip_size[1] == pytest.approx(
+        size[0] / size[1], rel=0.02
+    )
+    assert 0.7 * lines <= width - composer.clip_size[0] <= lines + 1
 
 
 def test_an_overlay_keeps_every_frame_and_its_time(tmp_path: Path):
@@ -230,11 +226,9 @@ def test_an_overlay_keeps_every_frame_and_its_time(tmp_path: Path):
     gap.joints_camera[3:5] = np.nan
     gap.keypoints_2d[3:5] = np.nan
     gap.confidence[3:5] = 0
-    seen = []
     out = tmp_path / "overlay.mp4"
     tracks = [gap, make_track(1, shift=0.6)]
-    assert write_overlay(out, clip, tracks, max_lines=360, progress=seen.append) == FRAMES
-    assert seen == list(range(1, FRAMES + 1))
+    assert write_overlay(out, clip, tracks, max_lines=360) == FRAMES
     with open_video(out) as reader:
         assert reader.size[1] == 360
         frames = list(reader)
@@ -250,7 +244,7 @@ def test_a_still_shows_the_chosen_overlay():
     seen = make_track()
     unseen = replace(seen, keypoints_2d=np.full((FRAMES, 17, 2), np.nan))
 
-    def left_and_white(track: Track3D, overlay: draw.Overlay) -> tuple[bool, bool]:
+    def left_and_white(track: Track3D, overlay: Overlay) -> tuple[bool, bool]:
         still = draw_still(image, track, 2, max_lines=400, overlay=overlay)
         clip = still[60:, :540]  # below the label
         return share_of(clip, LEFT, 90) > 0, share_of(clip, (255, 255, 255), 25) > 0
@@ -264,7 +258,7 @@ def test_a_still_shows_the_chosen_overlay():
 
 def test_people_are_numbered_in_their_order(monkeypatch: pytest.MonkeyPatch):
     written: list[str] = []
-    monkeypatch.setattr(draw, "_write_chip", lambda canvas, text, *_: written.append(text))
+    monkeypatch.setattr(overlays, "write_chip", lambda canvas, text, *_: written.append(text))
     image = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
     # Identities have gaps where someone could not be lifted.
     draw_still(image, [make_track(4), make_track(2, shift=0.4)], 2)
@@ -273,18 +267,18 @@ def test_people_are_numbered_in_their_order(monkeypatch: pytest.MonkeyPatch):
 
 def test_reprojection_returns_the_pixels_the_person_was_seen_at():
     track = make_track()
-    np.testing.assert_allclose(draw._reproject(track, 3), track.keypoints_2d[3], atol=1e-9)
+    np.testing.assert_allclose(overlays._reproject(track, 3), track.keypoints_2d[3], atol=1e-9)
     track.joints_camera[3, :, 2] = -1
-    assert np.isnan(draw._reproject(track, 3)).all()
+    assert np.isnan(overlays._reproject(track, 3)).all()
 
 
 def test_the_view_follows_someone_who_walks_far_and_stays_with_someone_who_does_not():
-    near = draw._ViewPath([make_track()])
+    near = ViewPath([make_track()])
     assert near.at(0) == near.at(FRAMES - 1)
     frames = 200  # ten metres
     track = make_track(frames=frames)
     track.joints_camera[50:90] = np.nan
-    far = draw._ViewPath([track])
+    far = ViewPath([track])
     assert far.at(0).radius_m == far.at(frames - 1).radius_m < 2
     for index in (0, 20, 120, frames - 1):
         root = track.joints_camera[index, 0]
@@ -321,22 +315,21 @@ def test_tracks_of_another_clip_are_refused(tmp_path: Path):
     with pytest.raises(VideoError):
         write_overlay(out, tmp_path / "text.mp4", [])
     assert not out.exists()
-    with pytest.warns(UserWarning, match="8 frames, the tracks 5"):
+    with pytest.warns(UserWarning, match="8 frames, the people 5"):
         write_overlay(out, clip, [make_track(frames=5)], max_lines=360)
 
 
-def test_a_reader_with_a_range_gives_the_overlay_of_that_range(tmp_path: Path):
+def test_a_range_of_a_clip_gives_the_overlay_of_that_range(tmp_path: Path):
     clip = make_clip(tmp_path / "clip.mp4")
     out = tmp_path / "overlay.mp4"
-    with open_video(clip, start_s=0.1, end_s=0.3) as reader:
-        assert write_overlay(out, reader, [make_track(frames=4)], max_lines=360) == 4
+    track = make_track(frames=4)
+    assert write_overlay(out, clip, [track], max_lines=360, start_s=0.1, end_s=0.3) == 4
 
 
 @pytest.mark.shared
 def test_a_real_clip_gets_an_overlay_of_all_frames(tmp_path: Path, shared: Callable[[str], Path]):
     clip = shared("video/walk_single.mp4")
     out = tmp_path / "overlay.mp4"
-    with open_video(clip, end_s=0.5) as reader:
-        assert write_overlay(out, reader, []) == 15
+    assert write_overlay(out, clip, [], end_s=0.5) == 15
     with open_video(out) as reader:
         assert reader.size == (1364, 404)
