@@ -777,7 +777,7 @@ _3DHP_CROSS = replace(
     ),
 )
 
-# How tests cut a sequence into windows (`lithepose.train.lifting.cut_windows`). A protocol notes
+# How tests cut a sequence into windows (`lithepose.train.windows.cut_windows`). A protocol notes
 # how its authors do it, a result how it was done.
 WINDOWS = {
     "centre": "a window around every frame, the sequence's ends repeated",
