@@ -22,7 +22,7 @@ from lithepose.mocap.motions import read_motions
 from lithepose.mocap.noise import DetectorNoise
 from lithepose.mocap.windows import Batch
 from lithepose.train.settings import RunSettings
-from lithepose.train.supervised import DEFAULT, Recipe, fit, score, validation_windows
+from lithepose.train.tasks.shipped import DEFAULT, Recipe, fit, score, validation_windows
 
 
 def window(frames: int) -> Recipe:

@@ -49,9 +49,9 @@ from lithepose.metrics.pose2d import CocoResults, coco_ap, oks_nms, pck, person_
 from lithepose.metrics.pose3d import p_mpjpe
 from lithepose.poses import Track3D
 from lithepose.skeletons import LIMB_JOINTS, SKELETONS, convert
-from lithepose.train.eval_images import EvalSettings, predict
+from lithepose.train.evaluation.images import EvalSettings, predict
 from lithepose.train.runs import read_trained
-from lithepose.train.synthetic_images import SyntheticRecipe, SyntheticTest, normalised
+from lithepose.train.tasks.synthetic import SyntheticRecipe, SyntheticTest, normalised
 from lithepose.video import open_video
 
 CPU = torch.device("cpu")

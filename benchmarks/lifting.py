@@ -76,7 +76,7 @@ def ours() -> WindowLifter:
 
 def trained(checkpoint: Path) -> WindowLifter:
     """The averaged weights of a training checkpoint, run by PyTorch."""
-    from lithepose.train.supervised import lifter_of_checkpoint
+    from lithepose.train.tasks.shipped import lifter_of_checkpoint
 
     return lifter_of_checkpoint(checkpoint)
 

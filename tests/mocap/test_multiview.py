@@ -313,8 +313,8 @@ def test_the_four_cameras_of_human36m_pretrain_a_network(
 ):
     pytest.importorskip("lightning_fabric")
     from lithepose.train.poseclr import PoseCLRSettings, encoder_weights
-    from lithepose.train.pretraining import OPTIMISATION, camera_task, pretrain
     from lithepose.train.settings import RunSettings
+    from lithepose.train.tasks.poseclr import OPTIMISATION, camera_task, pretrain
 
     folder = write_human36m()
     tiny: dict[str, Any] = {"channels": 24, "hidden": 16, "layers": 1}

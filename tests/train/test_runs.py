@@ -19,7 +19,7 @@ from lithepose.lifters import FAMILIES, create_lifter, load_family  # noqa: E402
 from lithepose.lifters.weights import save_weights  # noqa: E402
 from lithepose.metrics.evaluate import LiftedSequence, evaluate  # noqa: E402
 from lithepose.metrics.protocols import protocol_named  # noqa: E402
-from lithepose.train import runs, supervised  # noqa: E402
+from lithepose.train import runs  # noqa: E402
 from lithepose.train.engine import RunSettings  # noqa: E402
 from lithepose.train.recipe_parts import check_config  # noqa: E402
 from lithepose.train.recipes import RECIPES, LiftingRecipe, MotionRecipe, described  # noqa: E402
@@ -29,6 +29,7 @@ from lithepose.train.runs import (  # noqa: E402
     read_trained,
     train_recipe,
 )
+from lithepose.train.tasks import shipped as supervised  # noqa: E402
 
 HERE = RunSettings(device="cpu", workers=0, precision="32", tensorboard=False)
 

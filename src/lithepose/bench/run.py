@@ -38,9 +38,9 @@ from lithepose.mocap.noise import DetectorNoise
 from lithepose.mocap.windows import ClipSettings
 from lithepose.train.engine import LOG, kept_weights, read_log, run
 from lithepose.train.poseclr import PoseCLRSettings, encoder_state
-from lithepose.train.pretraining import motion_task
 from lithepose.train.settings import Optimisation, RunSettings, found_device
-from lithepose.train.supervised import Endless, weighted_loss
+from lithepose.train.tasks.poseclr import motion_task
+from lithepose.train.tasks.shipped import Endless, weighted_loss
 
 VERSION = 2  # of the definition: results of different versions are not compared
 TRACKS = ("exact", "detector")

@@ -70,8 +70,8 @@ def pretrain(
         for name, value in (("steps", steps), ("batch", batch), ("seed", seed)):
             changes += () if value is None else (f"{name}={value}",)
         with needing_extras("pre-training"):
-            from lithepose.train.pretraining import RunSettings, changed
-            from lithepose.train.pretraining import pretrain as run
+            from lithepose.train.tasks.poseclr import RunSettings, changed
+            from lithepose.train.tasks.poseclr import pretrain as run
 
             overrides, poseclr, optimisation = changed(changes)
             encoder = run(

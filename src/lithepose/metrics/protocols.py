@@ -355,7 +355,7 @@ _3DHP_CROSS = replace(
     ),
 )
 
-# How tests cut a sequence into windows (`lithepose.train.lifting.cut_windows`). A protocol notes
+# How tests cut a sequence into windows (`lithepose.train.windows.cut_windows`). A protocol notes
 # how its authors do it, a result how it was done.
 WINDOWS = {
     "per_frame": "a window around every frame, the sequence's ends repeated",

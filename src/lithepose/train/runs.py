@@ -19,13 +19,8 @@ from lithepose.lifters.default import WEIGHTS
 from lithepose.lifters.weights import load_lifter, load_weights, save_weights
 from lithepose.metrics.evaluate import ROOT_REACH_M, FarRootError
 from lithepose.metrics.protocols import PROTOCOLS, protocol_named
-from lithepose.train import supervised
 from lithepose.train.engine import BEST, LAST, Progress, RunSettings, kept_weights, run
-from lithepose.train.eval_images import evaluate_images
-from lithepose.train.images import DATASETS as IMAGE_DATASETS
-from lithepose.train.images import ImageRecipe, ImageTask
-from lithepose.train.lifting import LiftingTask, evaluate_lifter, lifter_of, network_of_recipe
-from lithepose.train.pretraining import ENCODER_FILE
+from lithepose.train.evaluation.images import evaluate_images
 from lithepose.train.recipe_parts import check_config
 from lithepose.train.recipes import (
     LiftingRecipe,
@@ -39,7 +34,12 @@ from lithepose.train.recipes import (
     recipe_of,
 )
 from lithepose.train.settings import found_device
-from lithepose.train.synthetic_images import SyntheticImageTask, SyntheticRecipe, SyntheticTest
+from lithepose.train.tasks import shipped as supervised
+from lithepose.train.tasks.images import DATASETS as IMAGE_DATASETS
+from lithepose.train.tasks.images import ImageRecipe, ImageTask
+from lithepose.train.tasks.lifting import LiftingTask, evaluate_lifter, lifter_of, network_of_recipe
+from lithepose.train.tasks.poseclr import ENCODER_FILE
+from lithepose.train.tasks.synthetic import SyntheticImageTask, SyntheticRecipe, SyntheticTest
 
 # A batch is drawn in so many parts at least, so that up to as many processes can share it.
 CHUNKS = 8
@@ -300,7 +300,7 @@ def evaluate_run(
     Raises:
         ValueError: as `read_trained`, a setting is of another kind of network, there is no such
             device, or the network is hardly trained and the protocol compares its root.
-        As `lithepose.train.lifting.evaluate_lifter` and `lithepose.train.eval_images` otherwise.
+        As `evaluate_lifter` and `evaluate_images` otherwise.
     """
     settings = replace(settings, device=found_device(settings.device))
     network, found = read_trained(path, recipe)

@@ -17,11 +17,11 @@ import torch
 from lithepose.detect.heatmaps import encode
 from lithepose.detect.sizes import create_pose_network
 from lithepose.synthetic.figure_bank import build_bank
-from lithepose.train import synthetic_images
 from lithepose.train.engine import RunSettings
-from lithepose.train.images import begin_with
 from lithepose.train.runs import EvaluationSettings, evaluate_run, read_trained, train_recipe
-from lithepose.train.synthetic_images import (
+from lithepose.train.tasks import synthetic as synthetic_images
+from lithepose.train.tasks.images import begin_with
+from lithepose.train.tasks.synthetic import (
     SYNTHETIC_RECIPES,
     SyntheticImageTask,
     SyntheticRecipe,

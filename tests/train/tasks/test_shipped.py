@@ -21,7 +21,7 @@ from lithepose.mocap.windows import ClipSettings  # noqa: E402
 from lithepose.onnx import OnnxModel  # noqa: E402
 from lithepose.train.engine import Progress  # noqa: E402
 from lithepose.train.settings import RunSettings  # noqa: E402
-from lithepose.train.supervised import (  # noqa: E402
+from lithepose.train.tasks.shipped import (  # noqa: E402
     DEFAULT,
     LifterTask,
     Recipe,

@@ -30,15 +30,15 @@ from lithepose.detect.heatmaps import (
 from lithepose.detect.sizes import POSE_NETWORKS
 from lithepose.skeletons import SKELETONS
 from lithepose.train.engine import BEST, RunSettings, kept_weights, run
-from lithepose.train.eval_images import evaluate_images
-from lithepose.train.images import (
+from lithepose.train.evaluation.images import evaluate_images
+from lithepose.train.settings import Optimisation
+from lithepose.train.tasks.images import (
     IMAGE_RECIPES,
     ImageExamples,
     ImageTask,
     heatmap_loss,
     normalised,
 )
-from lithepose.train.settings import Optimisation
 
 STILL = {"flip": 0.0, "turn": 0.0, "scale": 0.0, "shift": 0.0, "half_body": 0.0}
 COCO = IMAGE_RECIPES["hevitpose-t-coco"]

@@ -40,7 +40,7 @@ from lithepose.detect.sizes import POSE_NETWORKS
 from lithepose.files import atomic_write
 from lithepose.metrics.pose2d import CocoResults, PckhResults, coco_ap, oks_nms, pckh, person_scores
 from lithepose.skeletons import skeleton_named
-from lithepose.train.images import ImageRecipe, normalised
+from lithepose.train.tasks.images import ImageRecipe, normalised
 
 Results = CocoResults | PckhResults
 

@@ -198,7 +198,7 @@ def test_data_sets_have_the_joint_sets_of_their_protocols():
 
 
 def test_the_page_has_the_table():
-    page = Path(__file__).resolve().parents[2] / "docs" / "guides" / "recipes.md"
+    page = Path(__file__).resolve().parents[3] / "docs" / "guides" / "recipes.md"
     assert as_markdown() in page.read_text(encoding="utf-8"), (
         "paste the output of lithepose train --list into docs/guides/recipes.md"
     )

@@ -333,7 +333,7 @@ class ImageTask:
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """AP on val2017 with ground-truth boxes, or PCKh@0.5 on MPII's val; percent."""
-        from lithepose.train.eval_images import score_coco, score_mpii, settings_of
+        from lithepose.train.evaluation.images import score_coco, score_mpii, settings_of
 
         settings = settings_of(self.recipe)
         device = next(network.parameters()).device

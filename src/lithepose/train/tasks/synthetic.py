@@ -9,7 +9,7 @@ own.
     lithepose train hevitpose-t-coco-synthetic --data mocap --out runs/synthetic --workers 8
     lithepose eval runs/synthetic --data mocap
 
-Source: the targets and the loss are those of `lithepose.train.images`; the rest is our own.
+Source: the targets and the loss are those of `lithepose.train.tasks.images`; the rest is our own.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from lithepose.metrics.pose2d import pck
 from lithepose.skeletons import skeleton_named
 from lithepose.synthetic.crops import PLAIN, CropSettings, SyntheticCrops, crops_from
 from lithepose.synthetic.figure_bank import FigureBank, build_bank
-from lithepose.train.images import begin_with, heatmap_loss
 from lithepose.train.recipe_parts import check_choices, crop_size
 from lithepose.train.settings import Optimisation
+from lithepose.train.tasks.images import begin_with, heatmap_loss
 
 if TYPE_CHECKING:
     import torch

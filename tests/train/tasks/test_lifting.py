@@ -28,9 +28,21 @@ from lithepose.lifters.weights import save_weights  # noqa: E402
 from lithepose.metrics.evaluate import evaluate  # noqa: E402
 from lithepose.metrics.protocols import PROTOCOLS, WINDOWS  # noqa: E402
 from lithepose.skeletons import SKELETONS  # noqa: E402
-from lithepose.train import supervised  # noqa: E402
 from lithepose.train.engine import RunSettings  # noqa: E402
-from lithepose.train.lifting import (  # noqa: E402
+from lithepose.train.poseclr import save_encoder  # noqa: E402
+from lithepose.train.recipes import LOSSES as LOSS_NAMES  # noqa: E402
+from lithepose.train.recipes import (  # noqa: E402
+    RECIPES as TABLE,
+)
+from lithepose.train.recipes import ImageRecipe, LiftingRecipe, changed, described  # noqa: E402
+from lithepose.train.runs import (  # noqa: E402
+    EvaluationSettings,
+    evaluate_run,
+    read_trained,
+    train_recipe,
+)
+from lithepose.train.tasks import shipped as supervised  # noqa: E402
+from lithepose.train.tasks.lifting import (  # noqa: E402
     LOSSES,
     KeptFrames,
     Lens,
@@ -49,18 +61,6 @@ from lithepose.train.lifting import (  # noqa: E402
     reordered,
     stated_protocol,
     trial_of_source,
-)
-from lithepose.train.poseclr import save_encoder  # noqa: E402
-from lithepose.train.recipes import LOSSES as LOSS_NAMES  # noqa: E402
-from lithepose.train.recipes import (  # noqa: E402
-    RECIPES as TABLE,
-)
-from lithepose.train.recipes import ImageRecipe, LiftingRecipe, changed, described  # noqa: E402
-from lithepose.train.runs import (  # noqa: E402
-    EvaluationSettings,
-    evaluate_run,
-    read_trained,
-    train_recipe,
 )
 from lithepose.train.video_losses import MIXSTE_JOINT_WEIGHTS, mixste_loss  # noqa: E402
 
@@ -773,10 +773,10 @@ def test_the_shipped_lifter_is_trained_by_its_own_recipe(
 ):
     exported: list[Any] = []
     monkeypatch.setattr(
-        "lithepose.train.supervised.finish", lambda *parts: exported.extend(parts) or []
+        "lithepose.train.tasks.shipped.finish", lambda *parts: exported.extend(parts) or []
     )
     few = partial(supervised.validation_windows, count=8)
-    monkeypatch.setattr("lithepose.train.supervised.validation_windows", few)
+    monkeypatch.setattr("lithepose.train.tasks.shipped.validation_windows", few)
     changes = [f"network.{field}={json.dumps(value)}" for field, value in tiny.items()]
     changes += ["clips.frames=9", "clips.targets=3", "steps=1", "batch=4", "warmup=1"]
     files = train_recipe("lithepose-81-9", motion_folder, tmp_path, QUICK, changes=changes)

@@ -22,10 +22,10 @@ from lithepose.mocap.device_windows import DeviceClips  # noqa: E402
 from lithepose.mocap.motions import read_motions  # noqa: E402
 from lithepose.mocap.noise import DetectorNoise  # noqa: E402
 from lithepose.mocap.windows import ClipSettings  # noqa: E402
-from lithepose.train import pretraining  # noqa: E402
 from lithepose.train.engine import LAST, Progress, RunSettings, run  # noqa: E402
 from lithepose.train.poseclr import PoseCLR, PoseCLRSettings, take_over  # noqa: E402
-from lithepose.train.pretraining import (  # noqa: E402
+from lithepose.train.tasks import poseclr as pretraining  # noqa: E402
+from lithepose.train.tasks.poseclr import (  # noqa: E402
     OPTIMISATION,
     PretrainingTask,
     changed,

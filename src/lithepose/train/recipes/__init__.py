@@ -23,10 +23,10 @@ from typing import Any, Literal
 
 from lithepose.lifters import LIFTERS
 from lithepose.metrics.protocols import METRICS, protocol_named
-from lithepose.train.images import IMAGE_RECIPES, ImageRecipe
 from lithepose.train.recipe_parts import Expected, check_choices, read_change
 from lithepose.train.settings import Optimisation, fitting, kinds_of
-from lithepose.train.synthetic_images import SYNTHETIC_RECIPES, SyntheticRecipe
+from lithepose.train.tasks.images import IMAGE_RECIPES, ImageRecipe
+from lithepose.train.tasks.synthetic import SYNTHETIC_RECIPES, SyntheticRecipe
 
 # Data set of a lifter's recipe -> the joint set that its networks work in, and its 2D sources.
 # "human36m": VideoPose3D's files. "human36m-image": MotionBERT's file, poses in the scale of the
@@ -55,12 +55,12 @@ class LiftingRecipe:
         overrides: fields of its config that differ from the table's.
         dataset: key in `DATASETS`.
         keypoints: where the 2D is from: "gt" and the like are the last part of the file's name.
-        windows: how training windows are cut, `lithepose.train.lifting.cut_windows` tells the
+        windows: how training windows are cut, `lithepose.train.tasks.lifting.cut_windows` tells the
             kinds.
         stride: frames from one training window to the next.
         test_windows: how test windows are cut; their stride is 1 around centre frames and else the
             length of a window.
-        loss: "mpjpe", "mixste", "mixste-squared" or "motionbert" (`lithepose.train.lifting`).
+        loss: "mpjpe", "mixste", "mixste-squared" or "motionbert" (`lithepose.train.tasks.lifting`).
         refine: train HTNet's refinement too, which is told the true depth of the root.
         flip: "doubled" has every window once more mirrored, "random" mirrors by chance.
         flip_test: average with the prediction of the mirrored input.
@@ -147,7 +147,7 @@ class LiftingRecipe:
 class MotionRecipe:
     """The training of the lifter that the package ships, from motion capture that may be shipped.
 
-    What decides it is `lithepose.train.supervised.DEFAULT`, which needs PyTorch.
+    What decides it is `lithepose.train.tasks.shipped.DEFAULT`, which needs PyTorch.
 
     Attributes:
         name: key in `RECIPES`.
@@ -693,7 +693,7 @@ def changed(recipe: Any, changes: Iterable[str]) -> Any:
     """A recipe with some of its values replaced.
 
     Args:
-        recipe: of `RECIPES`, or the shipped lifter's own (`lithepose.train.supervised.DEFAULT`).
+        recipe: of `RECIPES`, or the shipped lifter's own (`lithepose.train.tasks.shipped.DEFAULT`).
         changes: texts `field=value`. The field is one of the recipe, one of its `Optimisation`,
             `network.<field>` for one of the network's config, or `clips.<field>` for how the
             shipped lifter's windows are drawn; the value is as JSON has it, plain text as it is.

@@ -24,7 +24,7 @@ from lithepose.detect.heatmaps import (
     transform_points,
 )
 from lithepose.skeletons import SKELETONS
-from lithepose.train.eval_images import (
+from lithepose.train.evaluation.images import (
     EvalSettings,
     evaluate_images,
     predict,
@@ -32,7 +32,7 @@ from lithepose.train.eval_images import (
     score_mpii,
     write_predictions,
 )
-from lithepose.train.images import IMAGE_RECIPES, ImageTask
+from lithepose.train.tasks.images import IMAGE_RECIPES, ImageTask
 
 CPU = torch.device("cpu")
 SIZE = (256, 192)
