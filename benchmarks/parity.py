@@ -277,7 +277,7 @@ def check_selection(recording: Recording) -> str:
 def check_losses(recording: Recording) -> str:
     """Losses of the video lifters and their gradients, and the Procrustes distance."""
     from lithepose.metrics.pose3d import p_mpjpe
-    from lithepose.train import video_losses as losses
+    from lithepose.train import losses
 
     target, confidence = recording.tensor("target"), recording.tensor("conf")
     weight = torch.tensor(recording.meta["joint_weights"])

@@ -28,41 +28,37 @@ from lithepose.lifters.htnet import back_project, refiner_from_authors  # noqa: 
 from lithepose.lifters.weights import save_weights  # noqa: E402
 from lithepose.metrics.published import PROTOCOLS, WINDOWS, evaluate  # noqa: E402
 from lithepose.skeletons import SKELETONS  # noqa: E402
-from lithepose.train.engine import RunSettings  # noqa: E402
-from lithepose.train.poseclr import save_encoder  # noqa: E402
-from lithepose.train.recipes import LOSSES as LOSS_NAMES  # noqa: E402
-from lithepose.train.recipes import (  # noqa: E402
-    RECIPES as TABLE,
-)
-from lithepose.train.recipes import ImageRecipe, LiftingRecipe, changed, described  # noqa: E402
-from lithepose.train.runs import (  # noqa: E402
-    EvaluationSettings,
-    evaluate_run,
-    read_trained,
-    train_recipe,
-)
-from lithepose.train.tasks import shipped as supervised  # noqa: E402
-from lithepose.train.tasks.lifting import (  # noqa: E402
-    LOSSES,
-    KeptFrames,
-    Lens,
-    LiftingTask,
-    NetworkSequence,
-    RefinedLifter,
-    SequenceExamples,
-    cut_windows,
+from lithepose.train.evaluation import EvaluationSettings  # noqa: E402
+from lithepose.train.evaluation.lifters import (  # noqa: E402
     evaluate_lifter,
-    half_square_of_mixste,
     lift_sequences,
+    stated_protocol,
+)
+from lithepose.train.losses import (  # noqa: E402
+    LOSSES,
+    MIXSTE_JOINT_WEIGHTS,
+    half_square_of_mixste,
+    mixste_loss,
+)
+from lithepose.train.networks import KeptFrames, RefinedLifter, network_of_recipe  # noqa: E402
+from lithepose.train.poseclr import save_encoder  # noqa: E402
+from lithepose.train.recipes import RECIPES as TABLE  # noqa: E402
+from lithepose.train.recipes import ImageRecipe, LiftingRecipe, changed  # noqa: E402
+from lithepose.train.recipes.lifting import LOSSES as LOSS_NAMES  # noqa: E402
+from lithepose.train.runs import evaluate_run, read_trained, train_recipe  # noqa: E402
+from lithepose.train.sequences import (  # noqa: E402
+    Lens,
+    NetworkSequence,
     mirrored,
-    network_of_recipe,
     network_sequence,
     read_sequences,
     reordered,
-    stated_protocol,
     trial_of_source,
 )
-from lithepose.train.video_losses import MIXSTE_JOINT_WEIGHTS, mixste_loss  # noqa: E402
+from lithepose.train.settings import RunSettings  # noqa: E402
+from lithepose.train.tasks import shipped  # noqa: E402
+from lithepose.train.tasks.lifting import LiftingTask  # noqa: E402
+from lithepose.train.windows import SequenceExamples, cut_windows  # noqa: E402
 
 RECIPES = {name: found for name, found in TABLE.items() if isinstance(found, LiftingRecipe)}
 SMALL: dict[str, dict[str, Any]] = {
@@ -790,16 +786,15 @@ def test_the_shipped_lifter_is_trained_by_its_own_recipe(
     motion_folder: Path, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     exported: list[Any] = []
-    monkeypatch.setattr(
-        "lithepose.train.tasks.shipped.finish", lambda *parts: exported.extend(parts) or []
-    )
-    few = partial(supervised.validation_windows, count=8)
-    monkeypatch.setattr("lithepose.train.tasks.shipped.validation_windows", few)
+    monkeypatch.setattr(shipped, "finish", lambda *parts: exported.extend(parts) or [])
+    few = partial(shipped.validation_windows, count=8)
+    monkeypatch.setattr(shipped, "validation_windows", few)
     changes = [f"network.{field}={json.dumps(value)}" for field, value in tiny.items()]
     changes += ["clips.frames=9", "clips.targets=3", "steps=1", "batch=4", "warmup=1"]
     files = train_recipe("lithepose-81-9", motion_folder, tmp_path, QUICK, changes=changes)
     assert files == []
-    model, folder, recipe = exported
+    recipe, folder = exported
+    model: Any = shipped.trained_lifter(folder / "last.safetensors", recipe)
     assert model.config.frames == recipe.clips.frames == 9
     assert recipe.optimisation.optimiser == "muon"
     assert (folder / "last.safetensors").is_file()
@@ -814,7 +809,7 @@ def test_a_run_of_a_pose_network_is_measured_on_pictures(
 ):
     recipe = TABLE["hevitpose-t-mpii"]
     assert isinstance(recipe, ImageRecipe)
-    said = {"recipe": described(recipe), "optimisation": asdict(recipe.optimisation)}
+    said = {"recipe": recipe.described(), "optimisation": asdict(recipe.optimisation)}
     header = {"kind": "best", "described": json.dumps(said)}
     network = create_pose_network(recipe.network)
     (tmp_path / "best.safetensors").write_bytes(save(network.state_dict(), header))
@@ -828,7 +823,7 @@ def test_a_run_of_a_pose_network_is_measured_on_pictures(
         seen.update(settings, name=name)
         return Found()
 
-    monkeypatch.setattr("lithepose.train.runs.evaluate_images", measured)
+    monkeypatch.setattr("lithepose.train.evaluation.images.evaluate_images", measured)
     table = evaluate_run(tmp_path, tmp_path, EvaluationSettings(flip=False))
     assert "Published: PCKh@0.5 87.2 %" in table
     assert table.endswith("| PCKh |\n")
