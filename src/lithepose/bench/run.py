@@ -31,7 +31,7 @@ from lithepose.files import atomic_write
 from lithepose.lifters.weights import save_weights
 from lithepose.lifters.windows import LIFT_FPS, LIMBS
 from lithepose.metrics.pose3d import mpjpe, mpjve, p_mpjpe
-from lithepose.mocap.device_windows import DeviceClips, look_at_person, mirrored
+from lithepose.mocap.device_windows import look_at_person, mirrored
 from lithepose.mocap.motions import Motions, read_motions
 from lithepose.mocap.noise import DetectorNoise, seen_by_detector
 from lithepose.mocap.windows import ClipSettings
@@ -41,7 +41,7 @@ from lithepose.train.log import LOG, read_log
 from lithepose.train.poseclr import PoseCLRSettings, encoder_state
 from lithepose.train.settings import Optimisation, RunSettings, found_device
 from lithepose.train.tasks.poseclr import motion_task
-from lithepose.train.tasks.shipped import Endless, weighted_loss
+from lithepose.train.tasks.shipped import WindowsOnDevice, weighted_loss
 
 VERSION = 2  # of the definition: results of different versions are not compared
 TRACKS = ("exact", "detector")
@@ -74,9 +74,9 @@ class BenchTask:
         compiled: bool = False,
     ):
         self.entry, self.encoder = entry, encoder
-        self.examples = Endless(len(train.positions))
-        self.clips = DeviceClips(train, clip_settings(entry), DetectorNoise.measured())
-        self.make = torch.compile(self.clips.make) if compiled else self.clips.make
+        noise = DetectorNoise.measured()
+        self.windows = WindowsOnDevice(train, clip_settings(entry), noise, compiled)
+        self.examples = self.windows.examples
         self.error = weighted_loss(limb_weight=2.0, velocity_weight=0.5)
 
     def build(self) -> nn.Module:
@@ -88,10 +88,7 @@ class BenchTask:
     def loss(
         self, network: nn.Module, batch: dict[str, Tensor], generator: torch.Generator
     ) -> Tensor:
-        device = generator.device
-        self.clips.to(device)
-        with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            values, target = self.make(*self.clips.numbers(len(batch["index"]), generator))
+        values, target = self.windows.draw(len(batch["index"]), generator)
         return self.error(self.entry.answer(network, values).float(), target)
 
     def validate(self, network: nn.Module) -> dict[str, float]:

@@ -35,7 +35,6 @@ from lithepose.train.checkpoints import (
     BEST,
     LAST,
     commit_of_code,
-    kept_weights,
     read_header,
     read_tensors,
     refuse_other,
@@ -48,7 +47,7 @@ from lithepose.train.settings import Optimisation, RunSettings, found_device
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["Examples", "Optimisation", "Progress", "RunSettings", "Task", "kept_weights", "run"]
+__all__ = ["Examples", "Progress", "Task", "run"]
 
 log = logging.getLogger(__name__)
 

@@ -130,6 +130,28 @@ class Endless:
         return {"index": indices}
 
 
+class WindowsOnDevice:
+    """Windows drawn where the network is trained.
+
+    Args:
+        compiled: compile the drawing.
+    """
+
+    def __init__(
+        self, motions: Motions, settings: ClipSettings, noise: DetectorNoise | None, compiled: bool
+    ):
+        self.examples = Endless(len(motions.positions))
+        self.clips = DeviceClips(motions, settings, noise)
+        self.make = torch.compile(self.clips.make) if compiled else self.clips.make
+
+    @torch.no_grad()
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Values and targets of so many windows, in float32."""
+        self.clips.to(generator.device)
+        with torch.autocast(generator.device.type, enabled=False):
+            return self.make(*self.clips.numbers(count, generator))
+
+
 class LifterTask:
     """A recipe as a task of `lithepose.train.engine`.
 
@@ -155,13 +177,11 @@ class LifterTask:
         self.recipe, self.weights = recipe, weights
         noise = DetectorNoise.measured() if recipe.noise else None
         self.score = "noisy_mpjpe" if noise else "mpjpe"
-        self.clips: DeviceClips | None = None
+        self.windows: WindowsOnDevice | None = None
         if on_device:
-            self.examples: Endless | _Drawn = Endless(len(train.positions))
-            self.clips = DeviceClips(train, recipe.clips, noise)
-            self.make = torch.compile(self.clips.make) if compiled else self.clips.make
-        else:
-            self.examples = _Drawn(train, recipe.clips, noise)
+            self.windows = WindowsOnDevice(train, recipe.clips, noise, compiled)
+        drawn = _Drawn(train, recipe.clips, noise)
+        self.examples: Endless | _Drawn = self.windows.examples if self.windows else drawn
         self.exact = validation_windows(validation, recipe, None)
         self.noisy = validation_windows(validation, recipe, noise) if noise else None
         self.error = weighted_loss(
@@ -177,13 +197,10 @@ class LifterTask:
     def loss(
         self, network: nn.Module, batch: dict[str, Tensor], generator: torch.Generator
     ) -> Tensor:
-        if self.clips is None:
+        if self.windows is None:
             values, targets = batch["values"], batch["targets"]
         else:
-            self.clips.to(generator.device)
-            with torch.no_grad(), torch.autocast(generator.device.type, enabled=False):
-                numbers = self.clips.numbers(len(batch["index"]), generator)
-                values, targets = self.make(*numbers)
+            values, targets = self.windows.draw(len(batch["index"]), generator)
         return self.error(network(values).float(), targets)
 
     def validate(self, network: nn.Module) -> dict[str, float]:
