@@ -36,30 +36,17 @@ _BOTH_KINDS = (
     "alternating them does: both kinds unmixed, all blocks of one before those of the other, were "
     "not run."
 )
+_HOT = "Li et al., HoT (arXiv 2311.12028)"
+_HOT_EXTENDED = "Li et al., HoT, extended (arXiv 2311.12028)"
 QUESTIONS = (
-    Question(
-        claim="HoT keeps MotionBERT's accuracy with about 50 % fewer FLOPs",
-        source="Li et al., HoT (arXiv 2311.12028)",
-        first="motionbert",
-        second="hot-motionbert",
-    ),
-    Question(
-        claim="HoT keeps MixSTE's accuracy with about 40 % fewer FLOPs",
-        source="Li et al., HoT (arXiv 2311.12028)",
-        first="mixste",
-        second="hot-mixste",
-    ),
-    Question(
-        claim="HoT keeps MotionAGFormer's accuracy",
-        source="Li et al., HoT, extended (arXiv 2311.12028)",
-        first="motionagformer",
-        second="hot-motionagformer",
-    ),
-    Question(
-        claim="HoT keeps MHFormer's accuracy",
-        source="Li et al., HoT (arXiv 2311.12028)",
-        first="mhformer",
-        second="hot-mhformer",
+    *(
+        Question(claim=f"HoT keeps {claim}", source=source, first=host, second=f"hot-{host}")
+        for host, claim, source in (
+            ("motionbert", "MotionBERT's accuracy with about 50 % fewer FLOPs", _HOT),
+            ("mixste", "MixSTE's accuracy with about 40 % fewer FLOPs", _HOT),
+            ("motionagformer", "MotionAGFormer's accuracy", _HOT_EXTENDED),
+            ("mhformer", "MHFormer's accuracy", _HOT),
+        )
     ),
     Question(
         claim="the intra-part constraint lowers the error of end joints",

@@ -17,10 +17,9 @@ weights would always be the same, so here is one.
 from __future__ import annotations
 
 import copy
-import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -29,7 +28,7 @@ from torch.nn import functional
 
 from lithepose.lifters.blocks import JOINTS
 from lithepose.lifters.nanohtnet import ContrastiveHead, NanoHTNet
-from lithepose.lifters.weights import load_weights, network_of, save_weights
+from lithepose.lifters.weights import load_into, load_weights, network_of, save_weights
 from lithepose.mocap.multiview import RECORDINGS_APART
 
 _EMBEDDED_AT_ONCE = 256  # windows
@@ -358,23 +357,9 @@ def take_over(lifter: nn.Module, path: str | os.PathLike[str]) -> dict[str, Any]
         FileNotFoundError: there is no such file.
         ValueError: it is damaged, holds no encoder, or one of another network or size.
     """
-    state, weights = encoder_weights(path), load_weights(path)
-    network = network_of(lifter)
-    if weights.network != network:
-        raise ValueError(f"{path} is an encoder of {weights.network!r}, not of {network!r}")
-    own = lifter.state_dict()
-    wanted = {n: tuple(t.shape) for n, t in own.items() if not n.startswith("head.")}
-    found = {n: tuple(t.shape) for n, t in state.items()}
-    if wanted != found:
-        config = json.loads(json.dumps(asdict(cast(Any, lifter.config))))
-        differing = [
-            f"{name}: {value} in the file, {config.get(name)} in the lifter"
-            for name, value in weights.config.items()
-            if value != config.get(name)
-        ]
-        what = "; ".join(differing) or "the file is incomplete"
-        raise ValueError(
-            f"{path} does not fit this {network} ({what}): build the lifter as the encoder was"
-        )
-    lifter.load_state_dict({**own, **state})
-    return weights.metadata
+    encoder_weights(path)  # refuses what is no encoder
+    head, lifter.head = lifter.head, nn.Identity()
+    try:
+        return load_into(lifter, path)
+    finally:
+        lifter.head = head
