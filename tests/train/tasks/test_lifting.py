@@ -21,7 +21,6 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import save  # noqa: E402
 
 from lithepose.datasets.human36m import read_image_space  # noqa: E402
-from lithepose.datasets.sequences import PoseSequence  # noqa: E402
 from lithepose.detect.sizes import create_pose_network  # noqa: E402
 from lithepose.lifters import LIFTERS, convert_state_dict, create_lifter  # noqa: E402
 from lithepose.lifters.htnet import back_project, refiner_from_authors  # noqa: E402
@@ -50,15 +49,13 @@ from lithepose.train.sequences import (  # noqa: E402
     Lens,
     NetworkSequence,
     mirrored,
-    network_sequence,
     read_sequences,
     reordered,
-    trial_of_source,
 )
 from lithepose.train.settings import RunSettings  # noqa: E402
 from lithepose.train.tasks import shipped  # noqa: E402
 from lithepose.train.tasks.lifting import LiftingTask  # noqa: E402
-from lithepose.train.windows import SequenceExamples, cut_windows  # noqa: E402
+from lithepose.train.windows import SequenceExamples  # noqa: E402
 
 RECIPES = {name: found for name, found in TABLE.items() if isinstance(found, LiftingRecipe)}
 SMALL: dict[str, dict[str, Any]] = {
@@ -138,52 +135,7 @@ class Flat(torch.nn.Module):
         return torch.cat([middle, torch.zeros_like(middle[..., :1])], -1)
 
 
-# --- windows ----------------------------------------------------------------------------------
-
-
-def frames_of(lengths: list[int], frames: int, stride: int, kind: str) -> list[list[int]]:
-    windows = cut_windows(lengths, frames, stride, kind)
-    return windows.index(np.arange(len(windows)), np.array(lengths)).tolist()
-
-
-def test_windows_around_each_frame_repeat_the_ends():
-    assert frames_of([4], 3, 1, "centre") == [[0, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 3]]
-    assert frames_of([4], 3, 2, "centre") == [[0, 0, 1], [1, 2, 3]]
-    assert frames_of([1], 5, 1, "centre") == [[0, 0, 0, 0, 0]]
-
-
-def test_centred_windows_share_the_overhang_between_both_ends():
-    # ceil((7 - 3) / 3) + 1 = 3 windows of 9 frames: 2 hang over, one on each side.
-    assert frames_of([7], 3, 3, "centred") == [[0, 0, 1], [2, 3, 4], [5, 6, 6]]
-    # 4 windows of 12 frames over 10 less an odd one: 2 hang over.
-    assert frames_of([8], 3, 3, "centred") == [[0, 1, 2], [3, 4, 5], [6, 7, 7]]
-    assert frames_of([6], 3, 3, "centred") == [[0, 1, 2], [3, 4, 5]]
-    assert frames_of([2], 5, 5, "centred") == [[0, 0, 1, 1, 1]]
-
-
-def test_the_last_window_is_the_last_frames():
-    assert frames_of([8], 3, 3, "last") == [[0, 1, 2], [3, 4, 5], [5, 6, 7]]
-    assert frames_of([6], 3, 3, "last") == [[0, 1, 2], [3, 4, 5]]
-    assert frames_of([2], 4, 4, "last") == [[0, 1, 1, 1]]
-
-
-def test_windows_inside_leave_the_rest_out_and_stretch_what_is_too_short():
-    assert frames_of([8], 3, 2, "inside") == [[0, 1, 2], [2, 3, 4], [4, 5, 6]]
-    assert frames_of([2], 4, 4, "inside") == [[0, 0, 1, 1]]
-    assert frames_of([7], 4, 4, "inside-rest") == [[0, 1, 2, 3], [4, 4, 5, 6]]
-    assert frames_of([8], 4, 4, "inside-rest") == [[0, 1, 2, 3], [4, 5, 6, 7]]
-    assert frames_of([3], 4, 4, "inside-rest") == [[0, 0, 1, 2]]
-
-
-def test_stretching_by_chance_takes_neighbouring_frames_in_their_order():
-    windows = cut_windows([5], 9, 9, "inside")
-    seen = np.stack(
-        [windows.index(np.array([0]), np.array([5]), np.random.default_rng(i))[0] for i in range(9)]
-    )
-    assert (np.diff(seen, axis=1) >= 0).all()
-    assert seen.min() == 0
-    assert seen.max() == 4
-    assert len({tuple(row) for row in seen.tolist()}) > 1
+# --- examples ---------------------------------------------------------------------------------
 
 
 def test_no_window_reaches_into_another_sequence():
@@ -197,25 +149,6 @@ def test_no_window_reaches_into_another_sequence():
     for window in drawn["inputs"][5:]:
         assert all((frame == parts[1].inputs).all((1, 2)).any() for frame in window)
     np.testing.assert_array_equal(drawn["targets"][2, 4], parts[0].targets[2])
-
-
-@pytest.mark.parametrize("kind", ["centre", "centred", "last", "inside", "inside-rest"])
-def test_every_frame_that_a_kind_covers_is_in_a_window(kind: str):
-    for length in (1, 8, 9, 10, 27, 31):
-        seen = set(np.ravel(frames_of([length], 9, 9 if kind != "centre" else 1, kind)))
-        assert max(seen) < length
-        if kind != "inside" or length < 9:
-            assert seen >= set(range(length)) or kind == "inside-rest"
-
-
-def test_an_unknown_kind_and_a_stride_of_nothing_are_refused():
-    with pytest.raises(ValueError, match="known: centre, centred"):
-        cut_windows([9], 3, 1, "round")
-    with pytest.raises(ValueError, match="stride must be at least 1"):
-        cut_windows([9], 3, 0, "centre")
-
-
-# --- examples ---------------------------------------------------------------------------------
 
 
 def test_the_second_half_of_a_doubled_epoch_is_the_first_mirrored():
@@ -241,11 +174,6 @@ def test_a_random_flip_mirrors_about_half_of_the_windows_and_keeps_the_confidenc
     assert 16 < turned.sum() < 48
     assert ((drawn[~turned] == part.inputs).all((1, 2, 3))).all()
     assert (drawn[..., 2] == 0.25).all()
-
-
-def test_mirroring_twice_changes_nothing():
-    values = np.random.default_rng(0).standard_normal((3, 15, 3))
-    np.testing.assert_array_equal(mirrored(mirrored(values, "humaneva15"), "humaneva15"), values)
 
 
 def test_examples_need_sequences_and_refinement_needs_lenses():
@@ -541,57 +469,6 @@ def test_targets_times_their_unit_are_the_truth_in_every_data_set(data: Path):
             assert not part.truth[:, root].any()
 
 
-def seen_by_coco(keypoints: np.ndarray) -> PoseSequence:
-    """A sequence of HumanEva-I with a detector's joints."""
-    count = len(keypoints)
-    return PoseSequence(
-        subject="Validate/S1",
-        action="Box",
-        trial="Box 1 chunk0",
-        view="C1",
-        keypoints=keypoints,
-        keypoints_skeleton="coco17",
-        joints_camera=np.zeros((count, 15, 3), np.float32),
-        root_camera=np.ones((count, 3), np.float32),
-        skeleton="humaneva15",
-        counted=np.ones(count, bool),
-        image_size=(640, 480),
-        fps=60.0,
-        camera=None,
-    )
-
-
-def test_joints_that_a_detector_lacks_are_built_from_those_it_has():
-    coco, humaneva = SKELETONS["coco17"], SKELETONS["humaneva15"]
-    keypoints = np.random.default_rng(0).uniform(0, 480, (4, 17, 2)).astype(np.float32)
-    part = network_sequence(seen_by_coco(keypoints), "humaneva15", 3)
-    screen = (2 * keypoints - (640, 480)) / 640
-    hips = screen[:, [coco.index("left_hip"), coco.index("right_hip")]]
-    np.testing.assert_allclose(
-        part.inputs[:, humaneva.index("pelvis"), :2], hips.mean(1), atol=1e-5
-    )
-    wrist = "left_wrist"
-    np.testing.assert_allclose(
-        part.inputs[:, humaneva.index(wrist), :2], screen[:, coco.index(wrist)], atol=1e-5
-    )
-    assert (part.inputs[..., 2] == 1).all()
-    assert part.lens is None
-
-
-def test_missing_2d_joints_are_refused():
-    keypoints = np.ones((4, 17, 2), np.float32)
-    keypoints[2, 12] = np.nan
-    with pytest.raises(ValueError, match=r"Box 1 chunk0 C1: the 2D joints .* do not give all"):
-        network_sequence(seen_by_coco(keypoints), "humaneva15", 2)
-
-
-def test_joints_of_both_data_sets_are_put_into_each_others_order_and_back():
-    joints = np.arange(17.0)[:, None]
-    there = reordered(joints, "mpi_inf_3dhp17", "h36m17")
-    assert there[:, 0].tolist() == [14, 8, 9, 10, 11, 12, 13, 15, 1, 16, 0, 5, 6, 7, 2, 3, 4]
-    np.testing.assert_array_equal(reordered(there, "h36m17", "mpi_inf_3dhp17"), joints)
-
-
 def test_a_part_that_lacks_subjects_is_read_with_a_warning(
     data: Path, caplog: pytest.LogCaptureFixture
 ):
@@ -616,18 +493,6 @@ def test_orthographic_input_is_the_labels_own_x_and_y(data: Path):
     assert (part.inputs[..., 2] == 1).all()
     relative = part.inputs[..., :2] - part.inputs[:, :1, :2]
     np.testing.assert_allclose(relative, part.targets[..., :2], atol=1e-6)
-
-
-def test_drifting_videos_have_the_names_that_protocols_leave_out():
-    names = {
-        trial_of_source(f"{name}_ca_01")
-        for name in ("s_09_act_05_subact_02", "s_09_act_10_subact_02", "s_09_act_13_subact_01")
-    }
-    assert names | {("S11", "Directions")} == {*PROTOCOLS["human36m-motionbert"].excluded}
-    assert trial_of_source("s_11_act_16_subact_01_ca_04") == ("S11", "WalkTogether 1")
-    for wrong in ("walking", "s_09_act_01_subact_02", "s_09_act_17_subact_01", "a_b_c_d_e_f"):
-        with pytest.raises(ValueError, match="is no video of Human3"):
-            trial_of_source(wrong)
 
 
 def test_a_lens_puts_the_true_depth_back_to_where_the_2d_was_seen(data: Path):
