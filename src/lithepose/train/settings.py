@@ -45,8 +45,8 @@ class Optimisation:
         batch: examples of one step over all processes together.
         warmup: steps of a linear rise at the start, on top of the schedule.
         clip: largest norm of the gradient; None leaves it as it is.
-        average: decay per step of the moving average of the weights, which is then what is scored
-            and kept; None keeps the weights themselves.
+        average: decay per step of the exponential moving average (EMA) of the weights, which is
+            then what is scored and kept; None keeps the weights themselves.
         seed: of the first weights, of all data and of dropout.
     """
 
@@ -159,7 +159,7 @@ class RunSettings:
             that is fast, but "32" for recipes of papers.
         workers: processes that draw batches ahead for each device; 0 draws them in between.
         compiled: compile the network: about a minute at the start, then faster.
-        cuda_graphs: record the kernels of a step on a GPU once and replay them as one graph:
+        cuda_graphs: capture the kernels of a step on a GPU once and replay them as one graph:
             several times faster where kernels are short. For one device, and a task whose loss
             neither moves data to the device nor waits for it.
         save_every: steps between checkpoints.
