@@ -21,11 +21,13 @@ from torch import nn
 from lithepose.mocap.motions import read_motions
 from lithepose.mocap.noise import DetectorNoise
 from lithepose.mocap.windows import Batch
+from lithepose.train.recipes.shipped import DEFAULT, ShippedRecipe
+from lithepose.train.runs import follow
 from lithepose.train.settings import RunSettings
-from lithepose.train.tasks.shipped import DEFAULT, Recipe, fit, score, validation_windows
+from lithepose.train.tasks.shipped import score, trained_lifter, validation_windows
 
 
-def window(frames: int) -> Recipe:
+def window(frames: int) -> ShippedRecipe:
     """The base with another number of frames."""
     base = ROWS["as shipped"]
     return replace(
@@ -44,7 +46,7 @@ def without_confidence(batch: Batch) -> Batch:
 
 BATCH = 256
 NARROW = {**DEFAULT.overrides, "channels": 96}
-ROWS: dict[str, Recipe] = {"as shipped": replace(DEFAULT, overrides=NARROW)}
+ROWS: dict[str, ShippedRecipe] = {"as shipped": replace(DEFAULT, overrides=NARROW)}
 _base = ROWS["as shipped"]
 ROWS |= {
     "27 frames": window(27),
@@ -78,13 +80,15 @@ def main() -> None:
         brief = replace(row.optimisation, steps=steps, batch=BATCH, average=0.99)
         recipe = replace(row, optimisation=brief)
         settings = RunSettings(device="cpu", workers=0, save_every=200)
-        model = fit(arguments.motions, arguments.out / name.replace(" ", "-"), recipe, settings)
+        out = arguments.out / name.replace(" ", "-")
+        follow(recipe, arguments.motions, out, settings)
+        model = trained_lifter(out / "last.safetensors", recipe)
         results[name] = scores(model, recipe, val_set)
         results_file.write_text(json.dumps(results, indent=1))
         print(name, results[name], flush=True)
 
 
-def scores(model: nn.Module, recipe: Recipe, val_set) -> dict[str, float]:
+def scores(model: nn.Module, recipe: ShippedRecipe, val_set) -> dict[str, float]:
     """Errors in millimetres on exact and noisy windows, and the latter without confidences."""
     exact = validation_windows(val_set, recipe, None)
     noisy = validation_windows(val_set, recipe, DetectorNoise.measured())

@@ -75,7 +75,8 @@ def train(folder: Path, device: str) -> None:
     """The training that is killed."""
     import torch
 
-    from lithepose.train.engine import Optimisation, RunSettings, run
+    from lithepose.train.engine import run
+    from lithepose.train.settings import Optimisation, RunSettings
 
     torch.set_num_threads(1)
     optimisation = Optimisation(
@@ -116,7 +117,7 @@ def main() -> None:
 
     from safetensors.torch import load_file
 
-    from lithepose.train.engine import BEST, LAST
+    from lithepose.train.checkpoints import BEST, LAST
 
     folder = Path(tempfile.mkdtemp())
     whole, part = folder / "whole", folder / "part"

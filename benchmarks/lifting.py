@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
 
-    lifter = ours() if arguments.weights is None else trained(arguments.weights)
+    lifter = ours() if arguments.weights is None else Trained(arguments.weights)
 
     def lift(view: View) -> Floats:
         keypoints, confidence = view.keypoints, None
@@ -74,11 +74,21 @@ def ours() -> WindowLifter:
     return default_lifter()
 
 
-def trained(checkpoint: Path) -> WindowLifter:
-    """The averaged weights of a training checkpoint, run by PyTorch."""
-    from lithepose.train.tasks.shipped import lifter_of_checkpoint
+class Trained:
+    """The lifter of a training checkpoint, its moving average if it has one, run by PyTorch."""
 
-    return lifter_of_checkpoint(checkpoint)
+    def __init__(self, checkpoint: Path):
+        from lithepose.train.recipes.shipped import DEFAULT
+        from lithepose.train.tasks.shipped import trained_lifter
+
+        self.network = trained_lifter(checkpoint, DEFAULT)
+        self.frames, self.targets = DEFAULT.clips.frames, DEFAULT.clips.targets
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        import torch
+
+        with torch.no_grad():
+            return self.network(torch.from_numpy(values)).numpy()
 
 
 if __name__ == "__main__":

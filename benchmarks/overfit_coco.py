@@ -18,10 +18,13 @@ from pathlib import Path
 
 import torch
 
-from lithepose.train.engine import BEST, RunSettings, kept_weights, run
+from lithepose.train.checkpoints import BEST, kept_weights
+from lithepose.train.engine import run
 from lithepose.train.evaluation.images import evaluate_images
-from lithepose.train.settings import Optimisation
-from lithepose.train.tasks.images import IMAGE_RECIPES, ImageRecipe, ImageTask
+from lithepose.train.recipes import ImageRecipe
+from lithepose.train.recipes.images import IMAGE_RECIPES
+from lithepose.train.settings import Optimisation, RunSettings
+from lithepose.train.tasks.images import ImageTask
 
 # Half the widths of HEViTPose-T, and one block in each stage.
 SMALL = {"widths": (32, 64, 96), "depths": (1, 1, 1), "head_filters": (64, 64)}

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from lithepose.lifters import LIFTERS, create_lifter
-from lithepose.train.engine import Optimisation, RunSettings, run
+from lithepose.train.engine import run
+from lithepose.train.settings import Optimisation, RunSettings
 
 MIRROR = np.array([0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 14, 15, 16, 11, 12, 13])
 # Name in the table of lifters, and a published batch.

@@ -18,10 +18,13 @@ torch = pytest.importorskip("torch")
 from torch import Tensor  # noqa: E402
 
 from lithepose.anthropometry import STANDARD_HEIGHT_M  # noqa: E402
+from lithepose.bench import networks, questions  # noqa: E402
 from lithepose.bench import report as bench_report  # noqa: E402
 from lithepose.bench import run as bench  # noqa: E402
+from lithepose.bench.networks import SIZES, entries  # noqa: E402
+from lithepose.bench.questions import QUESTIONS  # noqa: E402
 from lithepose.bench.rule import LENSES  # noqa: E402
-from lithepose.bench.run import QUESTIONS, SIZES, TestViews, entries, measure  # noqa: E402
+from lithepose.bench.run import TestViews, measure  # noqa: E402
 from lithepose.lifters.weights import load_lifter  # noqa: E402
 from lithepose.lifters.windows import LIMBS  # noqa: E402
 from lithepose.mocap.motions import Motions, read_motions  # noqa: E402
@@ -138,7 +141,7 @@ def test_a_perfect_network_has_no_error(
     told = copy(test_views)
     truth = (test_views.truth / test_views.scale[:, None, None]).astype(np.float32)
     told.rays = dict.fromkeys(told.rays, truth)
-    entry = bench.Entry(lifter="nanohtnet", frames=frames, targets=targets)
+    entry = networks.Entry(lifter="nanohtnet", frames=frames, targets=targets)
     scores = measure(Middle(targets), entry, told)
     for track in bench.TRACKS:
         for value in scores[track].values():
@@ -275,13 +278,13 @@ def test_withdrawn_runs_give_no_verdict():
 
 def test_runs_are_withdrawn_by_how_they_were_trained():
     known = {name: asdict(entry) for name, entry in entries(SIZES["small"]).items()}
-    faulty = {name for name, entry in known.items() if bench.faults(entry)}
+    faulty = {name for name, entry in known.items() if questions.faults(entry)}
     assert faulty == {"hot-mixste", "hot-motionbert", "hot-motionagformer"}
     # As MHFormer was trained before its dropout could be switched off.
     del known["mhformer"]["settings"]["short_clip_dropout"]
     del known["hot-mhformer"]["settings"]["host_settings"]["short_clip_dropout"]
     for name in ("mhformer", "hot-mhformer"):
-        (reason,) = bench.faults(known[name])
+        (reason,) = questions.faults(known[name])
         assert "dropout of 0.25" in reason
 
 

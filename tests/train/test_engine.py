@@ -26,8 +26,10 @@ pytest.importorskip("lightning_fabric")
 from safetensors import safe_open  # noqa: E402
 
 from lithepose import __version__  # noqa: E402
-from lithepose.train import engine  # noqa: E402
-from lithepose.train.engine import kept_weights  # noqa: E402
+from lithepose.train import checkpoints, engine  # noqa: E402
+from lithepose.train.batches import Batches  # noqa: E402
+from lithepose.train.checkpoints import kept_weights  # noqa: E402
+from lithepose.train.optimisers import make_optimisers  # noqa: E402
 
 PROGRAM = Path(__file__).with_name("tiny_training.py")
 _spec = importlib.util.spec_from_file_location("tiny_training", PROGRAM)
@@ -143,7 +145,7 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a G
 def test_a_run_on_a_gpu_resumes_exactly_too(tmp_path: Path, changes: dict[str, Any]):
     changes = {"device": "cuda", "deterministic": True, "steps": 30, "optimiser": "muon"} | changes
     train(tmp_path / "whole", **changes)
-    train(tmp_path / "part", **(changes | {"steps": 12}))  # steps are recorded from the fourth on
+    train(tmp_path / "part", **(changes | {"steps": 12}))  # steps are captured from the fourth on
     train(tmp_path / "part", **changes)
     for name in ("last.safetensors", "best.safetensors"):
         assert same_tensors(tmp_path / "whole" / name, tmp_path / "part" / name)
@@ -151,14 +153,14 @@ def test_a_run_on_a_gpu_resumes_exactly_too(tmp_path: Path, changes: dict[str, A
 
 @needs_cuda
 @pytest.mark.parametrize("optimiser", ["adam", "muon"])
-def test_a_recorded_step_trains_as_any_other_does(tmp_path: Path, optimiser: str):
+def test_a_captured_step_trains_as_any_other_does(tmp_path: Path, optimiser: str):
     options = {"device": "cuda", "steps": 30, "save_every": 1, "optimiser": optimiser}
     options |= {"schedule": "cosine", "warmup": 5}
-    plain, recorded = (
+    plain, captured = (
         [p.loss for p in train(tmp_path / str(graphs), cuda_graphs=graphs, **options)]
         for graphs in (False, True)
     )
-    np.testing.assert_allclose(recorded, plain, rtol=1e-3)
+    np.testing.assert_allclose(captured, plain, rtol=1e-3)
 
 
 def test_a_finished_run_is_left_as_it_is_and_can_be_made_longer(tmp_path: Path):
@@ -227,7 +229,7 @@ class Watched(Points):
 def drawn(examples: Any, **fields: Any) -> list[Any]:
     """The batches of six steps of a process."""
     place = {"chunk": 3, "rank": 0, "world": 1} | fields
-    return [engine._Batches(examples, OPTIMISATION, **place)[step] for step in range(6)]
+    return [Batches(examples, OPTIMISATION, **place)[step] for step in range(6)]
 
 
 def test_every_epoch_visits_every_example_once_in_another_order():
@@ -266,7 +268,7 @@ def test_the_seed_decides_the_data_of_every_step(tmp_path: Path):
 
 
 def test_batches_can_be_sent_to_processes_that_are_started_anew():
-    batches = engine._Batches(Points(), OPTIMISATION, 3, 0, 1)
+    batches = Batches(Points(), OPTIMISATION, 3, 0, 1)
     sent = pickle.loads(pickle.dumps(batches))
     assert torch.equal(sent[4]["x"], batches[4]["x"])
 
@@ -490,8 +492,8 @@ def test_the_recipe_and_the_commit_are_written(tmp_path: Path):
 
 
 def test_there_is_no_commit_outside_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(engine, "__file__", str(tmp_path / "engine.py"))
-    assert engine._commit.__wrapped__() == ""
+    monkeypatch.setattr(checkpoints, "__file__", str(tmp_path / "engine.py"))
+    assert checkpoints.commit_of_code.__wrapped__() == ""
 
 
 def test_asking_for_the_commit_writes_nothing_into_the_checkout(
@@ -510,8 +512,8 @@ def test_asking_for_the_commit_writes_nothing_into_the_checkout(
     git("commit", "-q", "-m", "engine")
     os.utime(code, (0, 0))  # git looks at the file again, and would note its new time in the index
     index = (tmp_path / ".git" / "index").read_bytes()
-    monkeypatch.setattr(engine, "__file__", str(code))
-    assert len(engine._commit.__wrapped__()) == 40
+    monkeypatch.setattr(checkpoints, "__file__", str(code))
+    assert len(checkpoints.commit_of_code.__wrapped__()) == 40
     assert (tmp_path / ".git" / "index").read_bytes() == index
 
 
@@ -589,7 +591,7 @@ def test_a_small_set_is_learned_by_heart(tmp_path: Path, optimiser: str):
 
 def test_muon_has_the_matrices_of_the_blocks_and_adamw_the_rest():
     network = Fit().build()
-    muon, plain = engine._optimisers(network, replace(OPTIMISATION, optimiser="muon"), False)
+    muon, plain = make_optimisers(network, replace(OPTIMISATION, optimiser="muon"))
     names = {parameter: name for name, parameter in network.named_parameters()}
     hidden = [names[p] for group in muon.param_groups for p in group["params"]]
     assert hidden == ["blocks.0.0.weight", "blocks.1.0.weight"]
@@ -601,7 +603,7 @@ def test_muon_has_the_matrices_of_the_blocks_and_adamw_the_rest():
 
 def test_muon_without_blocks_says_what_to_take():
     with pytest.raises(ValueError, match=r"Linear has no matrices inside blocks.*adamw"):
-        engine._optimisers(torch.nn.Linear(2, 2), replace(OPTIMISATION, optimiser="muon"), False)
+        make_optimisers(torch.nn.Linear(2, 2), replace(OPTIMISATION, optimiser="muon"))
 
 
 def test_the_code_of_the_guide_trains(

@@ -373,10 +373,10 @@ def test_an_encoder_is_taken_over_exactly_and_the_head_left(
 
 def test_an_encoder_of_another_network_or_size_is_refused(encoder_file: tuple[Path, PoseCLR]):
     path, _ = encoder_file
-    with pytest.raises(ValueError, match="encoder of 'nanohtnet', not of 'htnet'"):
+    with pytest.raises(ValueError, match="for the network 'nanohtnet', not for 'htnet'"):
         take_over(small("htnet"), path)
     wider = create_lifter("nanohtnet", **{**SMALL["nanohtnet"][0], "channels": 96, "frames": 27})
-    with pytest.raises(ValueError, match=r"frames: 9 in the file, 27 in the lifter; channels: 48"):
+    with pytest.raises(ValueError, match=r"frames: 9 in the file, 27 in the model; channels: 48"):
         take_over(wider, path)
     with pytest.raises(ValueError, match="does not fit"):
         load_lifter(path)  # without a head it is no lifter

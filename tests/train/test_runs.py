@@ -20,16 +20,11 @@ from lithepose.lifters.weights import save_weights  # noqa: E402
 from lithepose.metrics.evaluate import LiftedSequence, evaluate  # noqa: E402
 from lithepose.metrics.protocols import protocol_named  # noqa: E402
 from lithepose.train import runs  # noqa: E402
-from lithepose.train.engine import RunSettings  # noqa: E402
-from lithepose.train.recipe_parts import check_config  # noqa: E402
-from lithepose.train.recipes import RECIPES, LiftingRecipe, MotionRecipe, described  # noqa: E402
-from lithepose.train.runs import (  # noqa: E402
-    EvaluationSettings,
-    evaluate_run,
-    read_trained,
-    train_recipe,
-)
-from lithepose.train.tasks import shipped as supervised  # noqa: E402
+from lithepose.train.evaluation import EvaluationSettings  # noqa: E402
+from lithepose.train.fields import check_config  # noqa: E402
+from lithepose.train.recipes import RECIPES, LiftingRecipe  # noqa: E402
+from lithepose.train.runs import evaluate_run, read_trained, train_recipe  # noqa: E402
+from lithepose.train.settings import RunSettings  # noqa: E402
 
 HERE = RunSettings(device="cpu", workers=0, precision="32", tensorboard=False)
 
@@ -50,14 +45,13 @@ def checkpoint(path: Path, described: dict[str, Any]) -> Path:
 def run_of(name: str, folder: Path) -> Path:
     """`best.safetensors` of a run of a lifter's recipe."""
     recipe = lifting_recipe(name)
-    said = {"recipe": described(recipe), "optimisation": asdict(recipe.optimisation)}
+    said = {"recipe": recipe.described(), "optimisation": asdict(recipe.optimisation)}
     return checkpoint(folder / "best.safetensors", said)
 
 
 def test_the_settings_of_all_recipes_are_fields_of_their_networks():
     for recipe in RECIPES.values():
-        own = supervised.DEFAULT if isinstance(recipe, MotionRecipe) else recipe
-        check_config(runs._config_of(recipe.network), own.overrides)
+        check_config(runs._config_of(recipe.network), recipe.overrides)
 
 
 def test_every_lifters_default_config_passes_as_changes_of_it():
@@ -148,7 +142,7 @@ def test_a_network_that_is_hardly_trained_is_told_so(
         )
         return evaluate(protocol_named(parts[-1]), [lifted])
 
-    monkeypatch.setattr(runs, "evaluate_lifter", measured)
+    monkeypatch.setattr("lithepose.train.evaluation.lifters.evaluate_lifter", measured)
     path = tmp_path / "lifter.safetensors"
     save_weights(path, create_lifter("htnet", layers=1, channels=48, hidden=32))
     settings = EvaluationSettings(protocols=(protocol,))

@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from lithepose.train.settings import Optimisation, RunSettings, fitting, found_device, kinds_of
+from lithepose.train.fields import fitting, kinds_of
+from lithepose.train.settings import Optimisation, RunSettings, found_device
 
 
 def rates(examples: int = 100, **fields: Any) -> list[float]:
@@ -65,8 +66,8 @@ def test_epochs_that_batches_do_not_divide_end_with_the_batch_that_completes_the
     [
         ({}, "either epochs or steps"),
         ({"epochs": 1, "steps": 1}, "either epochs or steps"),
-        ({"steps": 1, "optimiser": "sgd"}, "no optimiser named 'sgd'; known: adam, adamw, muon"),
-        ({"steps": 1, "schedule": "linear"}, "no schedule named 'linear'; known: constant"),
+        ({"steps": 1, "optimiser": "sgd"}, "no optimiser 'sgd'; known: adam, adamw, muon"),
+        ({"steps": 1, "schedule": "linear"}, "no schedule 'linear'; known: constant"),
         ({"steps": 0}, "steps = 0 is out of range"),
         ({"steps": 1, "batch": 0}, "batch = 0 is out of range"),
         ({"steps": 1, "learning_rate": -1.0}, "learning_rate = -1.0 is out of range"),
@@ -103,7 +104,7 @@ def test_an_optimisation_that_cannot_be_says_why(fields: dict[str, Any], message
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"precision": "16"}, "no precision named '16'; known: auto, 32, bf16"),
+        ({"precision": "16"}, "no precision '16'; known: auto, 32, bf16"),
         ({"devices": 0}, "devices must be at least 1, not 0"),
         ({"workers": -1}, "workers must be at least 0, not -1"),
         ({"validate_every": 0}, "validate_every must be at least 1, not 0"),

@@ -27,7 +27,9 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from lithepose.train.engine import Optimisation, RunSettings, kept_weights, run
+from lithepose.train.checkpoints import kept_weights
+from lithepose.train.engine import run
+from lithepose.train.settings import Optimisation, RunSettings
 
 SETTINGS = RunSettings(
     device="cpu", precision="32", workers=0, save_every=2, chunk=3, tensorboard=False

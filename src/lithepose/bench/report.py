@@ -17,16 +17,9 @@ from typing import Any
 
 import torch
 
-from lithepose.bench.run import (
-    QUESTIONS,
-    SIZES,
-    TRACKS,
-    VERSION,
-    Entry,
-    Question,
-    entries,
-    faults,
-)
+from lithepose.bench.networks import SIZES, Entry, entries
+from lithepose.bench.questions import QUESTIONS, Question, faults
+from lithepose.bench.run import TRACKS, VERSION
 from lithepose.deploy.cost import count_cost
 from lithepose.deploy.latency import machine, measure_latency
 from lithepose.files import atomic_write

@@ -1,10 +1,9 @@
 """LitheBench: lifters trained alike on motion capture that anyone can get, and what came of it.
 
-`SIZES` say how large the networks are and what each of them gets, `entries` names them, `QUESTIONS`
-are the papers' claims that the comparison answers. `train_entry` trains one network with one seed
-and measures it on the test subjects; every finished run leaves one small JSON file, so that a
-broken-off benchmark goes on where it was. `lithepose.bench.report` makes the page of results
-from those files.
+`lithepose.bench.networks` are what is compared, `lithepose.bench.questions` the papers' claims that
+the comparison answers. `train_entry` trains one network with one seed and measures it on the test
+subjects; every finished run leaves one small JSON file, so that a broken-off benchmark goes on
+where it was. `lithepose.bench.report` makes the page of results from those files.
 
 The definition in words, with what it leaves out: docs/benchmark.md.
 """
@@ -14,7 +13,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,364 +24,30 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lithepose.anthropometry import STANDARD_HEIGHT_M
+from lithepose.bench.networks import SIZES, Entry, entries
 from lithepose.bench.rule import View, seen_by_detector, views
 from lithepose.deploy.latency import machine
 from lithepose.files import atomic_write
-from lithepose.lifters import create_lifter
 from lithepose.lifters.weights import save_weights
-from lithepose.lifters.windows import CHANNELS, LIFT_FPS, LIMBS
+from lithepose.lifters.windows import LIFT_FPS, LIMBS
 from lithepose.metrics.pose3d import mpjpe, mpjve, p_mpjpe
-from lithepose.mocap.device_windows import DeviceClips, look_at_person, mirrored
+from lithepose.mocap.device_windows import look_at_person, mirrored
 from lithepose.mocap.motions import Motions, read_motions
 from lithepose.mocap.noise import DetectorNoise
 from lithepose.mocap.windows import ClipSettings
-from lithepose.train.engine import LOG, kept_weights, read_log, run
+from lithepose.train.checkpoints import LAST, kept_weights
+from lithepose.train.engine import run
+from lithepose.train.log import LOG, read_log
 from lithepose.train.poseclr import PoseCLRSettings, encoder_state
 from lithepose.train.settings import Optimisation, RunSettings, found_device
 from lithepose.train.tasks.poseclr import motion_task
-from lithepose.train.tasks.shipped import Endless, weighted_loss
+from lithepose.train.tasks.shipped import WindowsOnDevice, weighted_loss
 
 VERSION = 2  # of the definition: results of different versions are not compared
 TRACKS = ("exact", "detector")
 ENDS = (3, 6, 13, 16)  # ankles and wrists
 _EVALUATION_BATCH = 512
 _DATA = "CMU motion capture (mocap.cs.cmu.edu), seen by virtual cameras"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """A network of the benchmark.
-
-    Attributes:
-        lifter: what `create_lifter` takes.
-        settings: fields of its config; dropout is off throughout, because no window is drawn twice.
-        frames: F, frames of a window.
-        targets: K, frames in its middle that are scored and trained.
-        only_centre: the network answers for more frames than its paper scores: take the centre.
-        pretrained: its encoder is pre-trained by PoseCLR first, for as many steps as the budget's.
-        share: of the budget's steps that it is trained for.
-    """
-
-    lifter: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    frames: int
-    targets: int
-    only_centre: bool = False
-    pretrained: bool = False
-    share: int = 1
-
-    def build(self) -> nn.Module:
-        """The network, untrained."""
-        return create_lifter(self.lifter, **self.settings)
-
-    def answer(self, network: nn.Module, values: Tensor) -> Tensor:
-        """(B, F, 17, 4) to (B, K, 17, 3)."""
-        poses = network(values)
-        if self.only_centre:
-            middle = poses.shape[1] // 2
-            poses = poses[:, middle : middle + 1]
-        return poses
-
-
-@dataclass(frozen=True, kw_only=True)
-class Size:
-    """How large the networks are and what each of them gets.
-
-    Attributes:
-        frames: of the windows of all but the single-frame networks, a multiple of 9.
-        long_frames: of the longer NanoHTNet's.
-        budget: one optimiser and one rate for all: the papers' own recipes differ in both, and
-            tuning each would compare the tuning.
-        view_step: one of so many test views is measured: 1, or 3, with which all four cameras still
-            come up equally often and every clip does.
-        nanohtnet, htnet, convformer: fields of their configs.
-        htnet_wide: channels with which HTNet without its part level is about as large as with it.
-        ampose: channels of the alternation, and of encoders alone and graphs alone, which have
-            about as many parameters with them.
-        hosts: fields of the configs of HoT's hosts.
-        pruned_before: block before which HoT keeps a third of the frames, at the published share of
-            the depth.
-    """
-
-    frames: int
-    long_frames: int
-    budget: Optimisation
-    view_step: int
-    nanohtnet: Mapping[str, Any]
-    htnet: Mapping[str, Any]
-    htnet_wide: int
-    ampose: tuple[int, int, int]
-    convformer: Mapping[str, Any]
-    hosts: Mapping[str, Mapping[str, Any]]
-    pruned_before: Mapping[str, int]
-
-
-_BUDGET = Optimisation(
-    optimiser="muon",
-    learning_rate=3e-3,
-    betas=(0.9, 0.98),
-    weight_decay=0.02,
-    schedule="trapezoid",
-    decay=0.5,
-    steps=1500,
-    batch=256,
-    warmup=100,
-    clip=1.0,
-    average=0.995,
-)
-# "small" fits a processor; HoT's hosts take most of the time.
-# "standard" is for a GPU; its single-frame networks, NanoHTNet, ConvFormer and MotionAGFormer have
-# published widths.
-SIZES: dict[str, Size] = {
-    "small": Size(
-        frames=9,
-        long_frames=27,
-        budget=replace(_BUDGET, learning_rate=1e-2, steps=600, batch=32, warmup=60, average=0.98),
-        view_step=3,
-        nanohtnet={"channels": 96, "hidden": 128, "layers": 2},
-        htnet={"channels": 96, "hidden": 192},
-        htnet_wide=120,
-        ampose=(96, 88, 104),
-        convformer={"channels": 16},
-        hosts={
-            "mixste": {"channels": 32, "hidden": 64, "layers": 5},
-            "motionbert": {"channels": 32, "hidden": 64, "representation": 64},
-            "motionagformer": {"channels": 32, "layers": 4, "representation": 64},
-            "mhformer": {"channels": 128, "hidden": 256},
-        },
-        pruned_before={"mixste": 2, "motionbert": 1, "motionagformer": 2, "mhformer": 1},
-    ),
-    "standard": Size(
-        frames=27,
-        long_frames=81,
-        budget=_BUDGET,
-        view_step=1,
-        nanohtnet={},
-        htnet={},
-        htnet_wide=312,
-        ampose=(128, 120, 136),
-        convformer={},
-        hosts={
-            "mixste": {"channels": 128, "hidden": 256},
-            "motionbert": {"channels": 128, "hidden": 256, "representation": 128},
-            "motionagformer": {"channels": 64, "layers": 12},
-            "mhformer": {"channels": 256, "hidden": 512},
-        },
-        pruned_before={"mixste": 3, "motionbert": 1, "motionagformer": 5, "mhformer": 1},
-    ),
-}
-_NO_DROPOUT: dict[str, dict[str, Any]] = {
-    "nanohtnet": {
-        "drop_path": (0.0, 0.0),
-        "spatial_dropout": 0.0,
-        "temporal_dropout": 0.0,
-        "attention_dropout": 0.0,
-    },
-    "htnet": {"drop_path": (0.0, 0.0), "dropout": 0.0, "attention_dropout": 0.0},
-    "ampose": {"drop_path": (0.0, 0.0), "dropout": 0.0},
-    "convformer": {"drop_path": (0.0, 0.0), "dropout": 0.0},
-    "mixste": {"drop_path": (0.0, 0.0)},
-    "mhformer": {"drop_path": (0.0, 0.0), "dropout": 0.0, "short_clip_dropout": 0.0},
-    "motionbert": {},
-    "motionagformer": {},
-}
-
-
-def _of_frames(frames: int, targets: int, lifter: str, settings: Mapping[str, Any]) -> Entry:
-    return Entry(
-        lifter=lifter,
-        settings={"in_channels": CHANNELS, **_NO_DROPOUT[lifter], **settings},
-        frames=frames,
-        targets=targets,
-    )
-
-
-def _host(size: Size, family: str) -> Entry:
-    entry = _of_frames(
-        size.frames, size.frames, family, {"frames": size.frames, **size.hosts[family]}
-    )
-    if family == "mhformer":  # gives all frames, and is scored at the centre
-        entry = replace(entry, targets=1, only_centre=True)
-    return entry
-
-
-def _pruned(size: Size, family: str) -> Entry:
-    centre = family == "mhformer"  # HoT recovers no frames there: only the centre is asked for
-    settings: dict[str, Any] = {
-        "host": family,
-        "host_settings": _host(size, family).settings,
-        "prune": ((size.pruned_before[family], size.frames // 3),),
-        "recoverer": "none" if centre else "attention",
-    }
-    if family == "motionagformer":
-        settings["bias"] = False
-    targets = 1 if centre else size.frames
-    return Entry(lifter="hot", settings=settings, frames=size.frames, targets=targets)
-
-
-def entries(size: Size) -> dict[str, Entry]:
-    """The benchmark's networks by name."""
-
-    def nanohtnet(frames: int) -> Entry:
-        settings = {"frames": frames, "kept_frames": 9, **size.nanohtnet}
-        return _of_frames(frames, 9, "nanohtnet", settings)
-
-    def htnet(**settings: Any) -> Entry:
-        return _of_frames(1, 1, "htnet", {**size.htnet, **settings})
-
-    def ampose(number: int, **settings: Any) -> Entry:
-        return _of_frames(1, 1, "ampose", {"channels": size.ampose[number], **settings})
-
-    return {
-        "nanohtnet": nanohtnet(size.frames),
-        "nanohtnet+poseclr": replace(nanohtnet(size.frames), pretrained=True),
-        # What pre-training costs, spent on training instead.
-        "nanohtnet-twice": replace(nanohtnet(size.frames), share=2),
-        "nanohtnet-long": nanohtnet(size.long_frames),
-        "htnet": htnet(),
-        "htnet-without-ipc": htnet(part_constraint=False),
-        "htnet-without-ipc-wide": htnet(part_constraint=False, channels=size.htnet_wide),
-        "ampose": ampose(0),
-        "ampose-encoders": ampose(1, order="encoder-only"),
-        "ampose-graphs": ampose(2, order="graph-only"),
-        "convformer": _of_frames(
-            size.frames, 1, "convformer", {"frames": size.frames, **size.convformer}
-        ),
-        **{family: _host(size, family) for family in size.hosts},
-        **{f"hot-{family}": _pruned(size, family) for family in size.hosts},
-    }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """A paper's claim.
-
-    Attributes:
-        claim: what the paper says.
-        source: where.
-        first, second: entries compared; the claim is about the second beside the first.
-        score: the column the claim is about.
-        remark: what the comparison leaves open.
-    """
-
-    claim: str
-    source: str
-    first: str
-    second: str
-    score: str = "mpjpe"
-    remark: str = ""
-
-
-_ONE_MODULE = (
-    "HTNet's paper says of its whole method that end joints improve by 18.7 %, and its abstract "
-    "does not say beside what: networks with and without the one module do not answer that."
-)
-_BOTH_KINDS = (
-    "AMPose beside networks of one kind of blocks shows that having both kinds helps, not that "
-    "alternating them does: both kinds unmixed, all blocks of one before those of the other, were "
-    "not run."
-)
-QUESTIONS = (
-    Question(
-        claim="HoT keeps MotionBERT's accuracy with about 50 % fewer FLOPs",
-        source="Li et al., HoT (arXiv 2311.12028)",
-        first="motionbert",
-        second="hot-motionbert",
-    ),
-    Question(
-        claim="HoT keeps MixSTE's accuracy with about 40 % fewer FLOPs",
-        source="Li et al., HoT (arXiv 2311.12028)",
-        first="mixste",
-        second="hot-mixste",
-    ),
-    Question(
-        claim="HoT keeps MotionAGFormer's accuracy",
-        source="Li et al., HoT, extended (arXiv 2311.12028)",
-        first="motionagformer",
-        second="hot-motionagformer",
-    ),
-    Question(
-        claim="HoT keeps MHFormer's accuracy",
-        source="Li et al., HoT (arXiv 2311.12028)",
-        first="mhformer",
-        second="hot-mhformer",
-    ),
-    Question(
-        claim="the intra-part constraint lowers the error of end joints",
-        source="Cai et al., HTNet (arXiv 2302.09790)",
-        first="htnet-without-ipc",
-        second="htnet",
-        score="end_joints",
-        remark=_ONE_MODULE,
-    ),
-    Question(
-        claim="the intra-part constraint lowers it with as many parameters in all",
-        source="ours, beside the claim of HTNet",
-        first="htnet-without-ipc-wide",
-        second="htnet",
-        score="end_joints",
-    ),
-    Question(
-        claim="PoseCLR pre-training helps NanoHTNet",
-        source="Cai et al., NanoHTNet (arXiv 2501.15763)",
-        first="nanohtnet",
-        second="nanohtnet+poseclr",
-    ),
-    Question(
-        claim="PoseCLR pre-training helps more than training NanoHTNet for as long",
-        source="ours, beside the claim before",
-        first="nanohtnet-twice",
-        second="nanohtnet+poseclr",
-    ),
-    Question(
-        claim="ConvFormer matches networks of more parameters",
-        source="Diaz-Arias and Shin, ConvFormer (arXiv 2304.02147)",
-        first="mhformer",
-        second="convformer",
-    ),
-    Question(
-        claim="both kinds of blocks, in turn, beat encoders alone at equal size",
-        source="Lin et al., AMPose (arXiv 2210.04216)",
-        first="ampose-encoders",
-        second="ampose",
-        remark=_BOTH_KINDS,
-    ),
-    Question(
-        claim="both kinds of blocks, in turn, beat graph convolutions alone at equal size",
-        source="Lin et al., AMPose (arXiv 2210.04216)",
-        first="ampose-graphs",
-        second="ampose",
-        remark=_BOTH_KINDS,
-    ),
-)
-
-_ZERO_TOKENS = (
-    "HoT's recovering attention starts from tokens of zero, as in its authors' code, so that all "
-    "its queries are equal. In so short a training they stay nearly so, and a window's poses move "
-    "too little: around MixSTE they are almost one and the same (MPJVE beside the host's). That "
-    "says something of this start, and nothing of the method."
-)
-_ONLY_DROPOUT = (
-    "MHFormer trained with a dropout of 0.25 on the embedded frames, which its authors have for "
-    "clips of up to 27 frames. Every other network trained without any."
-)
-
-
-def faults(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    """Why runs of an entry are withdrawn, if they are: their numbers stand, but answer no claim.
-
-    Args:
-        entry: what a result says of it under `definition`, of these or of earlier settings.
-    """
-    settings = entry["settings"]
-    found = []
-    if entry["lifter"] == "hot" and settings["recoverer"] == "attention":
-        found.append(_ZERO_TOKENS)
-    network = settings.get("host", entry["lifter"])
-    own = settings.get("host_settings", settings)
-    if network == "mhformer" and own.get("short_clip_dropout") != 0.0:
-        found.append(_ONLY_DROPOUT)
-    return tuple(found)
 
 
 def clip_settings(entry: Entry) -> ClipSettings:
@@ -409,9 +74,9 @@ class BenchTask:
         compiled: bool = False,
     ):
         self.entry, self.encoder = entry, encoder
-        self.examples = Endless(len(train.positions))
-        self.clips = DeviceClips(train, clip_settings(entry), DetectorNoise.measured())
-        self.make = torch.compile(self.clips.make) if compiled else self.clips.make
+        noise = DetectorNoise.measured()
+        self.windows = WindowsOnDevice(train, clip_settings(entry), noise, compiled)
+        self.examples = self.windows.examples
         self.error = weighted_loss(limb_weight=2.0, velocity_weight=0.5)
 
     def build(self) -> nn.Module:
@@ -423,10 +88,7 @@ class BenchTask:
     def loss(
         self, network: nn.Module, batch: dict[str, Tensor], generator: torch.Generator
     ) -> Tensor:
-        device = generator.device
-        self.clips.to(device)
-        with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            values, target = self.make(*self.clips.numbers(len(batch["index"]), generator))
+        values, target = self.windows.draw(len(batch["index"]), generator)
         return self.error(self.entry.answer(network, values).float(), target)
 
     def validate(self, network: nn.Module) -> dict[str, float]:
@@ -630,7 +292,7 @@ def train_entry(
     trained_for, loss = _logged(run_folder)
     seconds += trained_for
     network = entry.build()
-    network.load_state_dict(kept_weights(run_folder / "last.safetensors"))
+    network.load_state_dict(kept_weights(run_folder / LAST))
     network.to(found_device(settings.device))
     scores = measure(network, entry, test or test_views(data, size))
     result = {
@@ -686,7 +348,7 @@ def _pretrained(
     plain = replace(settings, cuda_graphs=False)  # the bank is a queue: every step differs
     for _ in run(task, optimisation, plain, folder, described={"poseclr": asdict(entry)}):
         pass
-    return encoder_state(kept_weights(folder / "last.safetensors"))
+    return encoder_state(kept_weights(folder / LAST))
 
 
 def train_all(

@@ -62,8 +62,9 @@ def bench(
     """
     with failing_clearly():
         with needing_extras("the benchmark", "train,plot"):
+            from lithepose.bench.networks import SIZES, entries
             from lithepose.bench.report import write_report
-            from lithepose.bench.run import SIZES, entries, train_all
+            from lithepose.bench.run import train_all
             from lithepose.train.settings import RunSettings
         if size not in SIZES:
             raise ValueError(f"no size named {size!r}; known: {', '.join(SIZES)}")

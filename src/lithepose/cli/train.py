@@ -42,7 +42,7 @@ from lithepose.cli.training import given_settings, needing_extras, run_options
     "--cuda-graphs",
     is_flag=True,
     default=None,
-    help="On one GPU: record a step's kernels once and replay them, several times faster for "
+    help="On one GPU: capture a step's kernels once and replay them, several times faster for "
     "small networks.",
 )
 @click.option(

@@ -178,28 +178,43 @@ def encode(
         Heatmaps (..., J, height, width), zero where the weight is, and the weights (..., J), which
         are 0 too where a joint's Gaussian lies wholly outside.
     """
-    size = heatmap_size(input_size)
     weights = np.asarray(weights, np.float32)
-    joints = np.where(weights[..., None] > 0, joints, 0.0)
-    if geometry_of(encoding) == "udp":
-        middle = joints * ((np.array(size) - 1) / (np.array(input_size) - 1))
-    else:
-        middle = joints / STRIDE
-    # What decides whether a joint is seen, and where its window lies.
-    anchor = middle if encoding == "dark" else np.floor(middle + 0.5)
-    inside = ((anchor + WINDOW >= 0) & (anchor - WINDOW < size)).all(-1)
-    weights = weights * inside
-    if encoding == "msra":
-        middle = anchor
+    return heatmap_targets(np, np.asarray(joints), weights, input_size, encoding)
+
+
+def heatmap_targets(
+    xp: Any,
+    joints: Any,
+    weights: Any,
+    input_size: tuple[int, int],
+    encoding: Encoding,
+    **where: Any,
+) -> tuple[Any, Any]:
+    """As `encode`, of arrays or, with `torch` for `xp`, of tensors, on their device.
+
+    Args:
+        xp: `numpy` or `torch`.
+        where: `device=` of the tensors.
+    """
+    size = heatmap_size(input_size)
+    weights = xp.asarray(weights, dtype=xp.float32)
+    joints = xp.where(weights[..., None] > 0, joints, 0.0)
     profiles = []  # the Gaussian is the product of its profiles in x and in y
-    for axis in range(2):
-        place = np.arange(size[axis])
-        profile = np.exp((place - middle[..., axis, None]) ** 2 / (-2 * SIGMA**2))
+    for axis, (side, pixels) in enumerate(zip(size, input_size, strict=True)):
+        scale = (side - 1) / (pixels - 1) if geometry_of(encoding) == "udp" else 1 / STRIDE
+        middle = joints[..., axis] * scale
+        # What decides whether a joint is seen, and where its window lies.
+        anchor = middle if encoding == "dark" else xp.floor(middle + 0.5)
+        weights = weights * ((anchor + WINDOW >= 0) & (anchor - WINDOW < side))
+        if encoding == "msra":
+            middle = anchor
+        place = xp.arange(side, **where)
+        profile = xp.exp((place - middle[..., None]) ** 2 / (-2 * SIGMA**2))
         if encoding != "dark":
-            profile *= np.abs(place - anchor[..., axis, None]) <= WINDOW
-        profiles.append(profile.astype(np.float32))
+            profile = profile * (xp.abs(place - anchor[..., None]) <= WINDOW)
+        profiles.append(xp.asarray(profile, dtype=xp.float32))
     along_x, along_y = profiles
-    along_y *= weights[..., None] > 0
+    along_y = along_y * (weights > 0)[..., None]
     return along_y[..., :, None] * along_x[..., None, :], weights
 
 

@@ -42,6 +42,9 @@ _UPPER_BODY = frozenset(
 )
 
 
+SCALE_LIMIT, ROTATION_DEG = 0.5, 40.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class CropSettings:
     """How crops are drawn; the defaults are the usual augmentation of top-down networks.
@@ -51,9 +54,9 @@ class CropSettings:
         skeleton: the joints: "coco17" or "mpii16".
         shift: probability that the centre moves, by up to 0.16 of the crop's side.
         half_body: probability that only the upper or the lower body is cut out.
-        scale: standard deviation of the crop's size about 1; it stays within 1 +- `scale_limit`.
-        rotation_deg: standard deviation; rotations stay within twice that.
-        rotated: probability of a rotation.
+        scale: standard deviation of the crop's size about 1; it stays within 1 +- `SCALE_LIMIT`.
+        rotated: probability of a rotation, of standard deviation `ROTATION_DEG` and at most twice
+            that.
         truncated: probability that the picture's frame cuts the person.
         others: probabilities of 0, 1 and 2 other people.
 
@@ -65,8 +68,6 @@ class CropSettings:
     shift: float = 0.3
     half_body: float = 0.3
     scale: float = 0.5
-    scale_limit: float = 0.5
-    rotation_deg: float = 40.0
     rotated: float = 0.6
     truncated: float = 0.35
     others: tuple[float, float, float] = (0.5, 0.3, 0.2)
@@ -541,10 +542,9 @@ class SyntheticCrops:
         centre = np.where(half[:, None], part_centre, centre)
         side = np.where(half, np.maximum(1.5 * part_side, 0.45 * side), side)
 
-        limit = settings.scale_limit
-        side = side * np.clip(1 + settings.scale * random.normal(size=count), 1 - limit, 1 + limit)
-        most = 2 * settings.rotation_deg
-        turn = np.clip(settings.rotation_deg * random.normal(size=count), -most, most)
+        factor = 1 + settings.scale * random.normal(size=count)
+        side = side * np.clip(factor, 1 - SCALE_LIMIT, 1 + SCALE_LIMIT)
+        turn = ROTATION_DEG * np.clip(random.normal(size=count), -2, 2)
         turn = np.radians(turn) * (random.random(count) < settings.rotated)
         cosine, sine = np.cos(turn), np.sin(turn)
         spin = np.stack([np.stack([cosine, sine], -1), np.stack([-sine, cosine], -1)], -2)

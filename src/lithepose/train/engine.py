@@ -13,62 +13,47 @@ machines (by itself, torchrun or SLURM), and casts to bfloat16.
 
 from __future__ import annotations
 
-import csv
 import datetime
-import functools
-import io
 import json
 import logging
 import os
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
 import torch.utils.data
-from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from lithepose import __version__
 from lithepose.files import atomic_write
-from lithepose.train.muon import Muon, is_bfloat16_fast
+from lithepose.train.batches import Batches, Examples
+from lithepose.train.checkpoints import (
+    BEST,
+    LAST,
+    commit_of_code,
+    read_header,
+    read_tensors,
+    refuse_other,
+    write_checkpoint,
+)
+from lithepose.train.log import LOG, Log, Progress
+from lithepose.train.optimisers import is_bfloat16_fast, make_optimisers
 from lithepose.train.settings import Optimisation, RunSettings, found_device
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["Examples", "Optimisation", "Progress", "RunSettings", "Task", "kept_weights", "run"]
+__all__ = ["Examples", "Progress", "Task", "run"]
 
 log = logging.getLogger(__name__)
 
-WARM_UP = 3  # steps before a step is recorded as a CUDA graph
+WARM_UP = 3  # steps before a step is captured as a CUDA graph
 READ_EVERY = 50  # steps between looks at the loss, each of which waits for the device
-LAST, BEST, LOG, RECIPE = "last.safetensors", "best.safetensors", "log.csv", "recipe.json"
-# How long a run is does not make it another run: it may be made longer.
-_LENGTH = ("epochs", "steps")
-
-
-class Examples(Protocol):
-    """Where training examples come from."""
-
-    def __len__(self) -> int:
-        """Examples of one epoch; an endless source states a nominal number."""
-        ...
-
-    def draw(
-        self, indices: NDArray[np.int64], random: np.random.Generator
-    ) -> dict[str, NDArray[Any]]:
-        """One chunk of a batch: the first axis of every array has the length of `indices`.
-
-        Runs in worker processes: the object must be picklable and needs NumPy only.
-        """
-        ...
+RECIPE = "recipe.json"
 
 
 class Task(Protocol):
@@ -109,31 +94,6 @@ class Task(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Where a run stands.
-
-    Attributes:
-        step: steps done.
-        steps: steps of the whole run.
-        epoch: passes over the examples done, with the part of the one begun.
-        loss: mean since the last report.
-        learning_rate: of the last step.
-        examples_per_s: over all processes, since the last report.
-        scores: what `Task.validate` gave; empty where the network was not validated.
-        best: whether these scores are the best so far.
-    """
-
-    step: int
-    steps: int
-    epoch: float
-    loss: float
-    learning_rate: float
-    examples_per_s: float
-    scores: dict[str, float]
-    best: bool
-
-
 def run(
     task: Task,
     optimisation: Optimisation,
@@ -167,191 +127,8 @@ def run(
     }
     folder = Path(folder)
     if (folder / LAST).exists():
-        _refuse_other(folder / LAST, _header(folder / LAST), recipe)
+        refuse_other(folder / LAST, read_header(folder / LAST), recipe)
     return _Run(task, optimisation, settings, folder, recipe).follow()
-
-
-def kept_weights(checkpoint: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """The weights a checkpoint stands for, by the network's names.
-
-    Args:
-        checkpoint: a `last.safetensors`, of which it is the averaged weights if the run averages,
-            or a `best.safetensors`.
-    """
-    checkpoint = Path(checkpoint)
-    header, tensors = _header(checkpoint), _tensors(checkpoint)
-    if header["kind"] == "best":
-        return tensors
-    first = "averaged." if any(name.startswith("averaged.") for name in tensors) else "model."
-    return {n.removeprefix(first): t for n, t in tensors.items() if n.startswith(first)}
-
-
-# --- data -------------------------------------------------------------------------------------
-
-
-class _Batches(torch.utils.data.Dataset[dict[str, Tensor]]):
-    """A process's share of the batch of step i."""
-
-    def __init__(
-        self, examples: Examples, optimisation: Optimisation, chunk: int, rank: int, world: int
-    ):
-        self.examples, self.seed, self.batch = examples, optimisation.seed, optimisation.batch
-        self.chunk, self.rank, self.world = chunk, rank, world
-        self.epoch, self.order = -1, np.zeros(0, np.int64)
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def __getitem__(self, step: int) -> dict[str, Tensor]:
-        """Each array of `Examples.draw` as a tensor: (examples of this process, ...)."""
-        indices = self._indices(step)
-        parts = []
-        for c in range(self.rank, -(-self.batch // self.chunk), self.world):
-            random = np.random.default_rng((self.seed, step, c))
-            parts.append(self.examples.draw(indices[c * self.chunk : (c + 1) * self.chunk], random))
-        return {
-            name: torch.from_numpy(
-                np.concatenate([part[name] for part in parts])
-                if len(parts) > 1
-                else np.ascontiguousarray(parts[0][name])
-            )
-            for name in parts[0]
-        }
-
-    def _indices(self, step: int) -> NDArray[np.int64]:
-        """The examples of a step's whole batch, which may reach over the end of an epoch."""
-        size, first = len(self.examples), step * self.batch
-        found = []
-        while first < (step + 1) * self.batch:
-            epoch, at = divmod(first, size)
-            if epoch != self.epoch:
-                random = np.random.default_rng((self.seed, epoch))
-                self.epoch, self.order = epoch, random.permutation(size)
-            last = min((step + 1) * self.batch - epoch * size, size)
-            found.append(self.order[at:last])
-            first = epoch * size + last
-        return np.concatenate(found)
-
-
-# --- optimisers -------------------------------------------------------------------------------
-
-
-def _optimisers(
-    network: nn.Module, settings: Optimisation, recorded: bool = False
-) -> list[torch.optim.Optimizer]:
-    """The optimisers of a recipe; `recorded` ones keep all they count on the device.
-
-    Muon is for maps between hidden spaces. Embeddings, heads, norms, biases and the element-wise
-    tables of graph convolutions are none; AdamW has them. Muon's step is scaled to AdamW's, so one
-    learning rate serves both.
-    """
-    named = [(n, p) for n, p in network.named_parameters() if p.requires_grad]
-    shared: dict[str, Any] = {
-        "lr": settings.learning_rate,
-        "betas": settings.betas,
-        "amsgrad": settings.amsgrad,
-        "fused": all(p.device.type in ("cpu", "cuda") for _, p in named),
-        "capturable": recorded,
-    }
-    if settings.optimiser != "muon":
-        kind = torch.optim.Adam if settings.optimiser == "adam" else torch.optim.AdamW
-        return [kind([p for _, p in named], weight_decay=settings.weight_decay, **shared)]
-    hidden, other = [], []
-    for name, parameter in named:
-        maps = parameter.ndim == 2 and "blocks" in name and name.endswith("weight")
-        (hidden if maps else other).append(parameter)
-    if not hidden:
-        raise ValueError(
-            f"{type(network).__name__} has no matrices inside blocks, which is what Muon is for: "
-            "train it with adamw"
-        )
-    plain = torch.optim.AdamW(
-        [
-            {"params": [p for p in other if p.ndim == 2]},
-            {"params": [p for p in other if p.ndim != 2], "weight_decay": 0.0},
-        ],
-        weight_decay=settings.weight_decay,
-        **shared,
-    )
-    muon = Muon(hidden, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    return [muon, plain]
-
-
-# --- checkpoints ------------------------------------------------------------------------------
-
-
-def _write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
-    held = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    # Tied parameters have one storage, which the format refuses to hold twice.
-    seen: set[int] = set()
-    for name, tensor in held.items():
-        if tensor.untyped_storage().data_ptr() in seen:
-            held[name] = tensor.clone()
-        seen.add(tensor.untyped_storage().data_ptr())
-    with atomic_write(path) as temporary:
-        # Not save_file, whose error for a full disk does not say so.
-        temporary.write_bytes(save(held, dict(header)))
-
-
-def _open(path: Path) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}: train first")
-    try:
-        return safe_open(path, framework="pt")
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is damaged or no safetensors file ({error}): take it away to start anew"
-        ) from error
-
-
-def _header(path: Path) -> dict[str, str]:
-    with _open(path) as file:
-        header = file.metadata() or {}
-    if header.get("kind") not in ("last", "best"):
-        raise ValueError(f"{path} is no checkpoint of a training: take it away to start anew")
-    return header
-
-
-def _tensors(path: Path) -> dict[str, Tensor]:
-    with _open(path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-
-
-def _differences(before: Any, now: Any, at: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Where two values of JSON differ, by dotted path; the length of a run is left out."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in before.keys() | now.keys():
-            if key not in _LENGTH:
-                yield from _differences(before.get(key), now.get(key), f"{at}.{key}")
-    elif before != now:
-        yield at.removeprefix("."), before, now
-
-
-def _refuse_other(path: Path, header: Mapping[str, str], recipe: Mapping[str, Any]) -> None:
-    for name, before, now in sorted(_differences(json.loads(header["described"]), recipe)):
-        raise ValueError(
-            f"{path} is of a run with {name} = {before}, not {now}: resume with that, or train "
-            "into another folder"
-        )
-
-
-@functools.cache
-def _commit() -> str:
-    """The commit this code is of, with a note if files were changed; empty outside a checkout."""
-    here = Path(__file__).resolve()
-
-    def git(*arguments: str) -> str:
-        # Without the optional lock, so that asking never writes the checkout's index.
-        command = ["git", "--no-optional-locks", "-C", str(here.parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        # An installed copy may lie inside somebody else's checkout.
-        git("ls-files", "--error-unmatch", here.name)
-        changed = git("status", "--porcelain", "--untracked-files=no")
-        return git("rev-parse", "HEAD") + (" with changes" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return ""
 
 
 # --- the run ----------------------------------------------------------------------------------
@@ -375,8 +152,8 @@ class _Run:
             raise ValueError("there are no examples to train on")
         self.steps = optimisation.total_steps(self.size)
         self.best: float | None = None
-        self.recorded: _RecordedStep | None = None
-        self.log = _Log(folder, settings.tensorboard)
+        self.captured: _CapturedStep | None = None
+        self.log = Log(folder, settings.tensorboard)
 
     def follow(self) -> Iterator[Progress]:
         """Train from where the folder stands to the end."""
@@ -399,8 +176,8 @@ class _Run:
         begin = time.perf_counter()
         for step, batch in enumerate(batches, start):
             losses[unread] = self._step(network, step, batch)
-            if self.settings.cuda_graphs and self.recorded is None and step == start + WARM_UP:
-                self._record(network, batch)
+            if self.settings.cuda_graphs and self.captured is None and step == start + WARM_UP:
+                self._capture(network, batch)
             unread, since, done = unread + 1, since + 1, step + 1
             due = done % self.settings.save_every == 0 or done == self.steps
             every = self.settings.validate_every
@@ -445,17 +222,16 @@ class _Run:
             )
         torch.manual_seed(self.optimisation.seed)
         self.network = self.task.build().to(self.device)
-        optimisers = _optimisers(self.network, self.optimisation, self.settings.cuda_graphs)
+        optimisers = make_optimisers(self.network, self.optimisation, self.settings.cuda_graphs)
         compiled: nn.Module = self.network
         if self.settings.compiled:
             compiled = cast(nn.Module, torch.compile(self.network))
         self.wrapped, *self.optimisers = self.fabric.setup(compiled, *optimisers)
         state = self.network.state_dict()
-        self.averaged: dict[str, Tensor] = {}
+        self.ema: dict[str, Tensor] = {}
         if self.optimisation.average is not None:
-            self.averaged = {k: v.detach().clone() for k, v in state.items()}
-        moving = [k for k in self.averaged if state[k].is_floating_point()]
-        self.followers, self.followed = [[of[k] for k in moving] for of in (self.averaged, state)]
+            self.ema = {k: v.detach().clone() for k, v in state.items()}
+        self.followed = {k: v for k, v in state.items() if v.is_floating_point()}
         self.generator = torch.Generator(self.device)
         # What this process's mean counts in the mean over the whole batch.
         last = self.optimisation.batch - (chunks - 1) * self.settings.chunk
@@ -463,12 +239,12 @@ class _Run:
         if (chunks - 1) % self.world == self.rank:
             own += last - self.settings.chunk
         self.share = own * self.world / self.optimisation.batch
-        self.commit = _commit()
+        self.commit = commit_of_code()
 
     def _batches(self, start: int) -> torch.utils.data.DataLoader[dict[str, Tensor]]:
         workers = self.settings.workers
         return torch.utils.data.DataLoader(
-            _Batches(
+            Batches(
                 self.task.examples, self.optimisation, self.settings.chunk, self.rank, self.world
             ),
             batch_size=None,
@@ -485,10 +261,10 @@ class _Run:
         _seed_device(seed, self.device)
         self.generator.manual_seed(seed + 1)
         rate = self.optimisation.rate(step, self.size)
-        # A short average while the weights still move fast.
+        # A short moving average while the weights still move fast.
         keep = min(self.optimisation.average or 0.0, (step + 1) / (step + 10))
-        if self.recorded is not None:
-            return self.recorded(batch, rate, keep)
+        if self.captured is not None:
+            return self.captured(batch, rate, keep)
         if self.settings.cuda_graphs:
             # Tensors from the first step on, which round otherwise than Python's numbers do.
             rate, keep = (torch.tensor(value, device=self.device) for value in (rate, keep))
@@ -513,21 +289,20 @@ class _Run:
             optimiser.zero_grad()
         if self.optimisation.average is not None:
             with torch.no_grad():
-                torch._foreach_mul_(self.followers, keep)  # pyright: ignore[reportPrivateImportUsage]
-                part = torch._foreach_mul(self.followed, 1 - keep)  # pyright: ignore[reportPrivateImportUsage]
-                torch._foreach_add_(self.followers, part)  # pyright: ignore[reportPrivateImportUsage]
+                for name, weight in self.followed.items():
+                    self.ema[name].mul_(keep).add_(weight * (1 - keep))
         return loss.detach()
 
-    def _record(self, network: nn.Module, batch: dict[str, Tensor]) -> None:
-        """Record a step's kernels on a GPU, to be replayed from the next step on.
+    def _capture(self, network: nn.Module, batch: dict[str, Tensor]) -> None:
+        """Capture a step's kernels on a GPU, to be replayed from the next step on.
 
         A few steps must have been taken, so that everything that is made once is there.
         """
         try:
-            self.recorded = _RecordedStep(self, network, batch)
+            self.captured = _CapturedStep(self, network, batch)
         except RuntimeError as error:
             raise ValueError(
-                f"this task's step cannot be recorded as a CUDA graph: train without ({error})"
+                f"this task's step cannot be captured as a CUDA graph: train without ({error})"
             ) from error
 
     def _read(self, losses: Tensor, first: int) -> float:
@@ -565,7 +340,7 @@ class _Run:
             self.log.append(progress, self.optimisation.batch)
             if best:
                 header = self._header("best", done) | {"score": json.dumps(self.best)}
-                _write(self.folder / BEST, self.averaged or self.network.state_dict(), header)
+                write_checkpoint(self.folder / BEST, self.ema or self.network.state_dict(), header)
             self._save(done)
         self.fabric.barrier()
         return progress
@@ -581,9 +356,9 @@ class _Run:
 
     def _validate(self) -> tuple[dict[str, float], bool]:
         current = {}
-        if self.averaged:
+        if self.ema:
             current = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
-            self.network.load_state_dict(self.averaged)
+            self.network.load_state_dict(self.ema)
         self.network.eval()
         with torch.no_grad():
             scores = {k: float(v) for k, v in self.task.validate(self.network).items()}
@@ -616,11 +391,11 @@ class _Run:
 
     def _save(self, done: int) -> None:
         tensors = {f"model.{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"averaged.{k}": v for k, v in self.averaged.items()}
+        tensors |= {f"averaged.{k}": v for k, v in self.ema.items()}
         for kind, optimiser in enumerate(self.optimisers):
             for index, state in optimiser.state_dict()["state"].items():
                 tensors |= {f"optimiser.{kind}.{index}.{k}": v for k, v in state.items()}
-        _write(self.folder / LAST, tensors, self._header("last", done))
+        write_checkpoint(self.folder / LAST, tensors, self._header("last", done))
 
     def _resume(self) -> int:
         """Load the last checkpoint, if there is one; gives the steps that are done."""
@@ -629,8 +404,8 @@ class _Run:
         if self.fabric.is_global_zero:
             self._describe()
         if path.exists():
-            header, tensors = _header(path), _tensors(path)
-            _refuse_other(path, header, self.recipe)
+            header, tensors = read_header(path), read_tensors(path)
+            refuse_other(path, header, self.recipe)
             start = int(header["step"])
             self._load(path, tensors)
             log.info("resumed %s at step %d", path, start)
@@ -639,7 +414,7 @@ class _Run:
         # The file's own word counts: it may be of a step that the last checkpoint has not reached.
         # Without a last checkpoint it is of a run before this one.
         if start and (self.folder / BEST).exists():
-            self.best = json.loads(_header(self.folder / BEST)["score"])
+            self.best = json.loads(read_header(self.folder / BEST)["score"])
         return start
 
     def _load(self, path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -653,7 +428,7 @@ class _Run:
                 f"{path} is of another network: train into another folder ({error})"
             ) from error
         for name, tensor in part("averaged.").items():
-            self.averaged[name].copy_(tensor)
+            self.ema[name].copy_(tensor)
         for kind, optimiser in enumerate(self.optimisers):
             state: dict[int, dict[str, Tensor]] = {}
             for name, tensor in part(f"optimiser.{kind}.").items():
@@ -688,7 +463,7 @@ class _Run:
                 raise SystemExit(0)
 
 
-class _RecordedStep:
+class _CapturedStep:
     """A step's kernels as a CUDA graph: replaying it costs the processor one call.
 
     What changes from step to step lies in tensors that the graph reads: the batch, the learning
@@ -766,76 +541,3 @@ def _seed_device(seed: int, device: torch.device) -> None:
         torch.cuda.default_generators[device.index or 0].manual_seed(seed)
     elif device.type == "mps":
         torch.mps.manual_seed(seed)
-
-
-# --- the log ----------------------------------------------------------------------------------
-
-
-def read_log(path: Path) -> list[dict[str, str]]:
-    """The rows of a `log.csv`.
-
-    Raises:
-        ValueError: it is damaged.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        for row in rows:
-            int(row["step"])
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
-        raise ValueError(
-            f"{path} is damaged ({error}): take it away, the training goes on without its rows"
-        ) from error
-    return rows
-
-
-class _Log:
-    """The rows of `log.csv`, and the same for TensorBoard."""
-
-    def __init__(self, folder: Path, tensorboard: bool):
-        self.folder, self.tensorboard = folder, tensorboard
-        self.rows: list[dict[str, str]] = []
-        self.writer: Any = None
-
-    def begin(self, step: int) -> None:
-        """Go on after `step`: rows beyond it are of steps that will be done again."""
-        path = self.folder / LOG
-        if path.exists():
-            self.rows = [row for row in read_log(path) if int(row["step"]) <= step]
-        if not self.tensorboard:
-            return
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            log.info("no TensorBoard events: it is not installed (pip install tensorboard)")
-            return
-        self.writer = SummaryWriter(str(self.folder), purge_step=step + 1 if step else None)
-
-    def append(self, progress: Progress, batch: int) -> None:
-        row = {
-            "step": str(progress.step),
-            "examples": str(progress.step * batch),
-            "epoch": f"{progress.epoch:.4g}",
-            "learning_rate": f"{progress.learning_rate:.3g}",
-            "loss": f"{progress.loss:.6g}",
-            "examples_per_s": f"{progress.examples_per_s:.6g}",
-            **{k: f"{v:.6g}" for k, v in progress.scores.items()},
-        }
-        self.rows.append(row)
-        text = io.StringIO()
-        names = list(dict.fromkeys(name for row in self.rows for name in row))
-        writer = csv.DictWriter(text, names, restval="")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        with atomic_write(self.folder / LOG) as temporary:
-            temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
-        if self.writer is not None:
-            for name in ("loss", "learning_rate", "examples_per_s"):
-                self.writer.add_scalar(f"train/{name}", getattr(progress, name), progress.step)
-            for name, value in progress.scores.items():
-                self.writer.add_scalar(f"validation/{name}", value, progress.step)
-            self.writer.flush()
-
-    def close(self) -> None:
-        if self.writer is not None:
-            self.writer.close()

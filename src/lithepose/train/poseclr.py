@@ -1,37 +1,34 @@
 """PoseCLR: teach a lifter, without labels, that views of one instant show one pose.
 
 An encoder f, a lifter whose pose head is replaced by a contrastive one, embeds a window as one
-camera saw it (the anchor). A second encoder, whose weights follow f's slowly, embeds what the other
-cameras saw (the positives) and fills a bank of embeddings of other instants (the negatives). The
-InfoNCE loss draws the anchor to its positives and away from the bank. Then f begins the supervised
-training of the lifter, with a new pose head.
+camera saw it (the anchor). A second encoder, whose weights follow f's slowly (the momentum
+encoder), embeds what the other cameras saw (the positives) and fills a queue, the bank, with
+embeddings of other instants (the negatives). The InfoNCE loss draws the anchor to its positives and
+away from the bank. Then f begins the supervised training of the lifter, with a new pose head.
 
 Source: Cai et al., NanoHTNet (arXiv 2501.15763): the abstract, a figure, and options of the
 authors' code, which has no trainer. The form of loss, momentum and bank is that of MoCo (He et al.,
 arXiv 1911.05722). Comments mark what is the authors' and what is ours.
 
-The figure draws an own slow encoder for each camera. Begun alike and following f alike, their
+The figure draws an own momentum encoder for each camera. Begun alike and following f alike, their
 weights would always be the same, so here is one.
 """
 
 from __future__ import annotations
 
 import copy
-import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lithepose.files import atomic_write
 from lithepose.lifters.blocks import JOINTS
 from lithepose.lifters.nanohtnet import ContrastiveHead, NanoHTNet
-from lithepose.lifters.weights import load_weights, network_of
+from lithepose.lifters.weights import load_into, load_weights, network_of, save_weights
 from lithepose.mocap.multiview import RECORDINGS_APART
 
 _EMBEDDED_AT_ONCE = 256  # windows
@@ -43,8 +40,8 @@ class PoseCLRSettings:
 
     Attributes:
         feature_dim: numbers per joint of the embedding, which has 17 times as many.
-        bank: embeddings in the memory bank.
-        momentum: m; after every step the slow encoder is m times itself and 1 - m times f.
+        bank: embeddings in the queue.
+        momentum: m; after every step the momentum encoder is m times itself and 1 - m times f.
         temperature: τ, by which similarities are divided.
         near_frames: embeddings of the anchor's recording within so many frames of its instant are
             no negatives; 0 leaves out those of its own instant.
@@ -191,7 +188,7 @@ class PoseCLR(nn.Module):
         self.train()
 
     def train(self, mode: bool = True) -> PoseCLR:
-        """As of any module; the slow encoder never drops anything out (ours)."""
+        """As of any module; the momentum encoder never drops anything out (ours)."""
         super().train(mode)
         self.slow_encoder.eval()
         return self
@@ -199,8 +196,8 @@ class PoseCLR(nn.Module):
     def forward(self, views: Tensor, instants: Tensor) -> Tensor:
         """The loss of a batch, a scalar.
 
-        In training the slow encoder first follows the encoder, and the positives go into the bank
-        in the end.
+        In training the momentum encoder first follows the encoder, and in the end the positives go
+        into the bank.
 
         Args:
             views: (B, V, F, 17, C) windows of V cameras, the anchor's first.
@@ -231,9 +228,8 @@ class PoseCLR(nn.Module):
     def _follow(self) -> None:
         fast = dict(self.encoder.named_parameters())
         slow = dict(self.slow_encoder.named_buffers())
-        torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
-            [slow[name] for name in fast], list(fast.values()), 1 - self.settings.momentum
-        )
+        for name, weight in fast.items():
+            slow[name].lerp_(weight, 1 - self.settings.momentum)
 
     @torch.no_grad()
     def _push(self, positives: Tensor, instants: Tensor) -> None:
@@ -321,21 +317,17 @@ def save_encoder(
     state: Mapping[str, Tensor],
     metadata: Mapping[str, Any],
 ) -> None:
-    """Write the encoder of a `PoseCLR`, in the form of `lithepose.lifters.weights` without head.
+    """Write the encoder of a `PoseCLR` as `save_weights` writes a lifter, but without a head.
 
     Args:
         lifter: the network it is for; only its config is read.
         state: the state dict of a `PoseCLR`.
         metadata: anything JSON can hold.
     """
-    header = {
-        "network": network_of(lifter),
-        "config": json.dumps(asdict(cast(Any, lifter.config))),
-        "metadata": json.dumps({**metadata, "part": "encoder"}),
-    }
-    tensors = {k: v.detach().cpu().contiguous() for k, v in encoder_state(state).items()}
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(save(tensors, header))
+    encoder = copy.deepcopy(lifter)
+    encoder.head = nn.Identity()
+    encoder.load_state_dict(encoder_state(state))
+    save_weights(path, encoder, {**metadata, "part": "encoder"})
 
 
 def encoder_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -365,23 +357,9 @@ def take_over(lifter: nn.Module, path: str | os.PathLike[str]) -> dict[str, Any]
         FileNotFoundError: there is no such file.
         ValueError: it is damaged, holds no encoder, or one of another network or size.
     """
-    state, weights = encoder_weights(path), load_weights(path)
-    network = network_of(lifter)
-    if weights.network != network:
-        raise ValueError(f"{path} is an encoder of {weights.network!r}, not of {network!r}")
-    own = lifter.state_dict()
-    wanted = {n: tuple(t.shape) for n, t in own.items() if not n.startswith("head.")}
-    found = {n: tuple(t.shape) for n, t in state.items()}
-    if wanted != found:
-        config = json.loads(json.dumps(asdict(cast(Any, lifter.config))))
-        differing = [
-            f"{name}: {value} in the file, {config.get(name)} in the lifter"
-            for name, value in weights.config.items()
-            if value != config.get(name)
-        ]
-        what = "; ".join(differing) or "the file is incomplete"
-        raise ValueError(
-            f"{path} does not fit this {network} ({what}): build the lifter as the encoder was"
-        )
-    lifter.load_state_dict({**own, **state})
-    return weights.metadata
+    encoder_weights(path)  # refuses what is no encoder
+    head, lifter.head = lifter.head, nn.Identity()
+    try:
+        return load_into(lifter, path)
+    finally:
+        lifter.head = head

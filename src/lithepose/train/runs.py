@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from torch import nn
@@ -17,32 +17,169 @@ from lithepose.detect.weights import load_pose_network, save_pose_network
 from lithepose.lifters import LIFTERS, load_family
 from lithepose.lifters.default import WEIGHTS
 from lithepose.lifters.weights import load_lifter, load_weights, save_weights
-from lithepose.metrics.evaluate import ROOT_REACH_M, FarRootError
-from lithepose.metrics.protocols import PROTOCOLS, protocol_named
-from lithepose.train.engine import BEST, LAST, Progress, RunSettings, kept_weights, run
-from lithepose.train.evaluation.images import evaluate_images
-from lithepose.train.recipe_parts import check_config
+from lithepose.metrics.protocols import protocol_named
+from lithepose.train.checkpoints import BEST, LAST, kept_weights
+from lithepose.train.engine import Task, run
+from lithepose.train.evaluation import EvaluationSettings
+from lithepose.train.evaluation.images import image_tables
+from lithepose.train.evaluation.lifters import lifter_tables
+from lithepose.train.evaluation.synthetic import synthetic_tables
+from lithepose.train.fields import check_config
+from lithepose.train.log import Progress
+from lithepose.train.networks import lifter_of, network_of_recipe
 from lithepose.train.recipes import (
+    ImageRecipe,
     LiftingRecipe,
-    MotionRecipe,
     Recipe,
+    ShippedRecipe,
+    SyntheticRecipe,
     changed,
-    described,
     is_published,
-    promises,
     recipe_named,
     recipe_of,
 )
-from lithepose.train.settings import found_device
-from lithepose.train.tasks import shipped as supervised
-from lithepose.train.tasks.images import DATASETS as IMAGE_DATASETS
-from lithepose.train.tasks.images import ImageRecipe, ImageTask
-from lithepose.train.tasks.lifting import LiftingTask, evaluate_lifter, lifter_of, network_of_recipe
+from lithepose.train.settings import RunSettings, found_device
+from lithepose.train.tasks import shipped
+from lithepose.train.tasks.images import ImageTask
+from lithepose.train.tasks.lifting import LiftingTask
 from lithepose.train.tasks.poseclr import ENCODER_FILE
-from lithepose.train.tasks.synthetic import SyntheticImageTask, SyntheticRecipe, SyntheticTest
+from lithepose.train.tasks.synthetic import SyntheticImageTask
 
 # A batch is drawn in so many parts at least, so that up to as many processes can share it.
 CHUNKS = 8
+
+
+# --- families of recipes ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """What is done with recipes of one type; the functions take a recipe of it.
+
+    Attributes:
+        task: the task on a folder of data, begun with a file of weights; knows where it will run.
+        settings: what a run of so many examples makes of the settings given.
+        finish: writes the files of the network that a run in a folder has left.
+        build: the network as it is trained, without weights.
+        load: the network in a weights file of `finish`, or of others.
+        save: writes a network with what is said of it.
+        data: what is said of the data, for who passes the weights on.
+        tables: measures a network, a text for each table.
+    """
+
+    task: Callable[[Any, Path, Path | None, RunSettings], Task]
+    settings: Callable[[Any, RunSettings, int], RunSettings]
+    finish: Callable[[Any, Path], list[Path]]
+    build: Callable[[Any], nn.Module]
+    load: Callable[[Any, Path], nn.Module]
+    save: Callable[[Path, nn.Module, Mapping[str, Any]], None]
+    data: Callable[[Any], str]
+    tables: Callable[[nn.Module, Any, Path, EvaluationSettings], Iterator[str]]
+
+
+def _by_epochs(recipe: Recipe, settings: RunSettings, examples: int) -> RunSettings:
+    """Validates after every epoch where the settings do not say when."""
+    batch = recipe.optimisation.batch
+    return replace(
+        settings,
+        validate_every=settings.validate_every or math.ceil(examples / batch),
+        chunk=min(settings.chunk, max(1, batch // CHUNKS)),
+    )
+
+
+def _as_papers(recipe: Recipe, settings: RunSettings, examples: int) -> RunSettings:
+    """By epochs of examples that are seen again, in 32 bits where the settings leave it open."""
+    recipe.optimisation.check_batch(examples)
+    precision = "32" if settings.precision == "auto" else settings.precision
+    return replace(_by_epochs(recipe, settings, examples), precision=precision)
+
+
+def save_trained(recipe: Recipe, folder: Path) -> list[Path]:
+    """Write the network that a run has found best as a weights file with its recipe in it.
+
+    Args:
+        recipe: the run's.
+        folder: of the run.
+
+    Returns:
+        `<folder>/<name of the recipe>.safetensors`. With refinement it holds the lifter without
+        it; the run's own `best.safetensors` has both.
+    """
+    family = FAMILIES[type(recipe)]
+    network, _ = read_trained(folder)
+    path = folder / f"{recipe.name}.safetensors"
+    checkpoint = _header_of(_checkpoint_of(folder))
+    metadata = {
+        "recipe": recipe.described(),
+        "source": recipe.source,
+        "optimisation": asdict(recipe.optimisation),
+        **{key: checkpoint[key] for key in ("step", "version", "commit") if key in checkpoint},
+        "data": family.data(recipe),
+    }
+    family.save(path, network, metadata)
+    return [path]
+
+
+def _load_lifter(recipe: LiftingRecipe, path: Path) -> nn.Module:
+    if recipe.refine:
+        raise ValueError(
+            f"{path} holds a lifter without the refinement that {recipe.name} trains: pass the "
+            "folder of the run"
+        )
+    family, found = LIFTERS[recipe.network].family, load_weights(path).network
+    if found != family:
+        raise ValueError(f"{path} is a {found!r}, {recipe.name} trains a {family!r}")
+    return load_lifter(path)
+
+
+def _terms(dataset: str) -> str:
+    return f"trained on {dataset}, whose terms hold for these weights too"
+
+
+_LIFTERS = Family(
+    task=lambda recipe, root, start, _: LiftingTask(recipe, root, start),
+    settings=_as_papers,
+    finish=save_trained,
+    build=network_of_recipe,
+    load=_load_lifter,
+    save=lambda path, network, said: save_weights(path, lifter_of(network), said),
+    data=lambda recipe: _terms(protocol_named(recipe.protocol).dataset),
+    tables=lifter_tables,
+)
+_POSE_NETWORKS = Family(
+    task=lambda recipe, root, start, _: ImageTask(recipe, root, start),
+    settings=_as_papers,
+    finish=save_trained,
+    build=lambda recipe: create_pose_network(recipe.network, **recipe.overrides),
+    load=lambda _, path: load_pose_network(path),
+    save=save_pose_network,
+    data=lambda recipe: _terms({"coco": "COCO", "mpii": "MPII"}[recipe.dataset]),
+    tables=image_tables,
+)
+FAMILIES: dict[type[Recipe], Family] = {
+    LiftingRecipe: _LIFTERS,
+    ImageRecipe: _POSE_NETWORKS,
+    SyntheticRecipe: replace(
+        _POSE_NETWORKS,
+        task=lambda recipe, root, start, _: SyntheticImageTask(recipe, root, start),
+        settings=_by_epochs,  # of pictures that are drawn anew
+        data=lambda _: (
+            "trained on synthetic people drawn by Lithepose, in poses by code and of the motion "
+            "files named there (docs/data/mocap.md has their terms); no photograph"
+        ),
+        tables=synthetic_tables,
+    ),
+    # It is measured by benchmarks/lifting.py, whatever weights it has.
+    ShippedRecipe: replace(
+        _LIFTERS,
+        task=shipped.task_on,
+        settings=lambda _, settings, examples: settings,  # noqa: ARG005
+        finish=lambda recipe, folder: shipped.finish(recipe, folder),
+    ),
+}
+
+
+# --- training ---------------------------------------------------------------------------------
 
 
 def train_recipe(
@@ -55,7 +192,7 @@ def train_recipe(
     start: Path | None = None,
     report: Callable[[Progress], None] = lambda _: None,
 ) -> list[Path]:
-    """Train by a recipe, resuming what `folder` holds.
+    """Train by a recipe of the table, resuming what `folder` holds.
 
     The network is validated after every epoch where `settings` do not say when.
 
@@ -80,31 +217,28 @@ def train_recipe(
     found_device(settings.device, settings.devices)
     if start is not None:
         _check_start(start, recipe)
-    if isinstance(recipe, MotionRecipe):
-        shipped = changed(supervised.DEFAULT, changes)
-        check_config(_config_of(shipped.lifter), shipped.overrides)
-        model = supervised.fit(root, folder, shipped, settings, weights=start, report=report)
-        return supervised.finish(model, folder, shipped)
     recipe = changed(recipe, changes)
+    follow(recipe, root, folder, settings, start=start, report=report)
+    return FAMILIES[type(recipe)].finish(recipe, folder)
+
+
+def follow(
+    recipe: Recipe,
+    root: Path,
+    folder: Path,
+    settings: RunSettings,
+    *,
+    start: Path | None = None,
+    report: Callable[[Progress], None] = lambda _: None,
+) -> None:
+    """As `train_recipe` by any recipe, without writing files of the network in the end."""
+    family = FAMILIES[type(recipe)]
     check_config(_config_of(recipe.network), recipe.overrides)
-    if isinstance(recipe, SyntheticRecipe):
-        task = SyntheticImageTask(recipe, root, start)
-    elif isinstance(recipe, ImageRecipe):
-        task = ImageTask(recipe, root, start)
-    else:
-        task = LiftingTask(recipe, root, start)
-    optimisation = recipe.optimisation
-    if not isinstance(recipe, SyntheticRecipe):  # whose pictures are drawn anew
-        optimisation.check_batch(len(task.examples))
-    if settings.validate_every is None:
-        epoch = math.ceil(len(task.examples) / optimisation.batch)
-        settings = replace(settings, validate_every=epoch)
-    settings = replace(settings, chunk=min(settings.chunk, max(1, optimisation.batch // CHUNKS)))
-    if settings.precision == "auto" and not isinstance(recipe, SyntheticRecipe):
-        settings = replace(settings, precision="32")  # as all of the papers train
-    for progress in run(task, optimisation, settings, folder, described=described(recipe)):
+    task = family.task(recipe, root, start, settings)
+    settings = family.settings(recipe, settings, len(task.examples))
+    described = recipe.described()
+    for progress in run(task, recipe.optimisation, settings, folder, described=described):
         report(progress)
-    return [save_trained(recipe, folder)]
 
 
 def _config_of(network: str) -> type:
@@ -114,14 +248,14 @@ def _config_of(network: str) -> type:
     return load_family(LIFTERS[network].family)[0].Config
 
 
-def _check_start(path: Path, recipe: Recipe | MotionRecipe) -> None:
+def _check_start(path: Path, recipe: Recipe) -> None:
     """Refuse a file to begin with that cannot be read, or, of a lifter, a checkpoint of a run.
 
     Raises:
         FileNotFoundError, ValueError: as it says; of a checkpoint it names the file to take.
     """
     said = _described(path)
-    if said is None or not isinstance(recipe, LiftingRecipe | MotionRecipe):
+    if said is None or recipe.network not in LIFTERS:
         return
     of = said.get("recipe", {})
     left = ENCODER_FILE if "pretraining" in of else f"{of.get('name', WEIGHTS)}.safetensors"
@@ -131,41 +265,7 @@ def _check_start(path: Path, recipe: Recipe | MotionRecipe) -> None:
     )
 
 
-def save_trained(recipe: Recipe, folder: Path) -> Path:
-    """Write the network that a run has found best as a weights file with its recipe in it.
-
-    Args:
-        recipe: the run's.
-        folder: of the run.
-
-    Returns:
-        `<folder>/<name of the recipe>.safetensors`. With refinement it holds the lifter without
-        it; the run's own `best.safetensors` has both.
-    """
-    network, _ = read_trained(folder)
-    path = folder / f"{recipe.name}.safetensors"
-    checkpoint = _header_of(_checkpoint_of(folder))
-    metadata = {
-        "recipe": described(recipe),
-        "source": recipe.source,
-        "optimisation": asdict(recipe.optimisation),
-        **{key: checkpoint[key] for key in ("step", "version", "commit") if key in checkpoint},
-    }
-    if isinstance(recipe, LiftingRecipe):
-        dataset = protocol_named(recipe.protocol).dataset
-        metadata["data"] = f"trained on {dataset}, whose terms hold for these weights too"
-        save_weights(path, lifter_of(network), metadata)
-        return path
-    if isinstance(recipe, SyntheticRecipe):
-        metadata["data"] = (
-            "trained on synthetic people drawn by Lithepose, in poses by code and of the motion "
-            "files named there (docs/data/mocap.md has their terms); no photograph"
-        )
-    else:
-        dataset = {"coco": "COCO", "mpii": "MPII"}[recipe.dataset]
-        metadata["data"] = f"trained on {dataset}, whose terms hold for these weights too"
-    save_pose_network(path, network, metadata)
-    return path
+# --- trained networks -------------------------------------------------------------------------
 
 
 def read_trained(path: Path, recipe: LiftingRecipe | None = None) -> tuple[nn.Module, Recipe]:
@@ -191,36 +291,22 @@ def read_trained(path: Path, recipe: LiftingRecipe | None = None) -> tuple[nn.Mo
                 f"{path} was trained by {found.name} and says so itself: leave the recipe "
                 f"{recipe.name} out"
             )
-        network = (
-            network_of_recipe(found)
-            if isinstance(found, LiftingRecipe)
-            else create_pose_network(found.network, **found.overrides)
-        )
+        network = FAMILIES[type(found)].build(found)
         try:
             network.load_state_dict(kept_weights(path))
         except RuntimeError as error:
             raise ValueError(f"{path} does not fit the recipe in it: {error}") from error
         return network.eval(), found
-    weights = load_weights(path)
-    if recipe is None:
-        if not {"recipe", "optimisation"} <= weights.metadata.keys():
-            raise ValueError(
-                f"{path} does not say by which recipe it was trained: name one of "
-                "lithepose train --list with --recipe"
-            )
-        written = recipe_of(weights.metadata["recipe"], weights.metadata["optimisation"])
-        if not isinstance(written, LiftingRecipe):
-            return load_pose_network(path), written
-        recipe = written
-    if recipe.refine:
+    written = load_weights(path).metadata
+    if recipe is not None:
+        return _load_lifter(recipe, path), recipe
+    if not {"recipe", "optimisation"} <= written.keys():
         raise ValueError(
-            f"{path} holds a lifter without the refinement that {recipe.name} trains: pass the "
-            "folder of the run"
+            f"{path} does not say by which recipe it was trained: name one of "
+            "lithepose train --list with --recipe"
         )
-    family = LIFTERS[recipe.network].family
-    if weights.network != family:
-        raise ValueError(f"{path} is a {weights.network!r}, {recipe.name} trains a {family!r}")
-    return load_lifter(path), recipe
+    found = recipe_of(written["recipe"], written["optimisation"])
+    return FAMILIES[type(found)].load(found, path), found
 
 
 def _checkpoint_of(folder: Path) -> Path:
@@ -256,32 +342,7 @@ def _header_of(path: Path) -> dict[str, str]:
         ) from error
 
 
-@dataclass(frozen=True, kw_only=True)
-class EvaluationSettings:
-    """How a network is measured.
-
-    Attributes:
-        protocols: of a lifter, keys in `PROTOCOLS`; the recipe's own if there are none. Of a pose
-            network trained on synthetic people "synthetic", or the data set of photographs that has
-            its joints, "coco" or "mpii"; "synthetic" if there are none.
-        flip: average with the prediction of the mirrored input; None: as the recipe says.
-        windows: of a lifter that gives all frames of a window, how sequences are cut into them:
-            "last", "padded" or "inside" (`lithepose.metrics.protocols.WINDOWS`); None: as the
-            recipe says.
-        split: of a pose network, the part of the data set; None: the one that papers report, of
-            synthetic people "test".
-        boxes: of a pose network on COCO, a file of detected boxes in place of the annotated ones.
-        decoder: of a pose network's heatmaps; None: as the recipe says.
-        device: "cpu", "cuda", "cuda:1", "mps", or "auto": a GPU if there is one.
-    """
-
-    protocols: tuple[str, ...] = ()
-    flip: bool | None = None
-    windows: Literal["last", "padded", "inside"] | None = None
-    split: str | None = None
-    boxes: Path | None = None
-    decoder: Literal["quarter", "dark", "udp"] | None = None
-    device: str = "cpu"
+# --- evaluation -------------------------------------------------------------------------------
 
 
 def evaluate_run(
@@ -304,99 +365,10 @@ def evaluate_run(
     """
     settings = replace(settings, device=found_device(settings.device))
     network, found = read_trained(path, recipe)
-    flip = found.flip_test if settings.flip is None else settings.flip
-    parts = [_origin(path, found)]
-    if not isinstance(found, LiftingRecipe):
-        if settings.windows:
-            raise ValueError(f"{found.name} is a pose network: windows are of lifters")
-        for name in _image_protocols(found, settings):
-            if name == "synthetic":
-                assert isinstance(found, SyntheticRecipe)
-                parts.append(_on_synthetic(network, found, root, settings))
-                continue
-            results = evaluate_images(
-                network,
-                found.network,
-                root,
-                dataset=name,
-                split=settings.split or IMAGE_DATASETS[name][2],
-                boxes=settings.boxes,
-                flip=flip,
-                decoder=settings.decoder or found.decoder,
-                device=settings.device,
-            )
-            parts.append(results.as_markdown())
-        return "\n".join(parts).rstrip("\n") + "\n"
-    if settings.split or settings.boxes or settings.decoder:
-        raise ValueError(f"{found.name} is a lifter: split, boxes and decoder are of pose networks")
-    network = network.to(settings.device)
-    if settings.windows and found.test_windows == "per_frame":
-        raise ValueError(
-            f"{found.name} gives the centre of a window and is tested with one around every "
-            "frame: leave windows out"
-        )
-    tested = replace(found, flip_test=flip, test_windows=settings.windows or found.test_windows)
-    for name in settings.protocols or (found.protocol,):
-        parts.append(_by_protocol(network, tested, root, name))
-    return "\n".join(parts)
-
-
-def _by_protocol(network: nn.Module, recipe: LiftingRecipe, root: Path, name: str) -> str:
-    """The table of a lifter by one protocol."""
-    rules = protocol_named(name)
-    try:
-        return evaluate_lifter(network, recipe, root, name).as_markdown()
-    except FarRootError as error:
-        if rules.predicted_root != "keep":
-            raise
-        # Its own words are for whoever measures poses of their own; here the network gave them.
-        others = [
-            other.name
-            for other in PROTOCOLS.values()
-            if (other.dataset, other.predicted_root) == (rules.dataset, "zero")
-        ]
-        instead = f", or measure it by {others[0]}, which sets the root to zero" if others else ""
-        raise ValueError(
-            f"{name} measures the root where the network puts it, and this one puts it more than "
-            f"{ROOT_REACH_M} m from where it belongs, as it does after few steps of training: "
-            f"train it longer{instead}"
-        ) from error
-
-
-def _image_protocols(
-    recipe: ImageRecipe | SyntheticRecipe, settings: EvaluationSettings
-) -> tuple[str, ...]:
-    """What a pose network is measured on: "synthetic", "coco", "mpii".
-
-    Raises:
-        ValueError: a protocol that its joints do not fit, or that a network of photographs lacks.
-    """
-    if isinstance(recipe, ImageRecipe):
-        if settings.protocols:
-            raise ValueError(f"{recipe.name} is a pose network: protocols are of lifters")
-        return (recipe.dataset,)
-    joints = POSE_NETWORKS[recipe.network].skeleton
-    known = ("synthetic", *(name for name, (own, *_) in IMAGE_DATASETS.items() if own == joints))
-    for name in settings.protocols:
-        if name not in known:
-            raise ValueError(
-                f"{recipe.name} is not measured by {name!r}; known: {', '.join(known)}"
-            )
-    return settings.protocols or known[:1]
-
-
-def _on_synthetic(
-    network: nn.Module, recipe: SyntheticRecipe, root: Path, settings: EvaluationSettings
-) -> str:
-    """The table of a network on synthetic people; the rules of photographs do not apply."""
-    if settings.boxes or settings.flip:
-        raise ValueError(
-            "synthetic people are measured by their true boxes and without mirroring: leave boxes "
-            "and flip out, or pass --protocol coco or mpii"
-        )
-    tested = replace(recipe, decoder=settings.decoder or recipe.decoder)
-    test = SyntheticTest(tested, root, settings.split or "test")
-    return test.measure(network.to(settings.device)).as_markdown()
+    if settings.windows and found.network in POSE_NETWORKS:
+        raise ValueError(f"{found.name} is a pose network: windows are of lifters")
+    tables = FAMILIES[type(found)].tables(network, found, root, settings)
+    return "\n".join([_origin(path, found), *tables]).rstrip("\n") + "\n"
 
 
 def _origin(path: Path, recipe: Recipe) -> str:
@@ -404,5 +376,5 @@ def _origin(path: Path, recipe: Recipe) -> str:
     if not is_published(recipe):
         lines.append("Trained with other settings than the recipe's of that name.")
     lines += [f"Note: {note}." for note in recipe.notes]
-    lines += [f"Published: {promise}." for promise in promises(recipe)]
+    lines += [f"Published: {promise}." for promise in recipe.promises()]
     return "\n".join(lines) + "\n"

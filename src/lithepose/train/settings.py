@@ -1,18 +1,16 @@
 """What decides a training (`Optimisation`) and where it runs (`RunSettings`); without PyTorch.
 
 Kept apart from the engine so that tables of recipes can be read where PyTorch is not installed.
-Here too: what may stand in a field (`fitting`), and which devices there are (`found_device`).
+Here too: which devices there are (`found_device`).
 """
 
 from __future__ import annotations
 
-import functools
 import math
 import re
-from dataclasses import dataclass, fields
-from numbers import Integral, Real
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+
+from lithepose.train.fields import check_choices, fitting, kinds_of
 
 OPTIMISERS = ("adam", "adamw", "muon")
 SCHEDULES = ("constant", "exponential", "exponential-halving", "steps", "cosine", "trapezoid")
@@ -20,85 +18,6 @@ PRECISIONS = ("auto", "32", "bf16")
 # Far beyond any use; larger ones end in a lack of memory or leave the numbers of 64 bits.
 _LARGEST_BATCH, _MOST_STEPS, _MOST_EPOCHS = 2**20, 10**12, 10**9
 _LARGEST_SEED = 2**63 - 1  # of PyTorch's generators
-
-
-# --- what may stand in a field ----------------------------------------------------------------
-
-
-@functools.cache
-def kinds_of(table: type) -> dict[str, Any]:
-    """The fields of a dataclass and the types that their annotations name."""
-    hints = get_type_hints(table)
-    return {field.name: hints[field.name] for field in fields(table)}
-
-
-def fitting(kind: Any, value: Any, name: str) -> Any:
-    """A value as a field of that type holds it: of a list a tuple, and of a whole number a float
-    where the type says so.
-
-    Args:
-        kind: type of a field, such as `tuple[float, float]` or `int | None`.
-        value: as read from JSON, or given in Python.
-        name: of the field, for the error.
-
-    Raises:
-        ValueError: the value is of another type or length.
-    """
-    try:
-        return _converted(kind, value)
-    except TypeError:
-        raise ValueError(f"{name} takes {_in_words(kind)}, not {value!r}") from None
-
-
-def _converted(kind: Any, value: Any) -> Any:
-    """As `fitting`; TypeError if the value does not fit."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if kind is Any or (origin is Literal and value in inner):
-        return value
-    if origin in (Union, UnionType):
-        for one in inner:
-            try:
-                return _converted(one, value)
-            except TypeError:
-                pass
-    elif origin is tuple and isinstance(value, list | tuple):
-        kinds = inner[:1] * len(value) if inner[1:] == (...,) else inner
-        if len(kinds) == len(value):
-            return tuple(map(_converted, kinds, value))
-    elif kind in (int, float):
-        # Numbers of NumPy are numbers too; True and False, which Python counts among them, are not.
-        number: Any = Integral if kind is int else Real
-        if isinstance(value, number) and not isinstance(value, bool):
-            try:
-                return kind(value)
-            except OverflowError:
-                raise TypeError from None
-    elif origin not in (tuple, Literal) and isinstance(value, origin or kind):
-        return value
-    raise TypeError
-
-
-def _in_words(kind: Any) -> str:
-    """What `fitting` takes for that type, such as "2 numbers" or "a whole number or null"."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        return " or ".join(map(_in_words, inner))
-    if origin is Literal:
-        return f"one of {', '.join(map(str, inner))}"
-    if origin is tuple:
-        several = {int: "whole numbers", float: "numbers", str: "texts"}.get(inner[0], "lists")
-        return f"a list of {several}" if inner[-1] is ... else f"a list of {len(inner)} {several}"
-    names = {
-        bool: "true or false",
-        int: "a whole number",
-        float: "a number",
-        str: "a text",
-        type(None): "null",
-    }
-    return names.get(kind, "names with values, in braces")
-
-
-# --- settings ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +45,8 @@ class Optimisation:
         batch: examples of one step over all processes together.
         warmup: steps of a linear rise at the start, on top of the schedule.
         clip: largest norm of the gradient; None leaves it as it is.
-        average: decay per step of the moving average of the weights, which is then what is scored
-            and kept; None keeps the weights themselves.
+        average: decay per step of the exponential moving average (EMA) of the weights, which is
+            then what is scored and kept; None keeps the weights themselves.
         seed: of the first weights, of all data and of dropout.
     """
 
@@ -152,12 +71,9 @@ class Optimisation:
     def __post_init__(self) -> None:
         for name, kind in kinds_of(Optimisation).items():
             object.__setattr__(self, name, fitting(kind, getattr(self, name), name))
-        for name, value, known in (
-            ("optimiser", self.optimiser, OPTIMISERS),
-            ("schedule", self.schedule, SCHEDULES),
-        ):
-            if value not in known:
-                raise ValueError(f"no {name} named {value!r}; known: {', '.join(known)}")
+        check_choices(
+            ("optimiser", self.optimiser, OPTIMISERS), ("schedule", self.schedule, SCHEDULES)
+        )
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("say how long to train, with either epochs or steps")
         allowed = {
@@ -243,7 +159,7 @@ class RunSettings:
             that is fast, but "32" for recipes of papers.
         workers: processes that draw batches ahead for each device; 0 draws them in between.
         compiled: compile the network: about a minute at the start, then faster.
-        cuda_graphs: record the kernels of a step on a GPU once and replay them as one graph:
+        cuda_graphs: capture the kernels of a step on a GPU once and replay them as one graph:
             several times faster where kernels are short. For one device, and a task whose loss
             neither moves data to the device nor waits for it.
         save_every: steps between checkpoints.
@@ -271,21 +187,11 @@ class RunSettings:
     tensorboard: bool = True
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise ValueError(
-                f"no precision named {self.precision!r}; known: {', '.join(PRECISIONS)}"
-            )
-        for name, least in (
-            ("devices", 1),
-            ("nodes", 1),
-            ("workers", 0),
-            ("save_every", 1),
-            ("chunk", 1),
-        ):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
-        if self.validate_every is not None and self.validate_every < 1:
-            raise ValueError(f"validate_every must be at least 1, not {self.validate_every}")
+        check_choices(("precision", self.precision, PRECISIONS))
+        for name in ("devices", "nodes", "workers", "save_every", "chunk", "validate_every"):
+            least, value = int(name != "workers"), getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, not {value}")
 
 
 # --- devices ----------------------------------------------------------------------------------

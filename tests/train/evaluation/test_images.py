@@ -32,7 +32,8 @@ from lithepose.train.evaluation.images import (
     score_mpii,
     write_predictions,
 )
-from lithepose.train.tasks.images import IMAGE_RECIPES, ImageTask
+from lithepose.train.recipes.images import IMAGE_RECIPES
+from lithepose.train.tasks.images import ImageTask
 
 CPU = torch.device("cpu")
 SIZE = (256, 192)

@@ -13,17 +13,16 @@ import pytest
 from lithepose.lifters import LIFTERS
 from lithepose.metrics.protocols import PROTOCOLS
 from lithepose.train.recipes import (
-    DATASETS,
     RECIPES,
     LiftingRecipe,
-    MotionRecipe,
+    ShippedRecipe,
     as_markdown,
     changed,
-    described,
     is_published,
     recipe_named,
     recipe_of,
 )
+from lithepose.train.recipes.lifting import DATASETS
 
 LIFTING = [recipe for recipe in RECIPES.values() if isinstance(recipe, LiftingRecipe)]
 
@@ -42,7 +41,7 @@ def test_the_table_is_read_without_pytorch():
 def test_names_are_keys_and_tell_what_is_trained():
     for name, recipe in RECIPES.items():
         assert recipe.name == name
-        if not isinstance(recipe, MotionRecipe):
+        if not isinstance(recipe, ShippedRecipe):
             assert name.startswith(recipe.network.split("-")[0])
         assert recipe.source
 
@@ -90,7 +89,7 @@ def test_the_mean_of_convformers_cells_is_what_its_recipe_expects():
 
 @pytest.mark.parametrize("recipe", LIFTING, ids=lambda recipe: recipe.name)
 def test_a_recipe_is_read_back_as_it_was_written(recipe: LiftingRecipe):
-    written = json.loads(json.dumps([described(recipe), dataclasses.asdict(recipe.optimisation)]))
+    written = json.loads(json.dumps([recipe.described(), dataclasses.asdict(recipe.optimisation)]))
     back = recipe_of(*written)
     assert (back.frames, back.targets, back.channels) == (
         recipe.frames,
@@ -149,7 +148,7 @@ def test_steps_take_the_place_of_epochs_and_the_other_way_round():
         ("dataset=coco", "no data set 'coco'; known: human36m"),
         ("protocol=1", "protocol takes a text, not 1"),
         ("protocol=two", "no protocol named 'two'; known: human36m"),
-        ("schedule=fast", "no schedule named 'fast'; known: constant"),
+        ("schedule=fast", "no schedule 'fast'; known: constant"),
         ("expected=[]", "no field 'expected'"),
     ],
 )
@@ -177,14 +176,14 @@ def test_refinement_is_refused_for_clips():
 
 def test_values_of_older_versions_are_read_by_their_names_of_today():
     recipe = RECIPES["hot-motionbert-243-sh"]
-    values = described(recipe) | {"keypoints": "hourglass", "windows": "centred"}
+    values = recipe.described() | {"keypoints": "hourglass", "windows": "centred"}
     back = recipe_of(values, dataclasses.asdict(recipe.optimisation))
     assert back == dataclasses.replace(recipe, keypoints="stacked_hourglass", windows="padded")
 
 
 def test_a_recipe_of_another_version_is_refused():
     recipe = RECIPES["htnet-cpn"]
-    values = described(recipe) | {"horizon": 3}
+    values = recipe.described() | {"horizon": 3}
     with pytest.raises(ValueError, match="the fields that this version writes"):
         recipe_of(values, dataclasses.asdict(recipe.optimisation))
 

@@ -29,16 +29,14 @@ from lithepose.detect.heatmaps import (
 )
 from lithepose.detect.sizes import POSE_NETWORKS
 from lithepose.skeletons import SKELETONS
-from lithepose.train.engine import BEST, RunSettings, kept_weights, run
+from lithepose.train.checkpoints import BEST, kept_weights
+from lithepose.train.engine import run
 from lithepose.train.evaluation.images import evaluate_images
-from lithepose.train.settings import Optimisation
-from lithepose.train.tasks.images import (
-    IMAGE_RECIPES,
-    ImageExamples,
-    ImageTask,
-    heatmap_loss,
-    normalised,
-)
+from lithepose.train.losses import heatmap_loss
+from lithepose.train.networks import normalised
+from lithepose.train.recipes.images import IMAGE_RECIPES
+from lithepose.train.settings import Optimisation, RunSettings
+from lithepose.train.tasks.images import ImageExamples, ImageTask
 
 STILL = {"flip": 0.0, "turn": 0.0, "scale": 0.0, "shift": 0.0, "half_body": 0.0}
 COCO = IMAGE_RECIPES["hevitpose-t-coco"]
@@ -216,7 +214,7 @@ def test_the_loss_weights_squares_and_counts_unknown_joints_as_zeros():
 
 def test_crops_are_normalised_on_the_device_as_elsewhere():
     images = np.random.default_rng(0).integers(0, 256, (2, 8, 6, 3), np.uint8)
-    here = normalised(torch.from_numpy(images))
+    here = normalised(torch.from_numpy(images).movedim(-1, 1) / 255)
     np.testing.assert_allclose(here.numpy(), normalise_images(images), atol=2e-6)
 
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import pickle
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
-
-import public_formats
 
 torch = pytest.importorskip("torch")
 
 from safetensors.torch import save  # noqa: E402
 
 from lithepose.datasets.human36m import read_image_space  # noqa: E402
-from lithepose.datasets.sequences import PoseSequence  # noqa: E402
 from lithepose.detect.sizes import create_pose_network  # noqa: E402
 from lithepose.lifters import LIFTERS, convert_state_dict, create_lifter  # noqa: E402
 from lithepose.lifters.htnet import back_project, refiner_from_authors  # noqa: E402
@@ -28,41 +28,35 @@ from lithepose.lifters.weights import save_weights  # noqa: E402
 from lithepose.metrics.evaluate import evaluate  # noqa: E402
 from lithepose.metrics.protocols import PROTOCOLS, WINDOWS  # noqa: E402
 from lithepose.skeletons import SKELETONS  # noqa: E402
-from lithepose.train.engine import RunSettings  # noqa: E402
-from lithepose.train.poseclr import save_encoder  # noqa: E402
-from lithepose.train.recipes import LOSSES as LOSS_NAMES  # noqa: E402
-from lithepose.train.recipes import (  # noqa: E402
-    RECIPES as TABLE,
-)
-from lithepose.train.recipes import ImageRecipe, LiftingRecipe, changed, described  # noqa: E402
-from lithepose.train.runs import (  # noqa: E402
-    EvaluationSettings,
-    evaluate_run,
-    read_trained,
-    train_recipe,
-)
-from lithepose.train.tasks import shipped as supervised  # noqa: E402
-from lithepose.train.tasks.lifting import (  # noqa: E402
-    LOSSES,
-    KeptFrames,
-    Lens,
-    LiftingTask,
-    NetworkSequence,
-    RefinedLifter,
-    SequenceExamples,
-    cut_windows,
+from lithepose.train.evaluation import EvaluationSettings  # noqa: E402
+from lithepose.train.evaluation.lifters import (  # noqa: E402
     evaluate_lifter,
-    half_square_of_mixste,
     lift_sequences,
+    stated_protocol,
+)
+from lithepose.train.losses import (  # noqa: E402
+    LOSSES,
+    MIXSTE_JOINT_WEIGHTS,
+    half_square_of_mixste,
+    mixste_loss,
+)
+from lithepose.train.networks import KeptFrames, RefinedLifter, network_of_recipe  # noqa: E402
+from lithepose.train.poseclr import save_encoder  # noqa: E402
+from lithepose.train.recipes import RECIPES as TABLE  # noqa: E402
+from lithepose.train.recipes import ImageRecipe, LiftingRecipe, changed  # noqa: E402
+from lithepose.train.recipes.lifting import LOSSES as LOSS_NAMES  # noqa: E402
+from lithepose.train.runs import evaluate_run, read_trained, train_recipe  # noqa: E402
+from lithepose.train.sequences import (  # noqa: E402
+    Lens,
+    NetworkSequence,
     mirrored,
-    network_of_recipe,
-    network_sequence,
     read_sequences,
     reordered,
-    stated_protocol,
-    trial_of_source,
 )
-from lithepose.train.video_losses import MIXSTE_JOINT_WEIGHTS, mixste_loss  # noqa: E402
+from lithepose.train.settings import RunSettings  # noqa: E402
+from lithepose.train.tasks import shipped  # noqa: E402
+from lithepose.train.tasks.lifting import LiftingTask  # noqa: E402
+from lithepose.train.windows import SequenceExamples  # noqa: E402
 
 RECIPES = {name: found for name, found in TABLE.items() if isinstance(found, LiftingRecipe)}
 SMALL: dict[str, dict[str, Any]] = {
@@ -142,52 +136,7 @@ class Flat(torch.nn.Module):
         return torch.cat([middle, torch.zeros_like(middle[..., :1])], -1)
 
 
-# --- windows ----------------------------------------------------------------------------------
-
-
-def frames_of(lengths: list[int], frames: int, stride: int, kind: str) -> list[list[int]]:
-    windows = cut_windows(lengths, frames, stride, kind)
-    return windows.index(np.arange(len(windows)), np.array(lengths)).tolist()
-
-
-def test_windows_around_each_frame_repeat_the_ends():
-    assert frames_of([4], 3, 1, "per_frame") == [[0, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 3]]
-    assert frames_of([4], 3, 2, "per_frame") == [[0, 0, 1], [1, 2, 3]]
-    assert frames_of([1], 5, 1, "per_frame") == [[0, 0, 0, 0, 0]]
-
-
-def test_centred_windows_share_the_overhang_between_both_ends():
-    # ceil((7 - 3) / 3) + 1 = 3 windows of 9 frames: 2 hang over, one on each side.
-    assert frames_of([7], 3, 3, "padded") == [[0, 0, 1], [2, 3, 4], [5, 6, 6]]
-    # 4 windows of 12 frames over 10 less an odd one: 2 hang over.
-    assert frames_of([8], 3, 3, "padded") == [[0, 1, 2], [3, 4, 5], [6, 7, 7]]
-    assert frames_of([6], 3, 3, "padded") == [[0, 1, 2], [3, 4, 5]]
-    assert frames_of([2], 5, 5, "padded") == [[0, 0, 1, 1, 1]]
-
-
-def test_the_last_window_is_the_last_frames():
-    assert frames_of([8], 3, 3, "last") == [[0, 1, 2], [3, 4, 5], [5, 6, 7]]
-    assert frames_of([6], 3, 3, "last") == [[0, 1, 2], [3, 4, 5]]
-    assert frames_of([2], 4, 4, "last") == [[0, 1, 1, 1]]
-
-
-def test_windows_inside_leave_the_rest_out_and_stretch_what_is_too_short():
-    assert frames_of([8], 3, 2, "inside") == [[0, 1, 2], [2, 3, 4], [4, 5, 6]]
-    assert frames_of([2], 4, 4, "inside") == [[0, 0, 1, 1]]
-    assert frames_of([7], 4, 4, "inside-rest") == [[0, 1, 2, 3], [4, 4, 5, 6]]
-    assert frames_of([8], 4, 4, "inside-rest") == [[0, 1, 2, 3], [4, 5, 6, 7]]
-    assert frames_of([3], 4, 4, "inside-rest") == [[0, 0, 1, 2]]
-
-
-def test_stretching_by_chance_takes_neighbouring_frames_in_their_order():
-    windows = cut_windows([5], 9, 9, "inside")
-    seen = np.stack(
-        [windows.index(np.array([0]), np.array([5]), np.random.default_rng(i))[0] for i in range(9)]
-    )
-    assert (np.diff(seen, axis=1) >= 0).all()
-    assert seen.min() == 0
-    assert seen.max() == 4
-    assert len({tuple(row) for row in seen.tolist()}) > 1
+# --- examples ---------------------------------------------------------------------------------
 
 
 def test_no_window_reaches_into_another_sequence():
@@ -201,25 +150,6 @@ def test_no_window_reaches_into_another_sequence():
     for window in drawn["inputs"][5:]:
         assert all((frame == parts[1].inputs).all((1, 2)).any() for frame in window)
     np.testing.assert_array_equal(drawn["targets"][2, 4], parts[0].targets[2])
-
-
-@pytest.mark.parametrize("kind", ["per_frame", "padded", "last", "inside", "inside-rest"])
-def test_every_frame_that_a_kind_covers_is_in_a_window(kind: str):
-    for length in (1, 8, 9, 10, 27, 31):
-        seen = set(np.ravel(frames_of([length], 9, 9 if kind != "per_frame" else 1, kind)))
-        assert max(seen) < length
-        if kind != "inside" or length < 9:
-            assert seen >= set(range(length)) or kind == "inside-rest"
-
-
-def test_an_unknown_kind_and_a_stride_of_nothing_are_refused():
-    with pytest.raises(ValueError, match="known: per_frame, padded"):
-        cut_windows([9], 3, 1, "round")
-    with pytest.raises(ValueError, match="stride must be at least 1"):
-        cut_windows([9], 3, 0, "per_frame")
-
-
-# --- examples ---------------------------------------------------------------------------------
 
 
 def test_the_second_half_of_a_doubled_epoch_is_the_first_mirrored():
@@ -245,11 +175,6 @@ def test_a_random_flip_mirrors_about_half_of_the_windows_and_keeps_the_confidenc
     assert 16 < turned.sum() < 48
     assert ((drawn[~turned] == part.inputs).all((1, 2, 3))).all()
     assert (drawn[..., 2] == 0.25).all()
-
-
-def test_mirroring_twice_changes_nothing():
-    values = np.random.default_rng(0).standard_normal((3, 15, 3))
-    np.testing.assert_array_equal(mirrored(mirrored(values, "humaneva15"), "humaneva15"), values)
 
 
 def test_examples_need_sequences_and_refinement_needs_lenses():
@@ -352,7 +277,7 @@ def test_the_loss_of_a_pruned_network_reads_the_targets_of_the_frames_it_kept():
 # --- lifting whole sequences ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("windows", ["per_frame", "padded", "last", "inside"])
+@pytest.mark.parametrize("windows", ["centre", "centred", "last", "inside"])
 @pytest.mark.parametrize("frames", [40, 5])
 def test_what_a_network_says_of_each_frame_comes_back_in_its_place(windows: str, frames: int):
     targets = 3 if windows == "per_frame" else 9
@@ -499,6 +424,24 @@ def test_refined_poses_are_those_of_the_authors(shared: Callable[[str], Path]):
 # --- files in the public formats --------------------------------------------------------------
 
 
+def _builders() -> ModuleType:
+    """The builders of such files, which the tests of the readers use."""
+    path = Path(__file__).resolve().parents[2] / "datasets" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("public_formats", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["public_formats"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+builders = _builders()
+write_human36m = builders.write_human36m
+write_mpi_inf_3dhp = builders.write_mpi_inf_3dhp
+write_humaneva = builders.write_humaneva
+
+
 @pytest.fixture
 def data(
     tmp_path: Path,
@@ -510,7 +453,7 @@ def data(
     write_human36m()
     write_mpi_inf_3dhp()
     write_humaneva()
-    content = public_formats.image_space()
+    content = builders.image_space()
     (tmp_path / "h36m_sh_conf_cam_source_final.pkl").write_bytes(pickle.dumps(content))
     return tmp_path
 
@@ -525,57 +468,6 @@ def test_targets_times_their_unit_are_the_truth_in_every_data_set(data: Path):
             assert np.abs(part.inputs[..., :2]).max() < 3
             root = SKELETONS[part.skeleton].root
             assert not part.truth[:, root].any()
-
-
-def seen_by_coco(keypoints: np.ndarray) -> PoseSequence:
-    """A sequence of HumanEva-I with a detector's joints."""
-    count = len(keypoints)
-    return PoseSequence(
-        subject="Validate/S1",
-        action="Box",
-        trial="Box 1 chunk0",
-        view="C1",
-        keypoints=keypoints,
-        keypoints_skeleton="coco17",
-        joints_camera=np.zeros((count, 15, 3), np.float32),
-        root_camera=np.ones((count, 3), np.float32),
-        skeleton="humaneva15",
-        counted=np.ones(count, bool),
-        image_size=(640, 480),
-        fps=60.0,
-        camera=None,
-    )
-
-
-def test_joints_that_a_detector_lacks_are_built_from_those_it_has():
-    coco, humaneva = SKELETONS["coco17"], SKELETONS["humaneva15"]
-    keypoints = np.random.default_rng(0).uniform(0, 480, (4, 17, 2)).astype(np.float32)
-    part = network_sequence(seen_by_coco(keypoints), "humaneva15", 3)
-    screen = (2 * keypoints - (640, 480)) / 640
-    hips = screen[:, [coco.index("left_hip"), coco.index("right_hip")]]
-    np.testing.assert_allclose(
-        part.inputs[:, humaneva.index("pelvis"), :2], hips.mean(1), atol=1e-5
-    )
-    wrist = "left_wrist"
-    np.testing.assert_allclose(
-        part.inputs[:, humaneva.index(wrist), :2], screen[:, coco.index(wrist)], atol=1e-5
-    )
-    assert (part.inputs[..., 2] == 1).all()
-    assert part.lens is None
-
-
-def test_missing_2d_joints_are_refused():
-    keypoints = np.ones((4, 17, 2), np.float32)
-    keypoints[2, 12] = np.nan
-    with pytest.raises(ValueError, match=r"Box 1 chunk0 C1: the 2D joints .* do not give all"):
-        network_sequence(seen_by_coco(keypoints), "humaneva15", 2)
-
-
-def test_joints_of_both_data_sets_are_put_into_each_others_order_and_back():
-    joints = np.arange(17.0)[:, None]
-    there = reordered(joints, "mpi_inf_3dhp17", "h36m17")
-    assert there[:, 0].tolist() == [14, 8, 9, 10, 11, 12, 13, 15, 1, 16, 0, 5, 6, 7, 2, 3, 4]
-    np.testing.assert_array_equal(reordered(there, "h36m17", "mpi_inf_3dhp17"), joints)
 
 
 def test_a_part_that_lacks_subjects_is_read_with_a_warning(
@@ -602,18 +494,6 @@ def test_orthographic_input_is_the_labels_own_x_and_y(data: Path):
     assert (part.inputs[..., 2] == 1).all()
     relative = part.inputs[..., :2] - part.inputs[:, :1, :2]
     np.testing.assert_allclose(relative, part.targets[..., :2], atol=1e-6)
-
-
-def test_drifting_videos_have_the_names_that_protocols_leave_out():
-    names = {
-        trial_of_source(f"{name}_ca_01")
-        for name in ("s_09_act_05_subact_02", "s_09_act_10_subact_02", "s_09_act_13_subact_01")
-    }
-    assert names | {("S11", "Directions")} == {*PROTOCOLS["human36m-motionbert"].excluded}
-    assert trial_of_source("s_11_act_16_subact_01_ca_04") == ("S11", "WalkTogether 1")
-    for wrong in ("walking", "s_09_act_01_subact_02", "s_09_act_17_subact_01", "a_b_c_d_e_f"):
-        with pytest.raises(ValueError, match="is no video of Human3"):
-            trial_of_source(wrong)
 
 
 def test_a_lens_puts_the_true_depth_back_to_where_the_2d_was_seen(data: Path):
@@ -653,8 +533,8 @@ def test_missing_files_name_the_guide(name: str, missing: str, tmp_path: Path):
 
 
 def test_a_file_without_the_subjects_of_a_part_is_refused(data: Path, write_human36m: Any):
-    motions = public_formats.human36m_motions()
-    positions = {"S9": {t: public_formats.of_32_joints(j) for t, j in motions["S9"].items()}}
+    motions = builders.human36m_motions()
+    positions = {"S9": {t: builders.of_32_joints(j) for t, j in motions["S9"].items()}}
     write_human36m(positions=positions)
     with pytest.raises(ValueError, match="none of the subjects S1, S5"):
         read_sequences(RECIPES["htnet-gt"], data, "train")
@@ -772,16 +652,15 @@ def test_the_shipped_lifter_is_trained_by_its_own_recipe(
     motion_folder: Path, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     exported: list[Any] = []
-    monkeypatch.setattr(
-        "lithepose.train.tasks.shipped.finish", lambda *parts: exported.extend(parts) or []
-    )
-    few = partial(supervised.validation_windows, count=8)
-    monkeypatch.setattr("lithepose.train.tasks.shipped.validation_windows", few)
+    monkeypatch.setattr(shipped, "finish", lambda *parts: exported.extend(parts) or [])
+    few = partial(shipped.validation_windows, count=8)
+    monkeypatch.setattr(shipped, "validation_windows", few)
     changes = [f"network.{field}={json.dumps(value)}" for field, value in tiny.items()]
     changes += ["clips.frames=9", "clips.targets=3", "steps=1", "batch=4", "warmup=1"]
     files = train_recipe("lithepose-81-9", motion_folder, tmp_path, QUICK, changes=changes)
     assert files == []
-    model, folder, recipe = exported
+    recipe, folder = exported
+    model: Any = shipped.trained_lifter(folder / "last.safetensors", recipe)
     assert model.config.frames == recipe.clips.frames == 9
     assert recipe.optimisation.optimiser == "muon"
     assert (folder / "last.safetensors").is_file()
@@ -796,7 +675,7 @@ def test_a_run_of_a_pose_network_is_measured_on_pictures(
 ):
     recipe = TABLE["hevitpose-t-mpii"]
     assert isinstance(recipe, ImageRecipe)
-    said = {"recipe": described(recipe), "optimisation": asdict(recipe.optimisation)}
+    said = {"recipe": recipe.described(), "optimisation": asdict(recipe.optimisation)}
     header = {"kind": "best", "described": json.dumps(said)}
     network = create_pose_network(recipe.network)
     (tmp_path / "best.safetensors").write_bytes(save(network.state_dict(), header))
@@ -810,7 +689,7 @@ def test_a_run_of_a_pose_network_is_measured_on_pictures(
         seen.update(settings, name=name)
         return Found()
 
-    monkeypatch.setattr("lithepose.train.runs.evaluate_images", measured)
+    monkeypatch.setattr("lithepose.train.evaluation.images.evaluate_images", measured)
     table = evaluate_run(tmp_path, tmp_path, EvaluationSettings(flip=False))
     assert "Published: PCKh@0.5 87.2 %" in table
     assert table.endswith("| PCKh |\n")

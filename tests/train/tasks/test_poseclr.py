@@ -22,8 +22,11 @@ from lithepose.mocap.device_windows import DeviceClips  # noqa: E402
 from lithepose.mocap.motions import read_motions  # noqa: E402
 from lithepose.mocap.noise import DetectorNoise  # noqa: E402
 from lithepose.mocap.windows import ClipSettings  # noqa: E402
-from lithepose.train.engine import LAST, Progress, RunSettings, run  # noqa: E402
+from lithepose.train.checkpoints import LAST  # noqa: E402
+from lithepose.train.engine import run  # noqa: E402
+from lithepose.train.log import Progress  # noqa: E402
 from lithepose.train.poseclr import PoseCLR, PoseCLRSettings, take_over  # noqa: E402
+from lithepose.train.settings import RunSettings  # noqa: E402
 from lithepose.train.tasks import poseclr as pretraining  # noqa: E402
 from lithepose.train.tasks.poseclr import (  # noqa: E402
     OPTIMISATION,

@@ -19,28 +19,28 @@ from lithepose.lifters.windows import CHANNELS, LIMBS  # noqa: E402
 from lithepose.mocap.motions import read_motions, without_clips  # noqa: E402
 from lithepose.mocap.windows import ClipSettings  # noqa: E402
 from lithepose.onnx import OnnxModel  # noqa: E402
-from lithepose.train.engine import Progress  # noqa: E402
+from lithepose.train.log import Progress  # noqa: E402
+from lithepose.train.recipes.shipped import DEFAULT, ShippedRecipe  # noqa: E402
+from lithepose.train.runs import follow  # noqa: E402
 from lithepose.train.settings import RunSettings  # noqa: E402
 from lithepose.train.tasks.shipped import (  # noqa: E402
-    DEFAULT,
     LifterTask,
-    Recipe,
     finish,
-    fit,
-    lifter_of_checkpoint,
     score,
+    trained_lifter,
     validation_windows,
     weighted_loss,
 )
 
 
 @pytest.fixture(scope="module")
-def recipe(tiny: dict[str, Any]) -> Recipe:
-    return Recipe(
-        lifter="nanohtnet",
+def recipe(tiny: dict[str, Any]) -> ShippedRecipe:
+    return replace(
+        DEFAULT,
         overrides=tiny,
         clips=ClipSettings(frames=9, targets=3),
         optimisation=replace(DEFAULT.optimisation, steps=6, batch=16, warmup=2),
+        without=(),
     )
 
 
@@ -49,18 +49,26 @@ SETTINGS = RunSettings(device="cpu", precision="32", workers=0, save_every=3, te
 
 @pytest.fixture(scope="module")
 def fitted(
-    recipe: Recipe, motion_folder: Path, tmp_path_factory: pytest.TempPathFactory
+    recipe: ShippedRecipe, motion_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Any, Path, list[Progress]]:
     out = tmp_path_factory.mktemp("run")
     progress: list[Progress] = []
-    return fit(motion_folder, out, recipe, SETTINGS, report=progress.append), out, progress
+    follow(recipe, motion_folder, out, SETTINGS, report=progress.append)
+    return trained_lifter(out / "last.safetensors", recipe), out, progress
+
+
+@pytest.fixture(scope="module")
+def finished(recipe: ShippedRecipe, fitted: Any) -> list[Path]:
+    """The files of the fitted network."""
+    pytest.importorskip("onnxscript")
+    return finish(recipe, fitted[1])
 
 
 def test_the_default_recipe_fits_its_lifter():
-    row = LIFTERS[DEFAULT.lifter]
+    row = LIFTERS[DEFAULT.network]
     assert (DEFAULT.clips.frames, DEFAULT.clips.targets) == (row.frames_in, row.frames_out)
     assert DEFAULT.overrides["in_channels"] == CHANNELS
-    create_lifter(DEFAULT.lifter, **DEFAULT.overrides)
+    create_lifter(DEFAULT.network, **DEFAULT.overrides)
     json.dumps(replace(DEFAULT).overrides)
 
 
@@ -75,20 +83,10 @@ def test_fitting_reports_scores_with_and_without_noise(fitted: Any):
     assert (out / "log.csv").exists()
 
 
-def test_a_checkpoint_becomes_a_lifter_of_windows(recipe: Recipe, fitted: Any):
-    model, out, _ = fitted
-    lifter = lifter_of_checkpoint(out / "last.safetensors", recipe)
-    assert (lifter.frames, lifter.targets) == (9, 3)
-    values = np.random.default_rng(0).normal(size=(4, 9, 17, 4)).astype(np.float32)
-    with torch.no_grad():
-        np.testing.assert_array_equal(lifter(values), model(torch.from_numpy(values)).numpy())
-
-
 @pytest.mark.slow
-def test_the_finished_files_do_what_the_network_does(recipe: Recipe, fitted: Any, tmp_path: Path):
-    pytest.importorskip("onnxscript")
+def test_the_finished_files_do_what_the_network_does(fitted: Any, finished: list[Path]):
     model, _, _ = fitted
-    weights, network = finish(model, tmp_path, recipe)
+    weights, network = finished
     assert (weights.name, network.name) == (f"{WEIGHTS}.safetensors", f"{WEIGHTS}.onnx")
     values = np.random.default_rng(0).normal(size=(4, 9, 17, 4)).astype(np.float32)
     with torch.no_grad():
@@ -103,7 +101,7 @@ def test_the_finished_files_do_what_the_network_does(recipe: Recipe, fitted: Any
 
 
 def test_validation_windows_are_always_the_same_and_of_unchanged_bodies(
-    recipe: Recipe, motion_folder: Path
+    recipe: ShippedRecipe, motion_folder: Path
 ):
     motions = read_motions(motion_folder / "cmu17_val.npz")
     first, again = (validation_windows(motions, recipe, None, 64) for _ in range(2))
@@ -114,7 +112,7 @@ def test_validation_windows_are_always_the_same_and_of_unchanged_bodies(
 
 
 def test_the_score_is_over_the_limbs_of_the_middle_frame_in_millimetres(
-    recipe: Recipe, motion_folder: Path
+    recipe: ShippedRecipe, motion_folder: Path
 ):
     batch = validation_windows(read_motions(motion_folder / "cmu17_val.npz"), recipe, None, 300)
 
@@ -156,19 +154,24 @@ def test_the_loss_counts_limbs_twice_the_root_not_at_all_and_steps():
 
 
 def test_a_run_can_begin_with_weights(
-    fitted: tuple[Any, Path, list[Progress]], recipe: Recipe, motion_folder: Path, tmp_path: Path
+    fitted: Any,
+    finished: list[Path],
+    recipe: ShippedRecipe,
+    motion_folder: Path,
+    tmp_path: Path,
 ):
     model, _, _ = fitted
-    weights, _ = finish(model, tmp_path, recipe)
     gentle = replace(recipe.optimisation, learning_rate=1e-12, weight_decay=0.0)
     still = replace(recipe, optimisation=gentle)
-    again = fit(motion_folder, tmp_path / "run", still, SETTINGS, weights=weights)
-    state = again.state_dict()
+    follow(still, motion_folder, tmp_path, SETTINGS, start=finished[0])
+    state = trained_lifter(tmp_path / "last.safetensors", still).state_dict()
     for name, before in model.state_dict().items():
         torch.testing.assert_close(state[name], before, rtol=1e-3, atol=1e-6)  # stored in half
 
 
-def test_windows_drawn_on_the_device_train_the_same_network(recipe: Recipe, motion_folder: Path):
+def test_windows_drawn_on_the_device_train_the_same_network(
+    recipe: ShippedRecipe, motion_folder: Path
+):
     train, validation = (
         read_motions(motion_folder / f"cmu17_{split}.npz") for split in ("train", "val")
     )
@@ -193,6 +196,6 @@ def test_clips_can_be_left_out(motion_folder: Path):
         without_clips(motions, ["a", "b"])
 
 
-def test_missing_motions_say_where_they_come_from(recipe: Recipe, tmp_path: Path):
+def test_missing_motions_say_where_they_come_from(recipe: ShippedRecipe, tmp_path: Path):
     with pytest.raises(FileNotFoundError, match=r"cmu17_train.npz: docs/data/mocap_import.md"):
-        fit(tmp_path, tmp_path / "run", recipe, SETTINGS)
+        follow(recipe, tmp_path, tmp_path / "run", SETTINGS)

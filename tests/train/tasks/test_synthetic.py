@@ -14,20 +14,18 @@ import numpy as np
 import pytest
 import torch
 
-from lithepose.detect.heatmaps import encode
+from lithepose.detect.heatmaps import encode, heatmap_targets
 from lithepose.detect.sizes import create_pose_network
 from lithepose.synthetic.figure_bank import build_bank
-from lithepose.train.engine import RunSettings
-from lithepose.train.runs import EvaluationSettings, evaluate_run, read_trained, train_recipe
-from lithepose.train.tasks import synthetic as synthetic_images
-from lithepose.train.tasks.images import begin_with
-from lithepose.train.tasks.synthetic import (
-    SYNTHETIC_RECIPES,
-    SyntheticImageTask,
-    SyntheticRecipe,
-    SyntheticTest,
-    heatmap_targets,
-)
+from lithepose.train.evaluation import EvaluationSettings
+from lithepose.train.evaluation import synthetic as synthetic_images
+from lithepose.train.evaluation.synthetic import SyntheticTest
+from lithepose.train.networks import begin_pose_network
+from lithepose.train.recipes import SyntheticRecipe
+from lithepose.train.recipes.synthetic import SYNTHETIC_RECIPES
+from lithepose.train.runs import evaluate_run, read_trained, train_recipe
+from lithepose.train.settings import RunSettings
+from lithepose.train.tasks.synthetic import SyntheticImageTask
 
 SMALL = replace(
     SYNTHETIC_RECIPES["hevitpose-t-coco-synthetic"],
@@ -48,15 +46,16 @@ def task():
         return SyntheticImageTask(SMALL, None)
 
 
-@pytest.mark.parametrize("encoding", ["msra", "dark"])
+@pytest.mark.parametrize("encoding", ["msra", "dark", "udp"])
 def test_targets_are_those_of_the_data_sets(encoding):
     random = np.random.default_rng(0)
     joints = random.uniform(-40, 296, (5, 17, 2))
     visible = random.integers(0, 3, (5, 17))
     maps, weights = encode(joints - 0.5, np.minimum(visible, 1), (256, 192), encoding)
     found, found_weights = heatmap_targets(
-        torch.from_numpy(joints), torch.from_numpy(visible), (256, 192), encoding
-    )
+        torch, torch.from_numpy(joints).float() - 0.5, torch.from_numpy(visible) > 0, (256, 192),
+        encoding,
+    )  # fmt: skip
     np.testing.assert_allclose(found.numpy(), maps, atol=1e-5)
     np.testing.assert_array_equal(found_weights.numpy(), weights)
 
@@ -94,7 +93,9 @@ def test_scores_are_of_a_fixed_test_and_a_perfect_network_has_none_wrong(task):
             joints, visible = (torch.from_numpy(x) for x in (truth.joints, truth.visible))
             here = slice(self.at, self.at + len(images))
             self.at += len(images)
-            return heatmap_targets(joints[here], visible[here], (64, 64), "dark")[0]
+            return heatmap_targets(torch, joints[here] - 0.5, visible[here] > 0, (64, 64), "dark")[
+                0
+            ]
 
     random = task.build().eval()
     first = task.validate(random)
@@ -149,7 +150,7 @@ def test_a_recipe_is_trained_resumed_and_measured(
     assert "part test: people and backdrops of seed 11" in table
 
     begun = create_pose_network(recipe.network, **recipe.overrides)
-    begin_with(begun, path, recipe.network)
+    begin_pose_network(begun, path, recipe.network)
     for name, tensor in read_trained(out)[0].state_dict().items():
         assert torch.equal(network.state_dict()[name], tensor)
         assert torch.equal(begun.state_dict()[name], tensor)
@@ -160,7 +161,7 @@ def test_a_recipe_is_trained_resumed_and_measured(
         seen.update(told, name=name)
         return SimpleNamespace(as_markdown=lambda: "| AP |\n")
 
-    monkeypatch.setattr("lithepose.train.runs.evaluate_images", measured)
+    monkeypatch.setattr("lithepose.train.evaluation.images.evaluate_images", measured)
     assert "| AP |" in evaluate_run(path, data, EvaluationSettings(protocols=("coco",)))
     assert seen["name"] == "hevitpose-t-coco"
     assert (seen["dataset"], seen["split"], seen["flip"]) == ("coco", "val2017", True)

@@ -40,7 +40,9 @@ from lithepose.detect.sizes import POSE_NETWORKS
 from lithepose.files import atomic_write
 from lithepose.metrics.pose2d import CocoResults, PckhResults, coco_ap, oks_nms, pckh, person_scores
 from lithepose.skeletons import skeleton_named
-from lithepose.train.tasks.images import ImageRecipe, normalised
+from lithepose.train.evaluation import EvaluationSettings
+from lithepose.train.networks import normalised
+from lithepose.train.recipes.images import DATASETS, ImageRecipe
 
 Results = CocoResults | PckhResults
 
@@ -215,7 +217,7 @@ def predict(
     centres, sizes = frame_boxes(people.boxes, settings.image_size)
     keypoints = np.empty((len(people), len(mirror), 3))
     for indices, images in _crops(people, settings, geometry):
-        inputs = normalised(torch.from_numpy(images).to(device))
+        inputs = normalised(torch.from_numpy(images).to(device).movedim(-1, 1) / 255)
         if settings.flip:
             inputs = torch.cat([inputs, inputs.flip(-1)])
         heatmaps = network(inputs).float().cpu().numpy()
@@ -233,6 +235,40 @@ def predict(
         )
         keypoints[indices, :, 2] = scores
     return keypoints
+
+
+def photograph_table(
+    network: nn.Module, recipe: Any, root: Path, dataset: str, settings: EvaluationSettings
+) -> str:
+    """The table of a pose network on "coco" or "mpii"; what `settings` leave open is the recipe's.
+
+    Args:
+        recipe: one of a pose network.
+    """
+    return evaluate_images(
+        network,
+        recipe.network,
+        root,
+        dataset=dataset,
+        split=settings.split or DATASETS[dataset][2],
+        boxes=settings.boxes,
+        flip=recipe.flip_test if settings.flip is None else settings.flip,
+        decoder=settings.decoder or recipe.decoder,
+        device=settings.device,
+    ).as_markdown()
+
+
+def image_tables(
+    network: nn.Module, recipe: ImageRecipe, root: Path, settings: EvaluationSettings
+) -> Iterator[str]:
+    """The table of a pose network on the data set that it was trained on.
+
+    Raises:
+        ValueError: protocols are asked for, which are of lifters.
+    """
+    if settings.protocols:
+        raise ValueError(f"{recipe.name} is a pose network: protocols are of lifters")
+    yield photograph_table(network, recipe, root, recipe.dataset, settings)
 
 
 def write_predictions(path: str | Path, results: Results) -> None:

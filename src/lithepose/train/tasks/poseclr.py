@@ -27,7 +27,11 @@ from lithepose.mocap.motions import Motions, read_motions
 from lithepose.mocap.multiview import Centres, SynchronisedViews, VirtualViews
 from lithepose.mocap.noise import DetectorNoise
 from lithepose.mocap.windows import ClipSettings
-from lithepose.train.engine import LAST, Examples, Progress, kept_weights, run
+from lithepose.train.batches import Examples
+from lithepose.train.checkpoints import LAST, kept_weights
+from lithepose.train.engine import run
+from lithepose.train.fields import check_config, kinds_of, read_changes
+from lithepose.train.log import Progress
 from lithepose.train.poseclr import (
     PoseCLR,
     PoseCLRSettings,
@@ -35,8 +39,7 @@ from lithepose.train.poseclr import (
     retrieval,
     save_encoder,
 )
-from lithepose.train.recipe_parts import check_config, read_change
-from lithepose.train.settings import Optimisation, RunSettings, fitting, found_device, kinds_of
+from lithepose.train.settings import Optimisation, RunSettings, found_device
 
 MOTIONS_FILE = "cmu17_{}.npz"
 ENCODER_FILE = "encoder.safetensors"
@@ -61,24 +64,9 @@ def changed(changes: Iterable[str]) -> tuple[dict[str, Any], PoseCLRSettings, Op
     Raises:
         ValueError: no such field, or a value that it does not allow.
     """
-    network: dict[str, Any] = {}
-    poseclr: dict[str, Any] = {}
-    optimisation: dict[str, Any] = {}
-    own, others = kinds_of(PoseCLRSettings), kinds_of(Optimisation)
-    for change in changes:
-        name, value = read_change(change)
-        if name.startswith("network."):
-            network[name.removeprefix("network.")] = value
-        elif name in own:
-            poseclr[name] = fitting(own[name], value, name)
-        elif name in others:
-            optimisation[name] = fitting(others[name], value, name)
-        else:
-            known = ", ".join([*own, *others])
-            raise ValueError(f"there is no field {name!r}; known: {known}, network.FIELD")
-    if "epochs" in optimisation:
-        optimisation.setdefault("steps", None)
-    return network, PoseCLRSettings(**poseclr), replace(OPTIMISATION, **optimisation)
+    found = read_changes(changes, kinds_of(PoseCLRSettings), kinds_of(Optimisation))
+    optimisation = replace(OPTIMISATION, **found.optimisation)
+    return found.network, PoseCLRSettings(**found.own), optimisation
 
 
 # --- views drawn on the device ----------------------------------------------------------------

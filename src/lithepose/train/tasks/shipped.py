@@ -2,16 +2,15 @@
 
     lithepose train lithepose-81-9 --data FOLDER --out runs/default
 
-`Recipe` says everything that decides the result, `fit` follows it, and `finish` writes the weights
-as they are shipped. On a GPU the windows are drawn there (`lithepose.mocap.device_windows`), on a
-processor by NumPy in processes of their own (`lithepose.mocap.windows`): the same windows, but for
-the random numbers.
+`finish` writes the weights as they are shipped. On a GPU the windows are drawn there
+(`lithepose.mocap.device_windows`), on a processor by NumPy in processes of their own
+(`lithepose.mocap.windows`): the same windows, but for the random numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,72 +21,21 @@ from torch import Tensor, nn
 
 from lithepose.anthropometry import STANDARD_HEIGHT_M
 from lithepose.lifters import create_lifter
-from lithepose.lifters.weights import load_into
 from lithepose.lifters.windows import CHANNELS, LIMBS
 from lithepose.metrics.pose3d import mpjpe, p_mpjpe
 from lithepose.mocap.device_windows import DeviceClips
 from lithepose.mocap.motions import Motions, read_motions, without_clips
 from lithepose.mocap.noise import DetectorNoise
 from lithepose.mocap.windows import Batch, ClipSettings, Noise, draw_batch
-from lithepose.train.engine import Progress, kept_weights, run
+from lithepose.train.checkpoints import LAST, kept_weights
 from lithepose.train.losses import joint_distance, velocity_distance
-from lithepose.train.settings import Optimisation, RunSettings
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """Everything that decides a trained lifter.
-
-    Attributes:
-        lifter: name in `lithepose.lifters.LIFTERS`.
-        overrides: fields of its config that differ from the table.
-        clips: how windows are drawn; `frames` and `targets` must be the lifter's.
-        optimisation: how long and how to train; an example is a window.
-        limb_weight: weight of the twelve limb joints in the loss, beside 1 for the others.
-        velocity_weight: weight of the loss on steps from frame to frame.
-        noise: add the measured detector noise.
-        without: clips of the training motions that are left out.
-    """
-
-    lifter: str = "nanohtnet-81-9"
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    clips: ClipSettings = field(default_factory=ClipSettings)
-    optimisation: Optimisation
-    limb_weight: float = 2.0
-    velocity_weight: float = 0.5
-    noise: bool = True
-    without: tuple[str, ...] = ()
-
-
-# The shipped model's. Dropout is off: with every window drawn anew nothing is seen twice.
-DEFAULT = Recipe(
-    overrides={
-        "in_channels": CHANNELS,
-        "drop_path": (0.0, 0.0),
-        "spatial_dropout": 0.0,
-        "temporal_dropout": 0.0,
-        "attention_dropout": 0.0,
-    },
-    optimisation=Optimisation(
-        optimiser="muon",
-        learning_rate=3e-3,
-        betas=(0.9, 0.98),
-        weight_decay=0.02,
-        schedule="trapezoid",
-        decay=0.4,
-        steps=20_000,
-        batch=1024,
-        warmup=200,
-        clip=1.0,
-        average=0.999,
-    ),
-    # Elbows bent backwards in the first two, heads upside down in the others.
-    without=("13_18", "14_23", "60_06", "60_07"),
-)
+from lithepose.train.networks import begin_lifter
+from lithepose.train.recipes.shipped import DEFAULT, ShippedRecipe
+from lithepose.train.settings import RunSettings
 
 
 def validation_windows(
-    motions: Motions, recipe: Recipe, noise: Noise | None, count: int = 2048
+    motions: Motions, recipe: ShippedRecipe, noise: Noise | None, count: int = 2048
 ) -> Batch:
     """Windows of other people, the same for every run: recorded bodies and limbs, known lens."""
     settings = replace(
@@ -129,7 +77,7 @@ def weighted_loss(
     weight[torch.from_numpy(LIMBS)] = limb_weight
     weight[0] = 0  # the root is the origin of both
     weight *= len(weight) / weight.sum()
-    # Moved to a device once: a recorded step must not move anything.
+    # Moved to a device once: a captured step must not move anything.
     moved: dict[torch.device, Tensor] = {}
 
     def loss(predicted: Tensor, target: Tensor) -> Tensor:
@@ -182,6 +130,28 @@ class Endless:
         return {"index": indices}
 
 
+class WindowsOnDevice:
+    """Windows drawn where the network is trained.
+
+    Args:
+        compiled: compile the drawing.
+    """
+
+    def __init__(
+        self, motions: Motions, settings: ClipSettings, noise: DetectorNoise | None, compiled: bool
+    ):
+        self.examples = Endless(len(motions.positions))
+        self.clips = DeviceClips(motions, settings, noise)
+        self.make = torch.compile(self.clips.make) if compiled else self.clips.make
+
+    @torch.no_grad()
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Values and targets of so many windows, in float32."""
+        self.clips.to(generator.device)
+        with torch.autocast(generator.device.type, enabled=False):
+            return self.make(*self.clips.numbers(count, generator))
+
+
 class LifterTask:
     """A recipe as a task of `lithepose.train.engine`.
 
@@ -196,7 +166,7 @@ class LifterTask:
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipe: ShippedRecipe,
         train: Motions,
         validation: Motions,
         *,
@@ -207,13 +177,11 @@ class LifterTask:
         self.recipe, self.weights = recipe, weights
         noise = DetectorNoise.measured() if recipe.noise else None
         self.score = "noisy_mpjpe" if noise else "mpjpe"
-        self.clips: DeviceClips | None = None
+        self.windows: WindowsOnDevice | None = None
         if on_device:
-            self.examples: Endless | _Drawn = Endless(len(train.positions))
-            self.clips = DeviceClips(train, recipe.clips, noise)
-            self.make = torch.compile(self.clips.make) if compiled else self.clips.make
-        else:
-            self.examples = _Drawn(train, recipe.clips, noise)
+            self.windows = WindowsOnDevice(train, recipe.clips, noise, compiled)
+        drawn = _Drawn(train, recipe.clips, noise)
+        self.examples: Endless | _Drawn = self.windows.examples if self.windows else drawn
         self.exact = validation_windows(validation, recipe, None)
         self.noisy = validation_windows(validation, recipe, noise) if noise else None
         self.error = weighted_loss(
@@ -221,21 +189,18 @@ class LifterTask:
         )
 
     def build(self) -> nn.Module:
-        model = create_lifter(self.recipe.lifter, **self.recipe.overrides)
+        model = create_lifter(self.recipe.network, **self.recipe.overrides)
         if self.weights is not None:
-            load_into(model, self.weights)
+            begin_lifter(model, self.weights)
         return model
 
     def loss(
         self, network: nn.Module, batch: dict[str, Tensor], generator: torch.Generator
     ) -> Tensor:
-        if self.clips is None:
+        if self.windows is None:
             values, targets = batch["values"], batch["targets"]
         else:
-            self.clips.to(generator.device)
-            with torch.no_grad(), torch.autocast(generator.device.type, enabled=False):
-                numbers = self.clips.numbers(len(batch["index"]), generator)
-                values, targets = self.make(*numbers)
+            values, targets = self.windows.draw(len(batch["index"]), generator)
         return self.error(network(values).float(), targets)
 
     def validate(self, network: nn.Module) -> dict[str, float]:
@@ -245,58 +210,41 @@ class LifterTask:
         return scores
 
 
-def fit(
-    motions: Path,
-    out: Path,
-    recipe: Recipe = DEFAULT,
-    settings: RunSettings | None = None,
-    *,
-    weights: Path | None = None,
-    threads: int = 1,
-    report: Callable[[Progress], None] = lambda _: None,
-) -> nn.Module:
-    """Train by a recipe, resuming what `out` holds.
+def task_on(
+    recipe: ShippedRecipe, motions: Path, start: Path | None, settings: RunSettings
+) -> LifterTask:
+    """The task on a folder with `cmu17_train.npz` and `cmu17_val.npz` (docs/data/mocap.md).
 
-    Args:
-        motions: folder with `cmu17_train.npz` and `cmu17_val.npz` (docs/data/mocap.md).
-        out: folder for the checkpoint and the log.
-        settings: where to train; the defaults without it.
-        weights: a file of `save_weights` to begin with instead of random weights; of no effect on
-            a run that is resumed.
-        threads: CPU threads of the network. One is best while anything else runs.
-        report: called after every validation.
-    Returns:
-        The network with averaged weights, in evaluation mode.
-    Raises:
-        ValueError: `weights` are of another network, or what `out` holds is of another run.
+    Windows are drawn on a GPU if the settings train on one. Sets the network's threads on a
+    processor to one, which is best while anything else runs.
     """
-    torch.set_num_threads(threads)
-    settings = settings or RunSettings()
-    train = without_clips(read_motions(motions / "cmu17_train.npz"), recipe.without)
+    torch.set_num_threads(1)
     device = settings.device
     on_device = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
-    task = LifterTask(
+    return LifterTask(
         recipe,
-        train,
+        without_clips(read_motions(motions / "cmu17_train.npz"), recipe.without),
         read_motions(motions / "cmu17_val.npz"),
-        weights=weights,
+        weights=start,
         on_device=on_device,
         compiled=on_device and settings.compiled,
     )
-    described = {k: v for k, v in asdict(recipe).items() if k != "optimisation"}
-    for progress in run(task, recipe.optimisation, settings, out, described=described):
-        report(progress)
-    model = create_lifter(recipe.lifter, **recipe.overrides)
-    model.load_state_dict(kept_weights(out / "last.safetensors"))
+
+
+def trained_lifter(checkpoint: Path, recipe: ShippedRecipe = DEFAULT) -> nn.Module:
+    """The weights of a run (`last.safetensors` or `best.safetensors`) as a lifter, in evaluation
+    mode; its moving average, if there is one."""
+    model = create_lifter(recipe.network, **recipe.overrides)
+    model.load_state_dict(kept_weights(checkpoint))
     return model.eval()
 
 
-def finish(model: nn.Module, out: Path, recipe: Recipe = DEFAULT) -> list[Path]:
-    """Write a trained lifter as it is shipped: safetensors and ONNX, stored in half precision.
+def finish(recipe: ShippedRecipe, out: Path) -> list[Path]:
+    """Write the lifter that a run ended with as it is shipped: safetensors and ONNX, stored in half
+    precision.
 
     Args:
-        model: as `fit` returns it.
-        out: folder of the files.
+        out: folder of the run and of the files.
     Returns:
         The files.
     """
@@ -304,11 +252,12 @@ def finish(model: nn.Module, out: Path, recipe: Recipe = DEFAULT) -> list[Path]:
     from lithepose.lifters.default import WEIGHTS
     from lithepose.lifters.weights import save_weights
 
+    model = trained_lifter(out / LAST, recipe)
     metadata = {
         "name": WEIGHTS,
         "input": "x, y, confidence, log angular size; see lithepose.lifters.windows",
         "output": f"metres around the mid-hips for a stature of {STANDARD_HEIGHT_M} m",
-        "recipe": asdict(recipe),
+        "recipe": {**recipe.described(), "optimisation": asdict(recipe.optimisation)},
         "data": "mocap.cs.cmu.edu, created with funding from NSF EIA-0196217",
         "licence": "Apache-2.0",
     }
@@ -321,21 +270,3 @@ def finish(model: nn.Module, out: Path, recipe: Recipe = DEFAULT) -> list[Path]:
     example[..., 2] = 1
     export_onnx(model, network, example, metadata)
     return [weights, network]
-
-
-class TrainedLifter:
-    """A network in PyTorch as a lifter of windows (`lithepose.lifters.windows.WindowLifter`)."""
-
-    def __init__(self, model: nn.Module, frames: int, targets: int):
-        self.model, self.frames, self.targets = model.eval(), frames, targets
-
-    def __call__(self, values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-        with torch.no_grad():
-            return self.model(torch.from_numpy(values)).numpy()
-
-
-def lifter_of_checkpoint(checkpoint: Path, recipe: Recipe = DEFAULT) -> TrainedLifter:
-    """The weights of a run (`last.safetensors` or `best.safetensors`) as a lifter of windows."""
-    model = create_lifter(recipe.lifter, **recipe.overrides)
-    model.load_state_dict(kept_weights(checkpoint))
-    return TrainedLifter(model, recipe.clips.frames, recipe.clips.targets)

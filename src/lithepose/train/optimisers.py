@@ -1,9 +1,12 @@
-"""Muon: steps along the orthogonalised momentum of a matrix's gradient, many matrices at once.
+"""The optimisers of recipes, among them Muon.
+
+Muon steps along the orthogonalised momentum of a matrix's gradient.
 
 Source: Jordan et al., Muon: an optimizer for hidden layers in neural networks (2024); the scaling
 of the step to AdamW's is of Liu et al., Muon is scalable for LLM training (2025). PyTorch's own
-does the same one matrix after the other; here matrices of one shape go through one batched product,
-which is what makes it quick on small matrices.
+(`torch.optim.Muon`) does the same one matrix after the other, and always in bfloat16, which most
+processors emulate; here matrices of one shape go through one batched product, which is what makes
+it quick on small matrices, and its rate may be a tensor, as a captured CUDA graph needs it.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from lithepose.train.settings import Optimisation
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic, steepest at zero
 ITERATIONS = 5
@@ -91,9 +96,51 @@ class Muon(torch.optim.Optimizer):
         rows, columns = parameters[0].shape
         rate = group["lr"] * 0.2 * math.sqrt(max(rows, columns))
         decay = 1 - group["lr"] * group["weight_decay"]
-        # Products and not `alpha`: in a recorded step the rate is a tensor.
-        parts = list((update.to(stacked.dtype) * rate).unbind())
-        torch._foreach_copy_(buffers, list(momenta.unbind()))  # pyright: ignore[reportPrivateImportUsage]
-        weights: list[Tensor] = list(parameters)
-        torch._foreach_mul_(weights, decay)  # pyright: ignore[reportPrivateImportUsage]
-        torch._foreach_sub_(weights, parts)  # pyright: ignore[reportPrivateImportUsage]
+        # Products and not `alpha`: in a captured step the rate is a tensor.
+        parts = update.to(stacked.dtype) * rate
+        for parameter, buffer, momentum, part in zip(
+            parameters, buffers, momenta, parts, strict=True
+        ):
+            buffer.copy_(momentum)
+            parameter.mul_(decay).sub_(part)
+
+
+def make_optimisers(
+    network: nn.Module, settings: Optimisation, captured: bool = False
+) -> list[torch.optim.Optimizer]:
+    """The optimisers of a recipe; `captured` ones keep all they count on the device.
+
+    Muon is for maps between hidden spaces. Embeddings, heads, norms, biases and the element-wise
+    tables of graph convolutions are none; AdamW has them. Muon's step is scaled to AdamW's, so one
+    learning rate serves both.
+    """
+    named = [(n, p) for n, p in network.named_parameters() if p.requires_grad]
+    shared: dict[str, Any] = {
+        "lr": settings.learning_rate,
+        "betas": settings.betas,
+        "amsgrad": settings.amsgrad,
+        "fused": all(p.device.type in ("cpu", "cuda") for _, p in named),
+        "capturable": captured,
+    }
+    if settings.optimiser != "muon":
+        kind = torch.optim.Adam if settings.optimiser == "adam" else torch.optim.AdamW
+        return [kind([p for _, p in named], weight_decay=settings.weight_decay, **shared)]
+    hidden, other = [], []
+    for name, parameter in named:
+        maps = parameter.ndim == 2 and "blocks" in name and name.endswith("weight")
+        (hidden if maps else other).append(parameter)
+    if not hidden:
+        raise ValueError(
+            f"{type(network).__name__} has no matrices inside blocks, which is what Muon is for: "
+            "train it with adamw"
+        )
+    plain = torch.optim.AdamW(
+        [
+            {"params": [p for p in other if p.ndim == 2]},
+            {"params": [p for p in other if p.ndim != 2], "weight_decay": 0.0},
+        ],
+        weight_decay=settings.weight_decay,
+        **shared,
+    )
+    muon = Muon(hidden, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    return [muon, plain]

@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from lithepose.train.muon import Muon, orthogonalised  # noqa: E402
+from lithepose.train.optimisers import Muon, orthogonalised  # noqa: E402
 
 SHAPES = [(8, 12), (8, 12), (12, 8), (5, 5)]
 
@@ -19,7 +19,7 @@ def matrices(seed: int = 0) -> list[Any]:
 
 
 def test_steps_are_those_of_pytorch(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("lithepose.train.muon.is_bfloat16_fast", lambda device: True)
+    monkeypatch.setattr("lithepose.train.optimisers.is_bfloat16_fast", lambda device: True)
     ours, theirs = matrices(), matrices()
     settings = {"lr": 0.01, "weight_decay": 0.1}
     one = Muon(ours, **settings)
