@@ -24,7 +24,7 @@ from torch import Tensor
 from lithepose.skeletons import SKELETONS
 from lithepose.synthetic.crops import crops_from
 from lithepose.synthetic.figure_bank import build_bank
-from lithepose.synthetic.render import VISIBLE, open_studio, render
+from lithepose.synthetic.render import VISIBLE, open_assets, render
 
 COLUMNS, ROWS, CELL = 9, 3, 128  # of the sheet: pictures across and down, pixels of each
 
@@ -87,7 +87,7 @@ def main() -> None:
     bank = build_bank(args.figures, 1, processes=args.processes)
     print(f"people: {(waited() - start) / args.figures:.2f} s each")
     start = waited()
-    studio = open_studio(bank, device, backdrops=args.backdrops)
+    studio = open_assets(bank, device, backdrops=args.backdrops)
     print(f"backdrops: {(waited() - start) / args.backdrops:.3f} s each")
     crops = crops_from(bank, motions=args.motions, made=2000, seed=1)
 

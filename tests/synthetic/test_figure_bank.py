@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from lithepose.synthetic.appearance import MATERIALS
 from lithepose.synthetic.bodies import BONES
 from lithepose.synthetic.figure_bank import (
-    MATERIALS,
-    POINTS,
     build_bank,
     figure_bank,
     load_bank,
     save_bank,
 )
+from lithepose.synthetic.figures import POINTS
 
 COARSE = 0.05
 

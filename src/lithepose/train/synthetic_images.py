@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from lithepose.synthetic.render import Studio
+    from lithepose.synthetic.render import RenderAssets
 
 
 # Part -> the file of its motions (docs/data/mocap.md), and the seed of its people, poses by code
@@ -215,7 +215,7 @@ class SyntheticImageTask:
         self.recipe, self.start = recipe, start
         self.test = SyntheticTest(recipe, root, "val", processes=processes)
         self.examples, self.bank = _crops(recipe, root, "train", processes)
-        self._studio: Studio | None = None
+        self._studio: RenderAssets | None = None
 
     def build(self) -> nn.Module:
         network = create_pose_network(self.recipe.network, **self.recipe.overrides)
@@ -227,12 +227,12 @@ class SyntheticImageTask:
         self, network: nn.Module, batch: dict[str, Tensor], generator: torch.Generator
     ) -> Tensor:
         """Mean squared error of the heatmaps of pictures drawn now."""
-        from lithepose.synthetic.render import open_studio, render
+        from lithepose.synthetic.render import open_assets, render
 
         settings = self.examples.settings
         device = batch["figure"].device
         if self._studio is None or self._studio.device != device:
-            self._studio = open_studio(
+            self._studio = open_assets(
                 self.bank, device, backdrops=self.recipe.backdrops, seed=PARTS["train"][1]
             )
         images, joints, visible = render(
@@ -399,11 +399,11 @@ class SyntheticTest:
     def _draw(self, device: torch.device) -> SyntheticPictures:
         import torch
 
-        from lithepose.synthetic.render import open_studio, render
+        from lithepose.synthetic.render import open_assets, render
 
         settings, seed = self.examples.settings, PARTS[self.part][1]
         backdrops = min(_TEST_BACKDROPS, self.recipe.backdrops)
-        studio = open_studio(self.bank, device, backdrops=backdrops, seed=seed)
+        studio = open_assets(self.bank, device, backdrops=backdrops, seed=seed)
         generator = torch.Generator(device=device).manual_seed(seed)
         images, joints, visible, boxes = [], [], [], []
         for start in range(0, self.recipe.test_pictures, _TEST_BATCH):
