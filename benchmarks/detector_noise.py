@@ -26,9 +26,9 @@ import numpy as np
 from lithepose.arrays import Floats
 from lithepose.cameras import Camera
 from lithepose.detect import create_detector
-from lithepose.skeletons import LIMB_JOINTS, convert, skeleton_named
+from lithepose.skeletons import LIMB_JOINTS, SKELETONS, convert, skeleton_named
 from lithepose.synthetic.appearance import random_appearance
-from lithepose.synthetic.bodies import BONES, PARENTS, Body, random_body
+from lithepose.synthetic.bodies import BONES, Body, random_body
 from lithepose.synthetic.figures import build_figure
 from lithepose.synthetic.movements import MOTIONS, motion
 from lithepose.synthetic.posing import bone_rotations, rebone
@@ -47,6 +47,8 @@ OFFSET_BONE = (
 CONFIDENCE_EDGES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 1.0)
 MAX_LAG_S = 0.5
 WHOLE_GROSS = 1.0  # mean limb error in sizes above which the detector is not on the person
+
+PARENTS = SKELETONS["h36m17"].parents
 
 
 @dataclass

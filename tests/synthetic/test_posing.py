@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lithepose.synthetic.bodies import ARM_ANGLE, BONES, PARENTS, random_body, rest_joints
+from lithepose.skeletons import SKELETONS
+from lithepose.synthetic.bodies import ARM_ANGLE, BONES, random_body, rest_joints
 from lithepose.synthetic.movements import MOTIONS, motion
 from lithepose.synthetic.posing import bone_rotations, pose_bones, rebone
 
@@ -15,6 +16,8 @@ BEGINS = {
     "l_upper_arm": 11, "l_forearm": 12, "l_hand": 13, "r_upper_arm": 14, "r_forearm": 15,
     "r_hand": 16, "head": 10, "pelvis": 0, "waist": 7, "chest": 8,
 }  # fmt: skip
+
+PARENTS = SKELETONS["h36m17"].parents
 
 
 @pytest.fixture(scope="module")

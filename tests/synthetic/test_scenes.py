@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -158,3 +160,9 @@ def test_wrong_clips_are_refused(figure):
         Clip([(figure, pose[0])], dark_scene(camera), 30)
     with pytest.raises(ValueError, match="coincide"):
         Camera.looking_from((0, 0, 1), (0, 0, 1), focal_px=500, image_size=(10, 10))
+
+
+def test_the_code_of_the_guide_runs():
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "synthetic_people.md"
+    for block in re.findall(r"```python\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL):
+        exec(block, {})

@@ -1,16 +1,8 @@
-"""Synthetic people: a body with measured proportions, clothes, and a skin that follows 17 joints.
-
-A figure is built once per person. Ellipsoids, tapered limbs and a lofted trunk in a rest pose (legs
-a little apart, arms half raised) are blended into one smooth implicit surface, which is turned
-into quads; each vertex remembers how much it follows each bone. Posing is then linear blend
-skinning with extra half-way bones at the joints, which keeps bent knees and shoulders from
-collapsing. The joint centres of the skin are exactly the joints it is posed with, so a rendered
-picture has exact 3D truth. `lithepose.synthetic.scenes` draws figures,
-`lithepose.synthetic.movements` moves them.
+"""Bodies of synthetic people: measured proportions and the rest pose.
 
 Axes of the rest pose: x to the person's right, y forward, z up, metres, mid-hips at the origin.
 Joints are the 17 of Human3.6M in world axes, z up, with the thorax at the middle of the shoulders,
-the nose at its tip and the head top at the vertex.
+the nose at its tip and the head top at the top of the skull.
 
 Proportions (fractions of the stature) follow the usual tables of human segment lengths; girths
 were chosen to look like adults between slim and stout.
@@ -28,12 +20,8 @@ from lithepose.anthropometry import (
     HEIGHT_SPREAD_M,
     SEGMENTS,
     STANDARD_HEIGHT_M,
-    STATURE_SEGMENTS,
 )
 from lithepose.arrays import Floats
-
-PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15)
-LIMB_JOINTS = (1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 15, 16)
 
 # Bones of the skin. "half" bones sit at a joint and turn half-way between their neighbours.
 BONES = (
@@ -79,7 +67,7 @@ class Body:
         thigh, shin, hip_width, trunk, shoulder_width, upper_arm, forearm, neck, head, nose_forward,
             nose_up: lengths between joints in metres; `hip_width` and `shoulder_width` from joint
             centre to joint centre, `neck` from the mid-shoulders to the base of the skull, `head`
-            from there to the vertex, the nose tip forward of and above the base of the skull.
+            from there to the head top, the nose tip forward of and above the base of the skull.
         girth: thickness of trunk and limbs, 1 for the mean.
         hips, chest, belly, bust, muscle: shape of the trunk and limbs, 1 (bust: 0) for the mean.
     """
@@ -134,42 +122,6 @@ def random_body(rng: np.random.Generator) -> Body:
         bust=float(np.clip(-build, 0, 1)) if rng.random() < 0.9 else 0.0,
         muscle=float(np.clip(rng.normal(1 + 0.1 * build, 0.06), 0.85, 1.2)),
     )
-
-
-def fit_body(joints: Floats, rng: np.random.Generator) -> Body:
-    """Draw a body whose segment lengths are those of a motion.
-
-    Args:
-        joints: (T, 17, 3) metres, z up, with segment lengths that are constant over time.
-
-    Raises:
-        ValueError: the shape is wrong or the lengths are not those of a person.
-    """
-    joints = np.asarray(joints, dtype=np.float64)
-    if joints.ndim != 3 or joints.shape[1:] != (17, 3):
-        raise ValueError(f"joints must be (T, 17, 3), got {joints.shape}")
-
-    def span(a: int, b: int) -> float:
-        return float(np.median(np.linalg.norm(joints[:, a] - joints[:, b], axis=-1)))
-
-    trunk = float(np.percentile(np.linalg.norm(joints[:, 8] - joints[:, 0], axis=-1), 90))
-    lengths = {
-        "thigh": (span(1, 2) + span(4, 5)) / 2, "shin": (span(2, 3) + span(5, 6)) / 2,
-        "hip_width": span(1, 4), "trunk": trunk, "shoulder_width": span(11, 14),
-        "upper_arm": (span(11, 12) + span(14, 15)) / 2,
-        "forearm": (span(12, 13) + span(15, 16)) / 2,
-    }  # fmt: skip
-    stature = float(np.mean([lengths[k] / SEGMENTS[k] for k in STATURE_SEGMENTS]))
-    if not 1.0 < stature < 2.4:
-        raise ValueError(
-            f"the segment lengths belong to a stature of {stature:.2f} m: joints must be metres"
-        )
-    shape = random_body(rng)
-    head = {k: SEGMENTS[k] * stature for k in ("neck", "head", "nose_forward", "nose_up")}
-    return Body(
-        stature=stature, **lengths, **head, girth=shape.girth, hips=shape.hips,
-        chest=shape.chest, belly=shape.belly, bust=shape.bust, muscle=shape.muscle,
-    )  # fmt: skip
 
 
 def rest_joints(body: Body) -> Floats:

@@ -53,9 +53,9 @@ class CropSettings:
         skeleton: the joints: "coco17" or "mpii16".
         shift: probability that the centre moves, by up to 0.16 of the crop's side.
         half_body: probability that only the upper or the lower body is cut out.
-        scale: standard deviation of the crop's size about 1; it stays within 1 +- `scale_limit`.
-        rotation_deg: standard deviation; rotations stay within twice that.
-        rotated: probability of a rotation.
+        scale: standard deviation of the crop's size about 1; it stays within a half and one and a
+            half.
+        rotated: probability of a rotation, by up to 80 degrees.
         truncated: probability that the picture's frame cuts the person.
         others: probabilities of 0, 1 and 2 other people.
 
@@ -67,8 +67,6 @@ class CropSettings:
     shift: float = 0.3
     half_body: float = 0.3
     scale: float = 0.5
-    scale_limit: float = 0.5
-    rotation_deg: float = 40.0
     rotated: float = 0.6
     truncated: float = 0.35
     others: tuple[float, float, float] = (0.5, 0.3, 0.2)
@@ -382,10 +380,8 @@ class SyntheticCrops:
         centre = np.where(half[:, None], part_centre, centre)
         side = np.where(half, np.maximum(1.5 * part_side, 0.45 * side), side)
 
-        limit = settings.scale_limit
-        side = side * np.clip(1 + settings.scale * random.normal(size=count), 1 - limit, 1 + limit)
-        most = 2 * settings.rotation_deg
-        turn = np.clip(settings.rotation_deg * random.normal(size=count), -most, most)
+        side = side * np.clip(1 + settings.scale * random.normal(size=count), 0.5, 1.5)
+        turn = np.clip(40 * random.normal(size=count), -80, 80)
         turn = np.radians(turn) * (random.random(count) < settings.rotated)
         cosine, sine = np.cos(turn), np.sin(turn)
         spin = np.stack([np.stack([cosine, sine], -1), np.stack([-sine, cosine], -1)], -2)

@@ -1,42 +1,30 @@
-"""Many synthetic people in one file: skins, skin weights and materials, ready to be drawn by the
-hundred thousand.
+"""Many synthetic people in arrays of one shape, ready to be drawn by the hundred thousand.
 
-A figure of `lithepose.synthetic.bodies` takes a third of a second to build. Here some hundreds are
-built once, with a mesh half as fine, and kept as arrays of one shape. What a person looks like is
-left open: the bank says which quads are skin, hair or shirt, and `lithepose.synthetic.render`
-paints them anew in each picture. Axes and units are those of the rest pose: x to the person's
-right, y forward, z up, metres, mid-hips at the origin.
-
-Beside the bodies of `random_body` there are stouter ones and ones with larger heads, as children
-have, skirts, rucksacks and looser clothes.
+What a person looks like is left open: a bank says which quads are skin, hair or shirt, and
+`lithepose.synthetic.paint` colours them anew in each picture. Beside the bodies of `random_body`
+there are stouter ones and ones with larger heads, as children have, skirts, rucksacks and looser
+clothes. Axes and units are those of the rest pose: x to the person's right, y forward, z up,
+metres, mid-hips at the origin.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from lithepose.arrays import Floats
-from lithepose.files import atomic_write
 from lithepose.synthetic.appearance import Appearance, random_appearance
 from lithepose.synthetic.bodies import Body, random_body, rest_joints
 from lithepose.synthetic.figures import Mesh, build_figure
 from lithepose.synthetic.posing import SIZES
 from lithepose.synthetic.surface import Part, ellipsoid, limb
 
-logger = logging.getLogger(__name__)
-
 CELL = 0.020  # metres, size of a quad of the body; head, hands and feet are finer
-_VERSION = "1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +68,6 @@ class FigureBank(MeshBank):
     seed: int
 
 
-_ARRAYS = tuple(field.name for field in fields(FigureBank) if field.name != "seed")
-
-
 def build_bank(count: int, seed: int, *, cell: float = CELL, processes: int = 1) -> FigureBank:
     """Build people; about a fifth of a second of processor time each.
 
@@ -118,64 +103,6 @@ def _stacked(built: list[dict[str, Any]]) -> dict[str, Any]:
         ends = [[(0, longest - len(array))] + [(0, 0)] * (array.ndim - 1) for array in arrays]
         padded[name] = np.stack([np.pad(a, end) for a, end in zip(arrays, ends, strict=True)])
     return padded
-
-
-def save_bank(path: str | Path, bank: FigureBank) -> None:
-    """Write a bank as one safetensors file."""
-    arrays = {name: np.ascontiguousarray(getattr(bank, name)) for name in _ARRAYS}
-    header = {"format": "lithepose figure bank", "version": _VERSION, "seed": str(bank.seed)}
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(save(arrays, metadata=header))
-
-
-def load_bank(path: str | Path) -> FigureBank:
-    """Read a bank that `save_bank` wrote.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is no figure bank, or one of another version.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no figure bank at {path}: make one with save_bank(path, build_bank(count, seed))"
-        )
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            if header.get("format") != "lithepose figure bank":
-                raise ValueError(f"{path} is no figure bank: give a file that save_bank wrote")
-            if header.get("version") != _VERSION:
-                raise ValueError(
-                    f"{path} is a figure bank of version {header.get('version')}, this program "
-                    f"reads version {_VERSION}: build it anew"
-                )
-            missing = sorted(set(_ARRAYS) - set(file.keys()))
-            if missing:
-                raise ValueError(f"{path} has no {', '.join(missing)}: build the bank anew")
-            arrays = {name: file.get_tensor(name) for name in _ARRAYS}
-    except SafetensorError as error:
-        raise ValueError(f"{path} is no safetensors file, or a damaged one: {error}") from error
-    return FigureBank(**arrays, seed=int(header["seed"]))
-
-
-def figure_bank(path: str | Path, count: int, seed: int, *, processes: int = 1) -> FigureBank:
-    """Read a bank, or build and keep it where there is none yet.
-
-    Raises:
-        ValueError: the bank at `path` has another seed or fewer figures.
-    """
-    path = Path(path)
-    if not path.exists():
-        logger.info("building %d figures for %s", count, path)
-        save_bank(path, build_bank(count, seed, processes=processes))
-    bank = load_bank(path)
-    if bank.seed != seed or len(bank) < count:
-        raise ValueError(
-            f"{path} holds {len(bank)} figures of seed {bank.seed}, wanted {count} of seed {seed}: "
-            "give another path, or delete the file to have it built anew"
-        )
-    return bank
 
 
 # --- one figure ----------------------------------------------------------------------------------

@@ -78,8 +78,7 @@ def _of_body(body: Body, joints: Floats) -> tuple[Floats, Floats, Floats]:
         if wrong.any():
             raise ValueError(
                 f"the pose's {name.replace('_', ' ')} is {wanted[wrong][0]:.3f} m and the body's "
-                f"is {own[0]:.3f} m: give the motion the body's sizes (rebone) or fit the body "
-                "(fit_body)"
+                f"is {own[0]:.3f} m: give the motion the body's sizes in metres (rebone)"
             )
     sizes = np.tile([getattr(body, name) for name in SIZES], (len(joints), 1))
     return rest, sizes, joints

@@ -15,12 +15,10 @@ _BONE = {name: index for index, name in enumerate(BONES)}
 
 
 def body_parts(body: Body, look: Appearance, joints: Floats) -> list[Part]:
+    """Trunk, arms and legs, bare and dressed: the thicker of skin and cloth shows."""
     s, g = body.scale, body.scale * body.girth
     m = g * (0.5 + 0.5 * body.muscle)
-    loose = look.loose
-    trunk = body.trunk
-    shirt, trousers = "shirt", "trousers"
-    parts: list[Part] = []
+    loose, trunk = look.loose, body.trunk
 
     # Trunk: (height in trunk lengths, half width, half depth, forward offset), metres at the mean.
     sections = np.array([
@@ -36,97 +34,95 @@ def body_parts(body: Body, look: Appearance, joints: Floats) -> list[Part]:
     width = sections[:, 1] * g * (1 + (body.hips - 1) * hip_zone + (body.chest - 1) * chest_zone)
     width = width * (1 + 0.5 * (body.belly - 1) * belly_zone)
     # The outside follows the joints, so that a wide skeleton does not stick out of a slim trunk.
-    width = np.where(
-        height < 0.5, np.maximum(width, hip_zone * (body.hip_width / 2 + 0.055 * s)), width
-    )
+    wide = np.maximum(width, hip_zone * (body.hip_width / 2 + 0.055 * s))
+    width = np.where(height < 0.5, wide, width)
     depth = sections[:, 2] * g * (1 + (body.chest - 1) * chest_zone)
     depth = depth * (1 + (body.belly - 1) * belly_zone)
     offset = sections[:, 3] * s + 0.08 * s * (body.belly - 1) * belly_zone
     hem = -look.shirt_hem
     cut = height * trunk
     under = cut < 0.6 * trunk
-    parts.append(
-        loft("trunk", trousers, cut[under], width[under] + 0.4 * loose,
-              depth[under] + 0.4 * loose, offset[under])
-    )  # fmt: skip
     above = np.concatenate([[hem], cut[cut > hem + 0.01]])
 
     def at(values: Floats) -> Floats:
         return np.interp(above, cut, values)
 
-    parts.append(
-        loft("trunk", shirt, above, at(width) + 0.4 * loose + 0.006,
-              at(depth) + 0.4 * loose + 0.006, at(offset), blend=0.008)
-    )  # fmt: skip
-    chest_z = joints[8, 2]
-    for side in (1, -1):
-        name = "r" if side > 0 else "l"
-        hip, shoulder = (1, 14) if side > 0 else (4, 11)
-        # Buttocks, breast muscle or bust, slope of the shoulder.
-        parts.append(
-            ellipsoid("pelvis", trousers, (side * 0.075 * g, -0.068 * g, -0.035 * s),
-                       (0.082 * g, 0.068 * g, 0.085 * g), blend=0.03)
-        )  # fmt: skip
-        bust = 0.03 * body.bust
-        parts.append(
-            ellipsoid("chest", shirt,
-                       (side * 0.075 * g, 0.062 * g + 0.6 * bust, chest_z - 0.125 * s),
-                       (0.075 * g, 0.045 * g + bust, 0.065 * g), blend=0.035)
-        )  # fmt: skip
-        shoulder_at = joints[shoulder]
-        acromion = shoulder_at + s * np.array([-side * 0.015, -0.008, 0.006])
-        parts.append(
-            limb("chest", shirt, (side * 0.045 * s, -0.02 * s, chest_z + 0.058 * s),
-                  acromion,
-                  ((0, 0.042 * m), (1, 0.046 * m)), blend=0.04)
-        )  # fmt: skip
-        # Arm: bare arm and sleeve lie on each other, the thicker one shows.
-        arm = ((0, 0.049 * m), (0.25, 0.050 * m), (0.6, 0.043 * m), (1, 0.036 * m))
-        fore = ((0, 0.037 * m), (0.25, 0.041 * m), (0.7, 0.031 * m), (1, 0.026 * m))
-        elbow, wrist = joints[shoulder + 1], joints[shoulder + 2]
-        parts.append(
-            ellipsoid(f"{name}_shoulder", shirt, shoulder_at, (0.053 * m + 0.5 * loose,) * 3, 0.03)
-        )
-        biceps = ((0, 0.006 * m, 0), 0.5, 0.25)
-        parts.append(limb(f"{name}_upper_arm", "skin", shoulder_at, elbow, arm, bulge=biceps))
-        parts.append(ellipsoid(f"{name}_elbow", "skin", elbow, (0.037 * m,) * 3))
-        parts.append(limb(f"{name}_forearm", "skin", elbow, wrist, fore))
-        upper = min(look.sleeve, 1.0)
-        wider = tuple((t, r + 0.004 + loose * (0.6 + 0.6 * t)) for t, r in arm)
-        parts.append(
-            limb(f"{name}_upper_arm", shirt, shoulder_at, elbow, wider, span=(0, upper),
-                  bulge=biceps, blend=0.01)
-        )  # fmt: skip
-        if look.sleeve > 1:
-            wider = tuple((t, r + 0.004 + loose) for t, r in fore)
-            parts.append(ellipsoid(f"{name}_elbow", shirt, elbow, (0.040 * m + loose,) * 3))
-            parts.append(
-                limb(f"{name}_forearm", shirt, elbow, wrist, wider, span=(0, look.sleeve - 1),
-                      blend=0.01)
-            )  # fmt: skip
-        # Leg.
-        thigh = ((0, 0.080 * g), (0.3, 0.079 * g), (0.7, 0.062 * g), (1, 0.050 * g))
-        shin = ((0, 0.049 * g), (0.25, 0.052 * g), (0.6, 0.042 * g), (0.9, 0.033 * g),
-                (1, 0.033 * g))  # fmt: skip
-        calf = ((0, -0.014 * m, 0), 0.28, 0.22)
-        hip_at, knee, ankle = joints[hip], joints[hip + 1], joints[hip + 2]
-        kneecap = knee + np.array([0, 0.004, 0])
-        parts.append(ellipsoid(f"{name}_hip", trousers, hip_at, (0.082 * g,) * 3, 0.03))
-        parts.append(limb(f"{name}_thigh", "skin", hip_at, knee, thigh))
-        parts.append(ellipsoid(f"{name}_knee", "skin", kneecap, (0.051 * g,) * 3))
-        parts.append(limb(f"{name}_shin", "skin", knee, ankle, shin, bulge=calf))
-        upper = min(look.leg, 1.0)
-        wider = tuple((t, r + 0.003 + loose * (0.4 + 0.6 * t)) for t, r in thigh)
-        parts.append(
-            limb(f"{name}_thigh", trousers, hip_at, knee, wider, span=(0, upper), blend=0.01)
-        )
-        if look.leg > 1:
-            wider = tuple((t, r + 0.004 + loose * (1 + 0.6 * t)) for t, r in shin)
-            parts.append(ellipsoid(f"{name}_knee", trousers, kneecap, (0.053 * g + loose,) * 3))
-            parts.append(
-                limb(f"{name}_shin", trousers, knee, ankle, wider, span=(0, look.leg - 1),
-                      bulge=calf, blend=0.01)
-            )  # fmt: skip
+    parts = [
+        loft("trunk", "trousers", cut[under], width[under] + 0.4 * loose,
+             depth[under] + 0.4 * loose, offset[under]),
+        loft("trunk", "shirt", above, at(width) + 0.4 * loose + 0.006,
+             at(depth) + 0.4 * loose + 0.006, at(offset), blend=0.008),
+    ]  # fmt: skip
+    for side, name, hip, shoulder in ((1, "r", 1, 14), (-1, "l", 4, 11)):
+        parts += _side_of_trunk(body, side, joints[shoulder])
+        parts += _arm(look, m, name, *joints[shoulder : shoulder + 3])
+        parts += _leg(look, g, m, name, *joints[hip : hip + 3])
+    return parts
+
+
+def _side_of_trunk(body: Body, side: int, shoulder: Floats) -> list[Part]:
+    """Buttock, breast muscle or bust, slope of the shoulder."""
+    s, g = body.scale, body.scale * body.girth
+    m, high, bust = g * (0.5 + 0.5 * body.muscle), shoulder[2], 0.03 * body.bust
+    acromion = shoulder + s * np.array([-side * 0.015, -0.008, 0.006])
+    return [
+        ellipsoid("pelvis", "trousers", (side * 0.075 * g, -0.068 * g, -0.035 * s),
+                  (0.082 * g, 0.068 * g, 0.085 * g), blend=0.03),
+        ellipsoid("chest", "shirt", (side * 0.075 * g, 0.062 * g + 0.6 * bust, high - 0.125 * s),
+                  (0.075 * g, 0.045 * g + bust, 0.065 * g), blend=0.035),
+        limb("chest", "shirt", (side * 0.045 * s, -0.02 * s, high + 0.058 * s), acromion,
+             ((0, 0.042 * m), (1, 0.046 * m)), blend=0.04),
+    ]  # fmt: skip
+
+
+def _arm(
+    look: Appearance, m: float, name: str, shoulder: Floats, elbow: Floats, wrist: Floats
+) -> list[Part]:
+    upper, lower, loose = f"{name}_upper_arm", f"{name}_forearm", look.loose
+    arm = ((0, 0.049 * m), (0.25, 0.050 * m), (0.6, 0.043 * m), (1, 0.036 * m))
+    fore = ((0, 0.037 * m), (0.25, 0.041 * m), (0.7, 0.031 * m), (1, 0.026 * m))
+    biceps = ((0, 0.006 * m, 0), 0.5, 0.25)
+    wider = tuple((t, r + 0.004 + loose * (0.6 + 0.6 * t)) for t, r in arm)
+    parts = [
+        ellipsoid(f"{name}_shoulder", "shirt", shoulder, (0.053 * m + 0.5 * loose,) * 3, 0.03),
+        limb(upper, "skin", shoulder, elbow, arm, bulge=biceps),
+        ellipsoid(f"{name}_elbow", "skin", elbow, (0.037 * m,) * 3),
+        limb(lower, "skin", elbow, wrist, fore),
+        limb(upper, "shirt", shoulder, elbow, wider, span=(0, min(look.sleeve, 1.0)),
+             bulge=biceps, blend=0.01),
+    ]  # fmt: skip
+    if look.sleeve > 1:
+        wider = tuple((t, r + 0.004 + loose) for t, r in fore)
+        parts += [
+            ellipsoid(f"{name}_elbow", "shirt", elbow, (0.040 * m + loose,) * 3),
+            limb(lower, "shirt", elbow, wrist, wider, span=(0, look.sleeve - 1), blend=0.01),
+        ]
+    return parts
+
+
+def _leg(
+    look: Appearance, g: float, m: float, name: str, hip: Floats, knee: Floats, ankle: Floats
+) -> list[Part]:
+    upper, lower, loose = f"{name}_thigh", f"{name}_shin", look.loose
+    thigh = ((0, 0.080 * g), (0.3, 0.079 * g), (0.7, 0.062 * g), (1, 0.050 * g))
+    shin = ((0, 0.049 * g), (0.25, 0.052 * g), (0.6, 0.042 * g), (0.9, 0.033 * g), (1, 0.033 * g))
+    calf = ((0, -0.014 * m, 0), 0.28, 0.22)
+    kneecap = knee + np.array([0, 0.004, 0])
+    wider = tuple((t, r + 0.003 + loose * (0.4 + 0.6 * t)) for t, r in thigh)
+    parts = [
+        ellipsoid(f"{name}_hip", "trousers", hip, (0.082 * g,) * 3, 0.03),
+        limb(upper, "skin", hip, knee, thigh),
+        ellipsoid(f"{name}_knee", "skin", kneecap, (0.051 * g,) * 3),
+        limb(lower, "skin", knee, ankle, shin, bulge=calf),
+        limb(upper, "trousers", hip, knee, wider, span=(0, min(look.leg, 1.0)), blend=0.01),
+    ]
+    if look.leg > 1:
+        wider = tuple((t, r + 0.004 + loose * (1 + 0.6 * t)) for t, r in shin)
+        parts += [
+            ellipsoid(f"{name}_knee", "trousers", kneecap, (0.053 * g + loose,) * 3),
+            limb(lower, "trousers", knee, ankle, wider, span=(0, look.leg - 1), bulge=calf,
+                 blend=0.01),
+        ]  # fmt: skip
     return parts
 
 
@@ -194,26 +190,33 @@ def head_parts(body: Body, look: Appearance) -> list[Part]:
         parts.append(
             blob("head", "skin", (side * 0.077, -0.012, 0.048), (0.009, 0.017, 0.030), 0.006)
         )
-    style = look.hair_style
-    if style in ("short", "long", "bun"):
-        parts.append(blob("head", "hair", (0, -0.024, 0.094), (0.083, 0.098, 0.096), 0.004))
-        parts.append(blob("head", "hair", (0, -0.062, 0.050), (0.074, 0.058, 0.072), 0.01))
-        parts.append(blob("head", "hair", (0, 0.040, 0.155), (0.058, 0.038, 0.030), 0.02))
-    if style == "long":
-        parts.append(blob("head", "hair", (0, -0.066, -0.01), (0.080, 0.046, 0.105), 0.01))
-        for side in (1, -1):
-            parts.append(
-                blob("head", "hair", (side * 0.074, -0.02, 0.02), (0.022, 0.040, 0.090), 0.01)
-            )
-    if style == "bun":
-        parts.append(blob("head", "hair", (0, -0.125, 0.120), (0.040, 0.035, 0.038), 0.01))
-    if style == "cap":
-        parts.append(blob("head", "second", (0, -0.012, 0.118), (0.086, 0.104, 0.075), 0.004))
-        parts.append(blob("head", "second", (0, 0.105, 0.110), (0.062, 0.060, 0.007), 0.006))
-        parts.append(blob("head", "hair", (0, -0.050, 0.060), (0.078, 0.062, 0.060), 0.004))
-    if look.beard:
-        parts.append(blob("head", "hair", (0, 0.052, -0.022), (0.052, 0.038, 0.036), 0.008))
+    places = _HAIR.get(look.hair_style, ()) + (_BEARD if look.beard else ())
+    parts += [blob("head", *place) for place in places]
     return parts
+
+
+# Solids of hair and caps: material, centre, radii, blend; metres on a head of the mean size.
+_SHORT = (
+    ("hair", (0, -0.024, 0.094), (0.083, 0.098, 0.096), 0.004),
+    ("hair", (0, -0.062, 0.050), (0.074, 0.058, 0.072), 0.01),
+    ("hair", (0, 0.040, 0.155), (0.058, 0.038, 0.030), 0.02),
+)
+_HAIR = {
+    "short": _SHORT,
+    "long": (
+        *_SHORT,
+        ("hair", (0, -0.066, -0.01), (0.080, 0.046, 0.105), 0.01),
+        ("hair", (0.074, -0.02, 0.02), (0.022, 0.040, 0.090), 0.01),
+        ("hair", (-0.074, -0.02, 0.02), (0.022, 0.040, 0.090), 0.01),
+    ),
+    "bun": (*_SHORT, ("hair", (0, -0.125, 0.120), (0.040, 0.035, 0.038), 0.01)),
+    "cap": (
+        ("second", (0, -0.012, 0.118), (0.086, 0.104, 0.075), 0.004),
+        ("second", (0, 0.105, 0.110), (0.062, 0.060, 0.007), 0.006),
+        ("hair", (0, -0.050, 0.060), (0.078, 0.062, 0.060), 0.004),
+    ),
+}
+_BEARD = (("hair", (0, 0.052, -0.022), (0.052, 0.038, 0.036), 0.008),)
 
 
 def materials_of(parts: list[Part], points: Floats) -> NDArray[np.str_]:
