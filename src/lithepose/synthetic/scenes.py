@@ -348,12 +348,17 @@ class Clip:
         return rasterise(self._assets, people, to_pixels, (width, height)), (x, y)
 
 
-def _shadows(batch: dict[str, torch.Tensor], layer: Layer, light: Light, size: tuple[int, int]):
+def _shadows(
+    batch: dict[str, torch.Tensor], layer: Layer, light: Light, size: tuple[int, int]
+) -> Floats:
     """(H, W) how much darker the floor is under and behind who stands in the light."""
     width, height = (-(-side // 4) * 4 for side in size)
-    sun, sky = (floor_shadow(batch, layer.people, towards, (width, height))[0, 0]
-                for towards in (light.towards, batch["up"]))  # fmt: skip
-    return torch.maximum(sun * light.share, 0.45 * sky)[: size[1], : size[0]].numpy()
+    sun, under = (
+        floor_shadow(batch, layer.people, towards, (width, height))[0, 0].numpy()
+        for towards in (light.towards, batch["up"])
+    )
+    under = cv2.GaussianBlur(under, (0, 0), max(size) / 80)
+    return np.maximum(float(light.share) * sun, 0.4 * under)[: size[1], : size[0]]
 
 
 def _develop(picture: Floats, scene: Scene, rng: np.random.Generator) -> Image:
