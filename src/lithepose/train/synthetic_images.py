@@ -215,7 +215,7 @@ class SyntheticImageTask:
         self.recipe, self.start = recipe, start
         self.test = SyntheticTest(recipe, root, "val", processes=processes)
         self.examples, self.bank = _crops(recipe, root, "train", processes)
-        self._studio: RenderAssets | None = None
+        self._assets: RenderAssets | None = None
 
     def build(self) -> nn.Module:
         network = create_pose_network(self.recipe.network, **self.recipe.overrides)
@@ -231,12 +231,12 @@ class SyntheticImageTask:
 
         settings = self.examples.settings
         device = batch["figure"].device
-        if self._studio is None or self._studio.device != device:
-            self._studio = open_assets(
+        if self._assets is None or self._assets.device != device:
+            self._assets = open_assets(
                 self.bank, device, backdrops=self.recipe.backdrops, seed=PARTS["train"][1]
             )
         images, joints, visible = render(
-            self._studio, batch, generator, size=settings.size, skeleton=settings.skeleton
+            self._assets, batch, generator, size=settings.size, skeleton=settings.skeleton
         )
         target, weights = heatmap_targets(joints, visible, settings.size, self.recipe.encoding)
         return heatmap_loss(network(normalised(images)), target, weights)
@@ -403,7 +403,7 @@ class SyntheticTest:
 
         settings, seed = self.examples.settings, PARTS[self.part][1]
         backdrops = min(_TEST_BACKDROPS, self.recipe.backdrops)
-        studio = open_assets(self.bank, device, backdrops=backdrops, seed=seed)
+        assets = open_assets(self.bank, device, backdrops=backdrops, seed=seed)
         generator = torch.Generator(device=device).manual_seed(seed)
         images, joints, visible, boxes = [], [], [], []
         for start in range(0, self.recipe.test_pictures, _TEST_BATCH):
@@ -412,7 +412,7 @@ class SyntheticTest:
             drawn = self.examples.draw(np.arange(count), random)
             batch = {name: torch.from_numpy(value).to(device) for name, value in drawn.items()}
             picture, at, seen = render(
-                studio, batch, generator, size=settings.size, skeleton=settings.skeleton
+                assets, batch, generator, size=settings.size, skeleton=settings.skeleton
             )
             images.append((255 * picture).round().to(torch.uint8))
             joints.append(at.cpu().numpy())
