@@ -103,7 +103,7 @@ def build_figure(
     detail: float = 0.6,
     more: Sequence[Part] = (),
 ) -> Figure:
-    """Build the skin of a person; takes about a third of a second.
+    """Build the skin of a person; takes about a fifth of a second.
 
     Args:
         cell: size of a quad of the body in metres.
