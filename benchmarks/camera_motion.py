@@ -21,7 +21,8 @@ import numpy as np
 
 from lithepose.arrays import Floats, Image
 from lithepose.cameras import Camera, look_at
-from lithepose.synthetic.scenes import demo_clip, render_room
+from lithepose.pipeline.demo import FILES
+from lithepose.synthetic.rooms import render_room
 from lithepose.video import VideoWriter, open_video
 from lithepose.video.camera_motion import THRESHOLDS, CameraMotion, CameraWatch
 
@@ -245,8 +246,9 @@ def made_up(seed: int) -> Iterator[tuple[str, str, Clip]]:
     yield "person fills the picture", "unknown", filmed(rng(), still, person=0.95)
     yield "tripod, 320x240", "still", filmed(rng(), still, size=(320, 240))
     yield "tripod, 540x960 upright", "still", filmed(rng(), still, size=(540, 960))
-    clip, _ = demo_clip(image_size=(640, 360), fps=10)
-    yield "rendered person, 10 fps", "still", ((frame, NOBODY) for frame in clip)
+    with open_video(str(FILES / "demo.mp4")) as video:
+        frames = [np.asarray(cv2.resize(f.image, (640, 360)), np.uint8) for f in video][::3]
+    yield "rendered person, 10 fps", "still", ((frame, NOBODY) for frame in frames)
     yield "rendered room", "still", rendered(lambda _: (0.0, np.zeros(3)))
 
     yield "sway of 0.6 %", "shaking", filmed(rng(), sway(rng(), 0.006, SIZE))

@@ -16,16 +16,12 @@ import numpy as np
 
 from lithepose.anthropometry import ANKLE_HEIGHT
 from lithepose.arrays import Floats
+from lithepose.cameras import Camera
 from lithepose.skeletons import SKELETONS
-from lithepose.synthetic.bodies import (
-    Body,
-    build_figure,
-    random_appearance,
-    random_body,
-    rest_joints,
-)
+from lithepose.synthetic.appearance import random_appearance
+from lithepose.synthetic.bodies import Body, random_body, rest_joints
+from lithepose.synthetic.figures import build_figure
 from lithepose.synthetic.movements import motion
-from lithepose.synthetic.scenes import aim_camera
 from lithepose.world.joint_limits import JOINT_LIMITS, Hinge
 from lithepose.world.rig import (
     NODE_PARENTS,
@@ -227,7 +223,7 @@ def draw_axes(body: Body, path: Path) -> None:
     turn = np.array([[-1.0, 0, 0], [0, -1, 0], [0, 0, 1]])  # towards the camera
     joints = (joints - joints[0] * (1, 1, 0)) @ turn.T + (0.45, 2.6, 0)
     height, size = 1.5, (1280, 720)
-    camera = aim_camera((0, 0, height), (0, 3.0, 0.95), focal_px=900.0, image_size=size)
+    camera = Camera.looking_from((0, 0, height), (0, 3.0, 0.95), focal_px=900.0, image_size=size)
     position = np.array([0.0, 0.0, height])
 
     figure = plt.figure(figsize=(10, 6), dpi=100)

@@ -26,19 +26,13 @@ import numpy as np
 from lithepose.arrays import Floats
 from lithepose.cameras import Camera
 from lithepose.detect import create_detector
-from lithepose.skeletons import LIMB_JOINTS, convert, skeleton_named
-from lithepose.synthetic.bodies import (
-    BONES,
-    PARENTS,
-    Body,
-    bone_rotations,
-    build_figure,
-    random_appearance,
-    random_body,
-    rebone,
-)
+from lithepose.skeletons import LIMB_JOINTS, SKELETONS, convert, skeleton_named
+from lithepose.synthetic.appearance import random_appearance
+from lithepose.synthetic.bodies import BONES, Body, random_body
+from lithepose.synthetic.figures import build_figure
 from lithepose.synthetic.movements import MOTIONS, motion
-from lithepose.synthetic.scenes import Clip, aim_camera, random_scene, render_frame
+from lithepose.synthetic.posing import bone_rotations, rebone
+from lithepose.synthetic.scenes import Clip, random_scene
 
 SKELETON = skeleton_named("h36m17")
 MIRROR = list(SKELETON.mirror)
@@ -53,6 +47,8 @@ OFFSET_BONE = (
 CONFIDENCE_EDGES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 1.0)
 MAX_LAG_S = 0.5
 WHOLE_GROSS = 1.0  # mean limb error in sizes above which the detector is not on the person
+
+PARENTS = SKELETONS["h36m17"].parents
 
 
 @dataclass
@@ -155,7 +151,7 @@ def draw_camera(joints: Floats, rng: np.random.Generator) -> Camera:
     position = centre * (1, 1, 0) + (distance * np.cos(yaw), distance * np.sin(yaw), height)
     free = 0.10 * distance
     target = centre + (*rng.uniform(-free, free, 2), rng.uniform(-0.25, 0.25))
-    return aim_camera(
+    return Camera.looking_from(
         position, target, focal_px=focal, image_size=image_size, roll_deg=rng.normal(0, 2.0)
     )
 
@@ -207,8 +203,7 @@ def body_axes(body: Body, joints: Floats, camera: Camera) -> tuple[Floats, Float
     numbers = [BONES.index(name) for name in OFFSET_BONE]
     axes = np.zeros((len(joints), 17, 2, 3))
     azimuth = np.zeros(len(joints))
-    for t, pose in enumerate(joints):
-        rotation = bone_rotations(body, pose)
+    for t, (pose, rotation) in enumerate(zip(joints, bone_rotations(body, joints), strict=True)):
         local = camera.world_to_camera(pose)
         for joint, number in enumerate(numbers):
             frame = rotation[number].copy()
@@ -627,9 +622,10 @@ def draw_examples(path: Path, detector_name: str, seed: int) -> None:
         pose = pose - pose[0] * (1, 1, 0)
         yaw = 2 * np.pi * number / 8
         position = (2.9 * np.sin(yaw), 2.9 * np.cos(yaw), rng.uniform(0.8, 1.9))
-        camera = aim_camera(position, (0, 0, 0.92), focal_px=560, image_size=(320, 420))
+        camera = Camera.looking_from(position, (0, 0, 0.92), focal_px=560, image_size=(320, 420))
         scene = random_scene(camera, rng)
-        frame = render_frame([(build_figure(body, random_appearance(rng)), pose)], scene, rng)
+        figure = build_figure(body, random_appearance(rng))
+        frame = Clip([(figure, pose[None])], scene, 25.0, seed=number).frame(0)
         detector.reset()
         for repeat in range(2):  # the crop settles on the person
             detector.detect(frame, repeat / 25)

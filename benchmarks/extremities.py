@@ -26,16 +26,12 @@ from lithepose.arrays import Floats
 from lithepose.detect import create_detector
 from lithepose.lifters.default import default_lifter
 from lithepose.pipeline.lift import lift_track
+from lithepose.rotations import from_rotation_vectors, transpose
 from lithepose.skeletons import SKELETONS, convert
-from lithepose.synthetic import bodies as people
-from lithepose.synthetic.bodies import (
-    BONES,
-    Body,
-    Figure,
-    build_figure,
-    random_appearance,
-    random_body,
-)
+from lithepose.synthetic.appearance import random_appearance
+from lithepose.synthetic.bodies import BONES, Body, random_body
+from lithepose.synthetic.figures import build_figure
+from lithepose.synthetic.posing import bone_rotations
 from lithepose.synthetic.scenes import Clip, random_scene
 from lithepose.track import build_tracks, fill_gaps, join_tracks, repair_left_right, select_people
 from lithepose.world import extremities
@@ -60,36 +56,19 @@ FOOT_SPREAD = (12.0, 4.0, 8.0)
 TOES_OUT_DEG = 6.0
 
 
-class TurningFigure(Figure):
-    """A figure whose hands and feet turn against forearm and shin.
+def turn_bone(clip: Clip, bone: int, turns: Floats) -> None:
+    """Turn a hand or foot of the clip's person about its joint, in place.
 
-    Attributes:
-        turns: of each pose, told by its bytes: the bone's number and its turn (3, 3) in the part's
-            own axes.
+    Args:
+        turns: (T, 3, 3) in the part's own axes.
     """
-
-    turns: dict[bytes, dict[int, Floats]]
-
-    def pose(self, joints_world: Floats) -> tuple[Floats, Floats]:
-        given = people._bone_transforms
-        joints = np.asarray(joints_world, dtype=np.float64)
-
-        def turned(body: Body, rest: Floats, pose: Floats):
-            matrices, offsets, rotations = given(body, rest, pose)
-            for bone, turn in self.turns[joints.tobytes()].items():
-                local = hanging(bone)
-                by = rotations[bone] @ local @ turn @ local.T @ rotations[bone].T
-                start = rest[{"r_hand": 16, "l_hand": 13, "r_foot": 3, "l_foot": 6}[BONES[bone]]]
-                end = matrices[bone] @ start + offsets[bone]
-                matrices[bone], rotations[bone] = by @ matrices[bone], by @ rotations[bone]
-                offsets[bone] = end - matrices[bone] @ start
-            return matrices, offsets, rotations
-
-        people._bone_transforms = turned
-        try:
-            return super().pose(joints)
-        finally:
-            people._bone_transforms = given
+    figure, joints = clip.people[0]
+    joint = {"r_hand": 16, "l_hand": 13, "r_foot": 3, "l_foot": 6}[BONES[bone]]
+    axes = bone_rotations(figure.body, joints)[:, bone] @ hanging(bone)
+    by = axes @ turns @ transpose(axes)
+    moved = clip.bones[0][:, bone]  # (T, 3, 4), a view
+    moved[..., :3] = by @ moved[..., :3]
+    moved[..., 3] = joints[:, joint] - moved[..., :3] @ figure.joints[joint]
 
 
 def hanging(bone: int) -> Floats:
@@ -98,16 +77,6 @@ def hanging(bone: int) -> Floats:
     angle = -side * np.deg2rad(45.0)
     cos, sin = np.cos(angle), np.sin(angle)
     return np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
-
-
-def turn_about(vectors: Floats) -> Floats:
-    """Rotations (..., 3, 3) about vectors (..., 3) by their lengths in radians."""
-    angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
-    x, y, z = np.moveaxis(vectors, -1, 0)
-    zero = np.zeros_like(x)
-    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*x.shape, 3, 3)
-    half = np.sinc(angle / (2 * np.pi))
-    return np.eye(3) + np.sinc(angle / np.pi) * cross + half**2 / 2 * cross @ cross
 
 
 def wander(frames: int, spread: tuple[float, ...], rng: np.random.Generator) -> Floats:
@@ -160,10 +129,9 @@ def make_sample(number: int, seed: int, motions: list, seconds: float, detector,
     body = random_body(rng)
     joints = draw_motion(motions, body, FPS, seconds, rng)
     camera = draw_camera(joints, rng)
-    plain = build_figure(body, random_appearance(rng))
-    figure = TurningFigure(**{name: getattr(plain, name) for name in plain.__dataclass_fields__})
-    rotations = np.stack([people.bone_rotations(body, pose)[PART_BONES] for pose in joints])
-    turns: list[dict[int, Floats]] = [{} for _ in joints]
+    figure = build_figure(body, random_appearance(rng))
+    rotations = bone_rotations(body, joints)[:, PART_BONES]
+    turns: dict[int, Floats] = {}
     for part, bone in enumerate(PART_BONES):
         local = hanging(bone)
         rotations[:, part] = rotations[:, part] @ local
@@ -173,14 +141,12 @@ def make_sample(number: int, seed: int, motions: list, seconds: float, detector,
         angles = wander(len(joints), spread, rng)
         if "foot" in BONES[bone]:
             angles[:, 2] += np.radians(TOES_OUT_DEG) * (1 if BONES[bone][0] == "l" else -1)
-        turn = turn_about(angles)
-        rotations[:, part] = rotations[:, part] @ turn
-        for each, by in zip(turns, turn, strict=True):
-            each[bone] = by
-    keys = [np.asarray(pose, dtype=np.float64).tobytes() for pose in joints]
-    object.__setattr__(figure, "turns", dict(zip(keys, turns, strict=True)))
+        turns[bone] = from_rotation_vectors(angles)
+        rotations[:, part] = rotations[:, part] @ turns[bone]
 
     clip = Clip([(figure, joints)], random_scene(camera, rng), FPS, seed=number)
+    for bone, turn in turns.items():
+        turn_bone(clip, bone, turn)
     detector.reset()
     found = [detector.detect(frame, t / FPS) for t, frame in enumerate(clip)]
     tracks = build_tracks(

@@ -34,9 +34,12 @@ from lithepose.mocap.noise import DetectorNoise
 from lithepose.pipeline.lift import MOST_PEOPLE, lift_track, track_from_arrays
 from lithepose.poses import Detections, Track2D, Track3D
 from lithepose.skeletons import LIMB_JOINTS
-from lithepose.synthetic.bodies import build_figure, random_appearance, random_body, rebone
+from lithepose.synthetic.appearance import random_appearance
+from lithepose.synthetic.bodies import random_body
+from lithepose.synthetic.figures import build_figure
 from lithepose.synthetic.movements import motion
-from lithepose.synthetic.scenes import Box, Clip, Scene, aim_camera, random_scene
+from lithepose.synthetic.posing import rebone
+from lithepose.synthetic.scenes import Box, Clip, Scene, random_scene
 from lithepose.track import build_tracks, join_tracks
 from lithepose.view import draw_still
 from lithepose.world import WorldOptions, settle
@@ -321,7 +324,7 @@ def hidden(setup: Setup) -> None:
             position, target = np.array([0.8, 3.6, 1.5]), np.array([0.0, 0.0, 0.9])
             if case == 2:
                 position, target = np.array([0.5, 2.3, 1.5]), np.array([0.0, 0.0, 1.45])
-            camera = aim_camera(position, target, focal_px=FOCAL_PX, image_size=SIZE)
+            camera = Camera.looking_from(position, target, focal_px=FOCAL_PX, image_size=SIZE)
             scene = random_scene(camera, np.random.default_rng([32, number]), outdoors=False)
             if case == 1:
                 table = Box(centre=(0.15, 0.75), size=(1.7, 0.5, 0.85), colour=(0.55, 0.4, 0.27))
@@ -423,7 +426,7 @@ def flips(setup: Setup) -> None:
         lowest = float(np.percentile(joints[:, [3, 6], 2].min(1), 3))
         joints = joints + (0, 0, body.ankle_height - lowest)
         reach = float(np.abs(joints[..., :2]).max())
-        camera = aim_camera(
+        camera = Camera.looking_from(
             (0.5, -max(4.5, 1.9 * reach), 1.4), (0, 0, 0.9), focal_px=FOCAL_PX, image_size=SIZE
         )
         clip = Clip(
@@ -541,7 +544,7 @@ def pairs(setup: Setup) -> None:
                     joints = joints + (side * apart / 2, 0, 0)
                 people.append((build_figure(body, random_appearance(rng)), joints))
             position = (0.4, 4.6, 1.4) if apart is not None else (5.2, 0.6, 1.4)
-            camera = aim_camera(position, (0, 0, 0.9), focal_px=FOCAL_PX, image_size=SIZE)
+            camera = Camera.looking_from(position, (0, 0, 0.9), focal_px=FOCAL_PX, image_size=SIZE)
             scene = random_scene(camera, np.random.default_rng([35, number]))
             clip = Clip(people, scene, FPS, seed=number)
             name = f"pairs-{'past' if apart is None else apart}-{number}"
@@ -655,7 +658,7 @@ def far(setup: Setup) -> None:
             else:
                 joints = centred(motion(name, 1.4, FPS, body, rng))
             distance = FOCAL_PX * body.stature / pixels
-            camera = aim_camera(
+            camera = Camera.looking_from(
                 (0.3 * distance, 0.95 * distance, 1.5),
                 (0, 0, 0.9),
                 focal_px=FOCAL_PX,

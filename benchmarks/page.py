@@ -2,9 +2,9 @@
 
     python benchmarks/page.py
 
-Draws the six seconds of the demonstration clip (960 x 540, 30 frames/s), puts them into a page, and
-writes a page for half an hour of that motion without a video. The sizes of the motion do not depend
-on its values. Times are processor time of this program, its threads together.
+Puts the six seconds of the demonstration clip (960 x 540, 30 frames/s) into a page, and writes a
+page for half an hour of that motion without a video. The sizes of the motion do not depend on its
+values. Times are processor time of this program, its threads together.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from lithepose.arrays import Image
+from lithepose.pipeline.demo import FILES, DemoTruth, read_truth
 from lithepose.poses import Track3D, World
 from lithepose.skeletons import SKELETONS
-from lithepose.synthetic.scenes import Clip, ClipTruth, demo_clip
+from lithepose.video import open_video
 from lithepose.view import PageVideo, write_page
 from lithepose.world import NODES
 
@@ -26,7 +28,7 @@ LONG = 54_000  # frames: half an hour
 POINTS = len(SKELETONS["lithepose31"])
 
 
-def person_of(truth: ClipTruth, frames: int) -> Track3D:
+def person_of(truth: DemoTruth, frames: int) -> Track3D:
     """The truth as a result with a world, again and again until there are so many frames."""
     at = np.arange(frames) % len(truth.joints_camera)
     # The 14 further points and the rotations only have to be there.
@@ -58,14 +60,14 @@ def person_of(truth: ClipTruth, frames: int) -> Track3D:
     )
 
 
-def page_size(folder: Path, truth: ClipTruth, frames: int) -> int:
+def page_size(folder: Path, truth: DemoTruth, frames: int) -> int:
     """Bytes of a page of one person without a video."""
     page = folder / f"{frames}.html"
     write_page(page, [person_of(truth, frames)], title="walk")
     return page.stat().st_size
 
 
-def add_clip(page: Path, clip: Clip, truth: ClipTruth) -> tuple[float, int]:
+def add_clip(page: Path, clip: list[Image], truth: DemoTruth) -> tuple[float, int]:
     """Seconds per frame that `PageVideo.add` took, and the bytes of the page."""
     spent = 0.0
     with PageVideo(page, size=truth.camera.image_size, fps=FPS) as video:
@@ -81,7 +83,9 @@ def add_clip(page: Path, clip: Clip, truth: ClipTruth) -> tuple[float, int]:
 
 
 def main() -> None:
-    clip, truth = demo_clip(fps=FPS)
+    truth = read_truth()
+    with open_video(str(FILES / "demo.mp4")) as video:
+        clip = [frame.image for frame in video]
     frames = len(clip)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -22,7 +22,9 @@ from lithepose.detect import create_detector
 from lithepose.metrics.pose3d import mpjpe, n_mpjpe, p_mpjpe
 from lithepose.pipeline.lift import lift
 from lithepose.skeletons import LIMB_JOINTS, convert
-from lithepose.synthetic.bodies import build_figure, random_appearance, random_body
+from lithepose.synthetic.appearance import random_appearance
+from lithepose.synthetic.bodies import random_body
+from lithepose.synthetic.figures import build_figure
 from lithepose.synthetic.scenes import Clip, random_scene
 from lithepose.video import VideoWriter, open_video
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from lithepose.skeletons import SKELETONS
 from lithepose.synthetic.crops import crops_from
 from lithepose.synthetic.figure_bank import build_bank
-from lithepose.synthetic.render import VISIBLE, open_studio, render
+from lithepose.synthetic.render import VISIBLE, open_assets, render
 
 COLUMNS, ROWS, CELL = 9, 3, 128  # of the sheet: pictures across and down, pixels of each
 
@@ -87,7 +87,7 @@ def main() -> None:
     bank = build_bank(args.figures, 1, processes=args.processes)
     print(f"people: {(waited() - start) / args.figures:.2f} s each")
     start = waited()
-    studio = open_studio(bank, device, backdrops=args.backdrops)
+    assets = open_assets(bank, device, backdrops=args.backdrops)
     print(f"backdrops: {(waited() - start) / args.backdrops:.3f} s each")
     crops = crops_from(bank, motions=args.motions, made=2000, seed=1)
 
@@ -101,17 +101,17 @@ def main() -> None:
     print(f"numbers: {64 / (waited() - start):.0f} pictures/s in one process")
     batch = draw(args.batch, 2)
     generator = torch.Generator(device=device).manual_seed(args.seed)
-    render(studio, batch, generator)
+    render(assets, batch, generator)
     start = waited()
     for _ in range(args.batches):
-        render(studio, batch, generator)
+        render(assets, batch, generator)
     speed = args.batch * args.batches / (waited() - start)
     print(f"pictures: {speed:.1f} pictures/s of 256 x 256 on {device}")
     if device.type == "cuda":
         print(f"memory: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB at most")
     if args.sheet:
         batch = draw(COLUMNS * ROWS, args.seed)
-        write_sheet(args.sheet, *render(studio, batch, generator))
+        write_sheet(args.sheet, *render(assets, batch, generator))
         print(args.sheet)
 
 

@@ -24,7 +24,9 @@ from lithepose.metrics.pose3d import mpjpe, p_mpjpe
 from lithepose.pipeline.lift import lift_track
 from lithepose.poses import Track2D, Track3D, stretches
 from lithepose.skeletons import LIMB_JOINTS
-from lithepose.synthetic.bodies import build_figure, random_appearance, random_body
+from lithepose.synthetic.appearance import random_appearance
+from lithepose.synthetic.bodies import random_body
+from lithepose.synthetic.figures import build_figure
 from lithepose.synthetic.movements import motion
 from lithepose.synthetic.scenes import Clip, random_scene
 from lithepose.track import build_tracks, join_tracks

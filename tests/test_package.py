@@ -20,12 +20,14 @@ MODULES = sorted(
     for path in FOLDER.rglob("*.py")
     if path.parent != FOLDER or not path.stem.startswith("__")
 )
-# What a user without the extra "train" runs: all but the networks, their training, and the
-# pictures that are drawn on the device that trains.
-NETWORKS = {"data.rendering", "detect.hevitpose", "detect.weights"} | {
+# What a user without the extra "train" runs: all but the networks, their training and measurement,
+# and the pictures of synthetic people.
+DRAWING = ("backdrops", "batch_rng", "camera_effects", "paint", "rasteriser", "render", "scenes")
+NETWORKS = {"detect.hevitpose", "detect.weights", "mocap.device_windows"} | {
     name
     for name in MODULES
-    if name.startswith(("train.", "deploy."))
+    if name.startswith(("train.", "deploy.", "bench."))
+    or name in {f"synthetic.{part}" for part in DRAWING}
     or (name.startswith("lifters.") and name not in ("lifters.default", "lifters.windows"))
 }
 CORE = [name for name in MODULES if name not in NETWORKS]

@@ -22,8 +22,6 @@ SEGMENTS = {
     "upper_arm": 0.164, "forearm": 0.147, "neck": 0.080, "head": 0.106,
     "nose_forward": 0.062, "nose_up": 0.018,
 }  # fmt: skip
-# Which of them tell a stature: long, and seen the same by everybody.
-STATURE_SEGMENTS = ("thigh", "shin", "trunk")
 
 # How far segments are spread, relative to their length, when training draws a body anew. Hips and
 # shoulders are spread wider because data sets and detectors disagree on them most; for the same

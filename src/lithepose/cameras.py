@@ -56,6 +56,35 @@ class Camera:
         object.__setattr__(self, "rotation", rotation)
         object.__setattr__(self, "position", position)
 
+    @classmethod
+    def looking_from(
+        cls,
+        position: ArrayLike,
+        target: ArrayLike,
+        *,
+        focal_px: float,
+        image_size: tuple[int, int],
+        roll_deg: float = 0.0,
+    ) -> Camera:
+        """An upright pinhole camera that sees a world point (3,) in the middle of its picture.
+
+        Args:
+            position, target, roll_deg: as in `look_at`.
+            focal_px: focal length, pixels.
+            image_size: (width, height) in pixels.
+
+        Raises:
+            ValueError: position and target coincide, or the focal length is not positive.
+        """
+        width, height = image_size
+        return cls(
+            focal_px=(float(focal_px), float(focal_px)),
+            centre_px=(width / 2, height / 2),
+            image_size=(int(width), int(height)),
+            rotation=look_at(position, target, roll_deg),
+            position=np.asarray(position, dtype=np.float64),
+        )
+
     def world_to_camera(self, points_world: Floats) -> Floats:
         """Points (..., 3) in world coordinates to camera coordinates, same unit."""
         return world_to_camera(points_world, self.rotation, self.position)

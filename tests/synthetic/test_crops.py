@@ -9,17 +9,15 @@ import pytest
 
 from lithepose.mocap.motions import read_motions
 from lithepose.skeletons import SKELETONS
-from lithepose.synthetic import bodies as people
 from lithepose.synthetic.crops import (
     PLAIN,
     CropSettings,
     SyntheticCrops,
-    bone_transforms,
     library_of,
     made_poses,
     repose,
 )
-from lithepose.synthetic.figure_bank import _draw_person, build_bank
+from lithepose.synthetic.figure_bank import build_bank
 
 PARENTS = np.array(SKELETONS["h36m17"].parents)
 LIMBS = [1, 2, 3, 4, 5, 6, 12, 13, 15, 16]
@@ -37,22 +35,6 @@ def library():
 
 def lengths(joints):
     return np.linalg.norm(joints[:, LIMBS] - joints[:, PARENTS[LIMBS]], axis=-1)
-
-
-def test_bones_are_those_of_the_figures(bank, library):
-    # The same posing, for many at once.
-    figure = np.arange(60) % 2
-    rest = bank.joints[figure].astype(float)
-    joints = repose(library, np.arange(60), rest)
-    joints[..., 2] += 0.9
-    found = bone_transforms(rest, bank.sizes[figure], joints)
-    for number in range(60):
-        body, _ = _draw_person(np.random.default_rng((3, number % 2)))
-        matrices, offsets, _ = people._bone_transforms(
-            body, people.rest_joints(body), joints[number]
-        )
-        np.testing.assert_allclose(found[number, ..., :3], matrices, atol=1e-6)
-        np.testing.assert_allclose(found[number, ..., 3], offsets, atol=1e-6)
 
 
 def test_made_poses_keep_hands_out_of_the_trunk_and_repeat_themselves(library):

@@ -1,20 +1,14 @@
-"""Banks of people: the same from the same seed, whole on disk, refused when they don't fit."""
+"""Banks of people: the same from the same seed, whole and in few bytes."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
+from lithepose.synthetic.appearance import MATERIALS
 from lithepose.synthetic.bodies import BONES
-from lithepose.synthetic.figure_bank import (
-    MATERIALS,
-    POINTS,
-    build_bank,
-    figure_bank,
-    load_bank,
-    save_bank,
-)
+from lithepose.synthetic.figure_bank import build_bank
+from lithepose.synthetic.figures import POINTS
 
 COARSE = 0.05
 
@@ -49,31 +43,6 @@ def test_points_lie_on_the_skin(bank):
         assert np.delete(gap, inner).max() < 0.06
 
 
-def test_a_bank_comes_back_from_disk_as_it_was(bank, tmp_path):
-    path = tmp_path / "bank.safetensors"
-    save_bank(path, bank)
-    again = load_bank(path)
-    assert again.seed == 3
-    for name in ("joints", "points", "sizes", "vertices", "normals", "weights", "quads"):
-        np.testing.assert_array_equal(getattr(again, name), getattr(bank, name))
-    assert len(figure_bank(path, 2, 3)) == 2
-    with pytest.raises(ValueError, match="holds 2 figures of seed 3, wanted 9 of seed 3"):
-        figure_bank(path, 9, 3)
-
-
-def test_what_is_no_bank_is_refused(bank, tmp_path):
-    with pytest.raises(FileNotFoundError, match="make one with save_bank"):
-        load_bank(tmp_path / "none.safetensors")
-    broken = tmp_path / "broken.safetensors"
-    broken.write_bytes(b"no bank")
-    with pytest.raises(ValueError, match="no safetensors file"):
-        load_bank(broken)
-    save_file({"joints": bank.joints}, broken)
-    with pytest.raises(ValueError, match="is no figure bank"):
-        load_bank(broken)
-    header = {"format": "lithepose figure bank", "version": "0", "seed": "1"}
-    save_file({"joints": bank.joints}, broken, header)
-    with pytest.raises(ValueError, match="of version 0"):
-        load_bank(broken)
+def test_a_bank_of_nobody_is_refused():
     with pytest.raises(ValueError, match="at least one figure"):
         build_bank(0, 1)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lithepose.synthetic.bodies import PARENTS, random_body
+from lithepose.skeletons import SKELETONS
+from lithepose.synthetic.bodies import random_body
 from lithepose.synthetic.movements import MOTIONS, demo_motion, motion
 
 BODY = random_body(np.random.default_rng(2))
 # The head turns against the trunk, so the thorax-to-nose and nose-to-vertex lines are no bones.
 BONES_17 = [joint for joint in range(1, 17) if joint not in (9, 10)]
+
+PARENTS = SKELETONS["h36m17"].parents
 
 
 def bone_lengths(joints):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
@@ -13,13 +15,24 @@ from lithepose.synthetic.crops import (
     CropSettings,
     PoseLibrary,
     SyntheticCrops,
-    bone_transforms,
     made_poses,
     repose,
 )
-from lithepose.synthetic.figure_bank import POINT_BONE_INDEX, POINTS, build_bank
+from lithepose.synthetic.figure_bank import build_bank
+from lithepose.synthetic.figures import POINT_BONE_INDEX, POINTS
 from lithepose.synthetic.movements import motion
-from lithepose.synthetic.render import HIDDEN, VISIBLE, open_studio, render
+from lithepose.synthetic.posing import bone_transforms
+from lithepose.synthetic.rasteriser import (
+    Layer,
+    People,
+    Quads,
+    affine,
+    fill_z_buffer,
+    pose_people,
+    project,
+    rasterise,
+)
+from lithepose.synthetic.render import HIDDEN, VISIBLE, open_assets, render
 
 SIZE = (64, 96)
 COCO = SKELETONS["coco17"]
@@ -32,8 +45,8 @@ def bank():
 
 
 @pytest.fixture(scope="module")
-def studio(bank):
-    return open_studio(bank, backdrops=2, backdrop_size=32)
+def assets(bank):
+    return open_assets(bank, backdrops=2, backdrop_size=32)
 
 
 def drawn(bank, count, seed=0, **settings):
@@ -89,21 +102,21 @@ def standing(bank, *, away=False, other=None):
     return {name: torch.from_numpy(value) for name, value in batch.items()}
 
 
-def clear(batch, studio, monkeypatch):
-    """Render without things in front of the people."""
-    front = rendering._things_in_front
+def clear(batch, assets, monkeypatch):
+    """Render without occluders."""
+    front = rendering.occluders
 
     def nothing(*arguments):
         fill, cover = front(*arguments)
         return fill, torch.zeros_like(cover)
 
-    monkeypatch.setattr(rendering, "_things_in_front", nothing)
-    return render(studio, batch, torch.Generator().manual_seed(1), size=SIZE)
+    monkeypatch.setattr(rendering, "occluders", nothing)
+    return render(assets, batch, torch.Generator().manual_seed(1), size=SIZE)
 
 
-def test_pictures_have_their_form_and_their_range(bank, studio):
+def test_pictures_have_their_form_and_their_range(bank, assets):
     batch = drawn(bank, 3)
-    images, joints, visible = render(studio, batch, torch.Generator().manual_seed(1), size=SIZE)
+    images, joints, visible = render(assets, batch, torch.Generator().manual_seed(1), size=SIZE)
     assert images.shape == (3, 3, 96, 64)
     assert images.dtype == torch.float32
     assert joints.shape == (3, 17, 2)
@@ -112,11 +125,11 @@ def test_pictures_have_their_form_and_their_range(bank, studio):
     assert images.std((1, 2, 3)).min() > 0.01
 
 
-def test_the_same_seed_draws_the_same_pictures(bank, studio):
+def test_the_same_seed_draws_the_same_pictures(bank, assets):
     batch = drawn(bank, 3)
 
     def again(seed):
-        return render(studio, batch, torch.Generator().manual_seed(seed), size=SIZE)
+        return render(assets, batch, torch.Generator().manual_seed(seed), size=SIZE)
 
     first, second, other = again(1), again(1), again(2)
     for one, same in zip(first, second, strict=True):
@@ -125,20 +138,19 @@ def test_the_same_seed_draws_the_same_pictures(bank, studio):
     assert torch.equal(first[1], other[1])  # where joints are is not chance's
 
 
-def test_joints_are_where_the_camera_projects_them(bank, studio, monkeypatch):
+def test_joints_are_where_the_camera_projects_them(bank, assets, monkeypatch):
     batch = standing(bank)
-    _, joints, _ = clear(batch, studio, monkeypatch)
+    _, joints, _ = clear(batch, assets, monkeypatch)
     x, y, z = batch["joints"][0].T
     expected = torch.stack([110 * x / z + 32, 110 * y / z + 48], -1)
     torch.testing.assert_close(joints[0], expected)
 
 
-def test_joints_lie_on_the_drawn_body(bank, studio):
+def test_joints_lie_on_the_drawn_body(bank, assets):
     batch = drawn(bank, 12, others=(1.0, 0.0, 0.0))
-    people = rendering._pose(studio, batch)
-    seen = rendering._find_quads(studio, batch, people, SIZE)
-    keys = rendering._depth_buffer(seen, 12, SIZE).view(12, 2 * 96, 2 * 64)
-    pixels = rendering._affine(batch["to_pixels"], rendering._project(batch["joints"]))
+    layer = rasterise(assets, pose_people(assets, batch), batch["to_pixels"], SIZE)
+    number, surface = layer.nearest()
+    pixels = affine(batch["to_pixels"], project(batch["joints"]))
     depth = batch["joints"][..., 2]
     limbs = [COCO.index(f"{side}_{joint}") for side in ("left", "right")
              for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")]  # fmt: skip
@@ -148,27 +160,26 @@ def test_joints_lie_on_the_drawn_body(bank, studio):
             x, y = (2 * pixels[picture, joint]).floor().long().tolist()
             if 0 <= x < 2 * 64 and 0 <= y < 2 * 96:
                 looked += 1
-                key = int(keys[picture, y, x])
-                assert key < rendering._NOTHING  # inside of the silhouette
-                surface = (key >> rendering._NUMBER_BITS) * 1e-4
-                assert surface < depth[picture, joint] + 0.03  # and the skin before the joint
+                at = picture, y, x
+                assert number[at] < len(layer.quads.quad)  # inside of the silhouette
+                assert surface[at] < depth[picture, joint] + 0.03  # and the skin before the joint
     assert looked > 80
 
 
-def test_the_silhouette_is_that_of_the_posed_vertices(bank, studio):
+def test_the_silhouette_is_that_of_the_posed_vertices(bank, assets):
     batch = standing(bank)
-    people = rendering._pose(studio, batch)
-    seen = rendering._find_quads(studio, batch, people, SIZE)
-    hit = rendering._depth_buffer(seen, 1, SIZE).view(2 * 96, 2 * 64) < rendering._NOTHING
-    at = 2 * rendering._affine(batch["to_pixels"], rendering._project(people.points))[0]
+    people = pose_people(assets, batch)
+    layer = rasterise(assets, people, batch["to_pixels"], SIZE)
+    hit = layer.nearest()[0][0] < len(layer.quads.quad)
+    at = 2 * affine(batch["to_pixels"], project(people.points))[0]
     rows, columns = hit.any(1).nonzero()[:, 0], hit.any(0).nonzero()[:, 0]
-    used = at[studio.quads[0].long().unique()]
+    used = at[assets.quads[0].long().unique()]
     assert abs(rows[0] - used[:, 1].min()) < 2
     assert abs(rows[-1] + 1 - used[:, 1].max()) < 2
     assert abs(columns[0] - used[:, 0].min()) < 2
     assert abs(columns[-1] + 1 - used[:, 0].max()) < 2
     # No cracks: between shoulders and hips all samples are hit.
-    joints = 2 * rendering._affine(batch["to_pixels"], rendering._project(batch["joints"]))[0]
+    joints = 2 * affine(batch["to_pixels"], project(batch["joints"]))[0]
     corners = joints[[COCO.index(f"{side}_{joint}") for side in ("left", "right")
                       for joint in ("shoulder", "hip")]]  # fmt: skip
     top, bottom = corners[[0, 2], 1].max().ceil().long(), corners[[1, 3], 1].min().long()
@@ -182,7 +193,7 @@ def quads_by_hand(*corners_and_depths):
     count = len(corners)
     zero = torch.zeros(count, dtype=torch.long)
     low = torch.ceil(corners.amin(1) - 0.5)
-    return rendering._Seen(
+    return Quads(
         person=zero, picture=zero, quad=zero, vertices=zero[:, None], corners=corners,
         low=low.long(), extent=(torch.floor(corners.amax(1) - 0.5) - low + 1).long(),
         depth=torch.tensor([depth for _, depth in corners_and_depths]),
@@ -193,9 +204,11 @@ def test_quads_cover_the_samples_inside_them_and_the_nearer_one_wins():
     # Clockwise as seen in the picture, x right and y down: it faces the camera.
     square = [[1.0, 1.0], [1.0, 4.0], [4.0, 4.0], [4.0, 1.0]]
     slanted = [[2.0, 0.0], [2.0, 3.0], [6.0, 7.0], [6.0, 4.0]]
-    keys = rendering._depth_buffer(quads_by_hand((square, 2.0), (slanted, 1.0)), 1, (4, 4))
-    keys = keys.view(8, 8)
-    number = torch.where(keys < rendering._NOTHING, keys & (2**31 - 1), 9)
+    quads = quads_by_hand((square, 2.0), (slanted, 1.0))
+    people = cast(People, None)  # not asked for
+    number, depth = Layer(people, quads, (4, 4), fill_z_buffer(quads, 1, (4, 4))).nearest()
+    assert depth[number == 1].unique().tolist() == pytest.approx([1.0])
+    number = torch.where(number == 2, 9, number)[0]
     # Sample (x, y) is at (x + 0.5, y + 0.5). The slanted one reaches from y = x - 2 to y = x + 1.
     expected = torch.full((8, 8), 9)
     expected[1:4, 1:4] = 0
@@ -210,37 +223,37 @@ def test_quads_cover_the_samples_inside_them_and_the_nearer_one_wins():
                 assert number[y, x] == expected[y, x], (x, y)
 
 
-def test_who_stands_in_front_hides_and_who_stands_behind_does_not(bank, studio, monkeypatch):
-    _, _, alone = clear(standing(bank), studio, monkeypatch)
-    _, _, behind = clear(standing(bank, other=1.5), studio, monkeypatch)
-    _, _, before = clear(standing(bank, other=-1.5), studio, monkeypatch)
+def test_who_stands_in_front_hides_and_who_stands_behind_does_not(bank, assets, monkeypatch):
+    _, _, alone = clear(standing(bank), assets, monkeypatch)
+    _, _, behind = clear(standing(bank, other=1.5), assets, monkeypatch)
+    _, _, before = clear(standing(bank, other=-1.5), assets, monkeypatch)
     assert torch.equal(alone, behind)
     assert (alone == VISIBLE).sum() >= 13
     assert (before == HIDDEN).sum() >= 15  # all but joints on the rim
 
 
-def test_faces_are_hidden_by_the_back_of_the_head(bank, studio, monkeypatch):
-    _, _, facing = clear(standing(bank), studio, monkeypatch)
-    _, _, away = clear(standing(bank, away=True), studio, monkeypatch)
+def test_faces_are_hidden_by_the_back_of_the_head(bank, assets, monkeypatch):
+    _, _, facing = clear(standing(bank), assets, monkeypatch)
+    _, _, away = clear(standing(bank, away=True), assets, monkeypatch)
     assert (facing[0, FACE] == VISIBLE).all()
     assert (away[0, FACE] == HIDDEN).all()
 
 
 def test_joints_beyond_the_frame_are_not_in_the_picture_which_is_black_there(
-    bank, studio, monkeypatch
+    bank, assets, monkeypatch
 ):
     batch = standing(bank)
     # The frame ends at y = 0.1 of the plane, 11 pixels below the middle.
     batch["to_frame"] = torch.tensor([[[0.5, 0, 0], [0, 1 / 1.1, 1 - 0.1 / 1.1]]])
-    images, joints, visible = clear(batch, studio, monkeypatch)
+    images, joints, visible = clear(batch, assets, monkeypatch)
     assert (visible[0, joints[0, :, 1] > 60] == 0).all()
     assert (visible[0, joints[0, :, 1] < 58] > 0).all()
     assert images[0, :, 60:].max() == 0
     assert images[0, :, :58].max() > 0
 
 
-def test_things_in_front_hide_what_they_cover(bank, studio, monkeypatch):
-    front = rendering._things_in_front
+def testoccluders_hide_what_they_cover(bank, assets, monkeypatch):
+    front = rendering.occluders
 
     def lower_half(*arguments):
         fill, cover = front(*arguments)
@@ -248,21 +261,21 @@ def test_things_in_front_hide_what_they_cover(bank, studio, monkeypatch):
         cover[:, :, 48:] = 1
         return fill, cover
 
-    monkeypatch.setattr(rendering, "_things_in_front", lower_half)
+    monkeypatch.setattr(rendering, "occluders", lower_half)
     batch = standing(bank)
-    _, joints, visible = render(studio, batch, torch.Generator().manual_seed(1), size=SIZE)
+    _, joints, visible = render(assets, batch, torch.Generator().manual_seed(1), size=SIZE)
     assert (visible[0, joints[0, :, 1] > 48] == HIDDEN).all()
     assert (visible[0, FACE] == VISIBLE).all()
 
 
-def test_batches_that_cannot_be_drawn_are_refused(bank, studio):
+def test_batches_that_cannot_be_drawn_are_refused(bank, assets):
     batch = drawn(bank, 2)
     generator = torch.Generator()
     with pytest.raises(ValueError, match="has no bones, light"):
-        render(studio, {k: v for k, v in batch.items() if k not in ("bones", "light")}, generator)
+        render(assets, {k: v for k, v in batch.items() if k not in ("bones", "light")}, generator)
     with pytest.raises(ValueError, match="mpii16 has 16 joints and the batch 17"):
-        render(studio, batch, generator, size=SIZE, skeleton="mpii16")
+        render(assets, batch, generator, size=SIZE, skeleton="mpii16")
     with pytest.raises(ValueError, match="multiples of 8"):
-        render(studio, batch, generator, size=(60, 60))
+        render(assets, batch, generator, size=(60, 60))
     with pytest.raises(ValueError, match="no pictures"):
-        render(studio, {name: value[:0] for name, value in batch.items()}, generator, size=SIZE)
+        render(assets, {name: value[:0] for name, value in batch.items()}, generator, size=SIZE)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lithepose.synthetic.bodies import BONES, build_figure, random_appearance, random_body
+from lithepose.cameras import Camera
+from lithepose.synthetic.appearance import random_appearance
+from lithepose.synthetic.bodies import BONES, random_body
+from lithepose.synthetic.figures import build_figure
 from lithepose.synthetic.movements import motion
 from lithepose.synthetic.scenes import (
     Box,
     Clip,
     Scene,
-    aim_camera,
-    demo_clip,
     random_scene,
-    render_frame,
 )
 
 # A bone that is fixed to each of the 17 joints.
@@ -29,7 +31,7 @@ FIXED_TO = (
 @pytest.fixture(scope="module")
 def figure():
     rng = np.random.default_rng(4)
-    return build_figure(random_body(rng), random_appearance(rng), cell=0.03)
+    return build_figure(random_body(rng), random_appearance(rng), cell=0.03, detail=1.5)
 
 
 def dark_scene(camera) -> Scene:
@@ -46,7 +48,7 @@ def dark_scene(camera) -> Scene:
 
 
 def front_camera(size=(320, 320)):
-    return aim_camera((0.4, 3.5, 1.3), (0, 0, 0.9), focal_px=400, image_size=size)
+    return Camera.looking_from((0.4, 3.5, 1.3), (0, 0, 0.9), focal_px=400, image_size=size)
 
 
 def marker_figure(figure, joint):
@@ -69,9 +71,8 @@ def marker_figure(figure, joint):
         normals=ball,
         quads=quads,
         weights=weights,
-        colours=np.ones((len(quads), 3)),
+        materials=np.zeros(len(quads), int),
         bones=np.zeros(len(quads), int),
-        gloss=np.zeros(len(quads)),
     )
 
 
@@ -82,7 +83,7 @@ def test_joints_are_drawn_where_they_project(figure, name):
     pose = motion(name, 2.0, 10, figure.body, np.random.default_rng(0))[7]
     pose = pose - pose[0] * (1, 1, 0)
     for joint in range(17):
-        picture = render_frame([(marker_figure(figure, joint), pose)], scene)
+        picture = Clip([(marker_figure(figure, joint), pose[None])], scene, 10).frame(0)
         light = picture.astype(float).sum(-1)
         y, x = np.mgrid[:320, :320] + 0.5
         seen = np.array([(light * x).sum(), (light * y).sum()]) / light.sum()
@@ -105,14 +106,14 @@ def test_hidden_joints_are_told_apart(figure):
     pose = motion("walk", 1.0, 10, figure.body, np.random.default_rng(0))[0]
     pose = pose - pose[0] * (1, 1, 0)
     # From the person's right (+x): the left arm is behind the trunk, the right one is not.
-    camera = aim_camera((4.0, 0, 1.0), (0, 0, 0.9), focal_px=400, image_size=(320, 320))
+    camera = Camera.looking_from((4.0, 0, 1.0), (0, 0, 0.9), focal_px=400, image_size=(320, 320))
     visible = Clip([(figure, pose[None])], dark_scene(camera), 30).truth().visible[0]
     assert visible[[14, 15, 2, 3]].all()
     assert not visible[11]
     # From behind nobody sees the nose.
-    camera = aim_camera((0, -4.0, 1.4), (0, 0, 1.0), focal_px=400, image_size=(320, 320))
+    camera = Camera.looking_from((0, -4.0, 1.4), (0, 0, 1.0), focal_px=400, image_size=(320, 320))
     assert not Clip([(figure, pose[None])], dark_scene(camera), 30).truth().visible[0, 9]
-    camera = aim_camera((0, 4.0, 1.4), (0, 0, 1.0), focal_px=400, image_size=(320, 320))
+    camera = Camera.looking_from((0, 4.0, 1.4), (0, 0, 1.0), focal_px=400, image_size=(320, 320))
     assert Clip([(figure, pose[None])], dark_scene(camera), 30).truth().visible[0, 9]
 
 
@@ -133,7 +134,7 @@ def test_furniture_and_other_people_hide_joints(figure):
 
 def test_joints_outside_the_picture_are_not_visible(figure):
     pose = motion("wave", 1.0, 10, figure.body, np.random.default_rng(0))[0]
-    camera = aim_camera((0, 2.0, 1.5), (0, 0, 1.5), focal_px=400, image_size=(320, 320))
+    camera = Camera.looking_from((0, 2.0, 1.5), (0, 0, 1.5), focal_px=400, image_size=(320, 320))
     truth = Clip([(figure, pose[None])], dark_scene(camera), 30).truth()
     assert (truth.keypoints[0, [3, 6], 1] > 320).all()
     assert not truth.visible[0, [3, 6]].any()
@@ -141,26 +142,11 @@ def test_joints_outside_the_picture_are_not_visible(figure):
 
 def test_a_person_partly_behind_the_camera_is_drawn_without_harm(figure):
     pose = motion("jumping_jacks", 1.0, 10, figure.body, np.random.default_rng(0))[5]
-    camera = aim_camera((0.0, 0.4, 1.2), (0, 0, 1.0), focal_px=300, image_size=(120, 160))
-    picture = render_frame([(figure, pose)], random_scene(camera, np.random.default_rng(0)))
+    camera = Camera.looking_from((0.0, 0.4, 1.2), (0, 0, 1.0), focal_px=300, image_size=(120, 160))
+    scene = random_scene(camera, np.random.default_rng(0))
+    picture = Clip([(figure, pose[None])], scene, 10).frame(0)
     assert picture.shape == (160, 120, 3)
     assert picture.dtype == np.uint8
-
-
-def test_the_demonstration_has_exact_truth_and_stays_in_the_picture():
-    clip, truth = demo_clip(image_size=(320, 180), fps=10)
-    assert len(clip) == 60
-    np.testing.assert_allclose(truth.camera.project(truth.joints_world), truth.keypoints)
-    np.testing.assert_allclose(
-        truth.camera.camera_to_world(truth.joints_camera), truth.joints_world, atol=1e-9
-    )
-    assert truth.visible.all()  # in the picture
-    portrait, truth = demo_clip(image_size=(180, 320), fps=5)
-    assert truth.visible.all()
-    assert portrait.frame(3).shape == (320, 180, 3)
-    empty = portrait.scene.background.astype(int)
-    x, y = truth.keypoints[20, 8].astype(int)  # the chest covers the room
-    assert np.abs(portrait.frame(20)[y, x].astype(int) - empty[y, x]).max() > 20
 
 
 def test_wrong_clips_are_refused(figure):
@@ -173,30 +159,10 @@ def test_wrong_clips_are_refused(figure):
     with pytest.raises(ValueError, match=r"\(T, 17, 3\)"):
         Clip([(figure, pose[0])], dark_scene(camera), 30)
     with pytest.raises(ValueError, match="coincide"):
-        aim_camera((0, 0, 1), (0, 0, 1), focal_px=500, image_size=(10, 10))
+        Camera.looking_from((0, 0, 1), (0, 0, 1), focal_px=500, image_size=(10, 10))
 
 
-@pytest.mark.models
-def test_the_detector_finds_the_person_of_the_demonstration():
-    from lithepose.assets import ModelsError
-    from lithepose.detect import create_detector
-    from lithepose.skeletons import LIMB_JOINTS, convert
-
-    try:
-        detector = create_detector("blazepose")
-    except ModelsError as error:
-        pytest.skip(str(error))
-    clip, truth = demo_clip(image_size=(640, 360), fps=5)
-    limbs = list(LIMB_JOINTS)
-    errors, found = [], 0
-    for index in range(0, len(clip), 2):
-        people = detector.detect(clip.frame(index), index / clip.fps)
-        if not len(people):
-            continue
-        found += 1
-        points = convert(people.keypoints, people.confidence, people.skeleton, "h36m17")[0][0]
-        true = truth.keypoints[index, limbs]
-        size = np.sqrt(((true - true.mean(0)) ** 2).sum(-1).mean())
-        errors.append(np.linalg.norm(points[limbs] - true, axis=-1) / size)
-    assert found >= 14
-    assert np.median(errors) < 0.1
+def test_the_code_of_the_guide_runs():
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "synthetic_people.md"
+    for block in re.findall(r"```python\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL):
+        exec(block, {})

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from lithepose.cameras import Camera, look_at
-from lithepose.synthetic.scenes import demo_clip, render_room
+from lithepose.pipeline.demo import FILES
+from lithepose.synthetic.rooms import render_room
 from lithepose.video import CameraMotion, CameraWatch, VideoWriter, open_video
 
 SIZE = (640, 360)
@@ -171,8 +172,9 @@ def test_a_hand_before_the_lens_is_no_cut():
 
 
 def test_the_rendered_demonstration_stands_still():
-    clip, _ = demo_clip(image_size=(480, 270), fps=4)
-    assert_still(watch(clip, fps=4))
+    with open_video(str(FILES / "demo.mp4")) as video:
+        frames = [cv2.resize(frame.image, (480, 270)) for frame in video][::8]
+    assert_still(watch(frames, fps=4))
 
 
 def test_an_upright_picture_is_watched_like_any_other():

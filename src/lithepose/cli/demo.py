@@ -1,4 +1,4 @@
-"""`lithepose demo`: render a person, film them, lift the film, and compare with the truth."""
+"""`lithepose demo`: lift a clip of a rendered person and compare with the truth."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from lithepose.cli.report import failing_clearly, print_summary, progress_of
 )
 @click.option("--video/--no-video", default=True, help="Also write an MP4 with the 3D beside it.")
 def demo(out: Path, models: Path | None, video: bool) -> None:
-    """Render six seconds of a person, lift them as any video, and say how far off the result is."""
+    """Lift six seconds of a rendered person as any video, and say how far off the result is."""
     with failing_clearly():
         from lithepose.pipeline.demo import run_demo
 
         with progress_of() as report:
-            shown = run_demo(out, models=models, video=video, report=report)
-        print_summary(shown.written)
+            result = run_demo(out, models=models, video=video, report=report)
+        print_summary(result.written)
         click.echo(
-            f"against the exact truth: {shown.mpjpe_mm:.0f} mm MPJPE, {shown.p_mpjpe_mm:.0f} mm "
+            f"against the exact truth: {result.mpjpe_mm:.0f} mm MPJPE, {result.p_mpjpe_mm:.0f} mm "
             "P-MPJPE over the twelve limb joints"
         )

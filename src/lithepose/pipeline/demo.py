@@ -1,22 +1,73 @@
-"""The demonstration: a rendered person whose joints are known, filmed and lifted like any other."""
+"""The demonstration: a clip of a rendered person whose joints are known, lifted like any other.
+
+The clip and its truth are files of the package, made by `benchmarks/demo_clip.py`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
+from lithepose.arrays import Flags, Floats
+from lithepose.cameras import Camera
+from lithepose.files import atomic_write
 from lithepose.metrics.pose3d import mpjpe, p_mpjpe
 from lithepose.pipeline.files import WriteError, Written, check_writable, lift_to_files
 from lithepose.pipeline.lift import Report
 from lithepose.skeletons import LIMB_JOINTS
-from lithepose.synthetic.scenes import demo_clip
-from lithepose.video import VideoWriter
+
+FILES = files("lithepose") / "demo"  # demo.mp4 and truth.npz
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class DemoTruth:
+    """Exact truth of the person in the clip.
+
+    Attributes:
+        joints_world, joints_camera: (T, 17, 3) metres.
+        keypoints: (T, 17, 2) pixels.
+        visible: (T, 17), in the picture and not hidden by the own body.
+        fps: frames per second.
+        height_m: of the person, metres.
+        camera: the camera.
+    """
+
+    joints_world: Floats
+    joints_camera: Floats
+    keypoints: Floats
+    visible: Flags
+    fps: float
+    height_m: float
+    camera: Camera
+
+
+def read_truth() -> DemoTruth:
+    """The truth of the clip that the package brings."""
+    with (FILES / "truth.npz").open("rb") as file, np.load(file, allow_pickle=False) as data:
+        x, y = data["focal_px"].tolist()
+        camera = Camera(
+            focal_px=(x, y),
+            centre_px=tuple(data["centre_px"].tolist()),
+            image_size=tuple(data["image_size"].tolist()),
+            rotation=data["camera_rotation"],
+            position=data["camera_position"],
+        )
+        return DemoTruth(
+            joints_world=data["joints_3d_world"],
+            joints_camera=data["joints_3d_camera"],
+            keypoints=data["keypoints_2d"],
+            visible=data["visible"],
+            fps=float(data["fps"]),
+            height_m=float(data["height_m"]),
+            camera=camera,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoResult:
     """What the demonstration wrote and how far it is from the truth, in millimetres."""
 
     written: Written
@@ -29,11 +80,9 @@ def run_demo(
     *,
     models: Path | None = None,
     video: bool = True,
-    image_size: tuple[int, int] = (960, 540),
-    fps: float = 30.0,
     report: Report | None = None,
-) -> Shown:
-    """Render the demonstration clip into `out/demo.mp4`, lift it and compare with the truth.
+) -> DemoResult:
+    """Copy the clip to `out/demo.mp4`, lift it and compare with the truth.
 
     The height and the lens are told, as a user who knows them would tell them.
 
@@ -41,32 +90,27 @@ def run_demo(
         out: folder, made if it is not there.
         models: folder of the detector's model files.
         video: also write the overlay.
-        image_size, fps: of the clip.
         report: is told of the progress.
     Raises:
         WriteError: the folder or a file cannot be written.
         lithepose.assets.ModelsError: the detector's model files are absent.
     """
     check_writable(out)
-    clip, truth = demo_clip(image_size=image_size, fps=fps)
     path = out / "demo.mp4"
     try:
-        with VideoWriter(path, size=image_size, fps=fps) as writer:
-            for index, frame in enumerate(clip):
-                writer.write(frame)
-                if report is not None:
-                    report("render", index + 1, len(clip))
+        with atomic_write(path) as temporary:
+            temporary.write_bytes((FILES / "demo.mp4").read_bytes())
     except OSError as error:
         raise WriteError(str(error)) from error
-    camera, body = clip.scene.camera, clip.people[0][0].body
+    truth = read_truth()
     written = lift_to_files(
         path,
         out=out,
         formats=("npz", "json", "csv", "trc", "bvh", "glb"),
         video=video,
-        overwrite=True,  # of the demonstration in another size
-        height=body.stature,
-        focal=float(np.mean(camera.focal_px)),
+        overwrite=True,  # of an older version's demonstration
+        height=truth.height_m,
+        focal=float(np.mean(truth.camera.focal_px)),
         models=models,
         report=report,
     )
@@ -75,7 +119,7 @@ def run_demo(
     seen = np.isfinite(lifted).all((1, 2))
     found = (lifted - lifted[:, :1])[seen][:, limbs]
     true = (truth.joints_camera - truth.joints_camera[:, :1])[seen][:, limbs]
-    return Shown(
+    return DemoResult(
         written=written,
         mpjpe_mm=1000 * float(mpjpe(found, true).mean()),
         p_mpjpe_mm=1000 * float(p_mpjpe(found, true).mean()),

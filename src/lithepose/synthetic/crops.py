@@ -21,17 +21,19 @@ from numpy.typing import NDArray
 
 from lithepose.anthropometry import ANKLE_HEIGHT_M, STANDARD_HEIGHT_M
 from lithepose.arrays import Floats
+from lithepose.cameras import look_at
 from lithepose.mocap.motions import Motions, read_motions, trunk_frame
-from lithepose.rotations import from_quaternions, slerp, swing, to_quaternions
+from lithepose.rotations import from_axis_angle, unit
 from lithepose.skeletons import SKELETONS, skeleton_named
-from lithepose.synthetic.bodies import _ARM_ANGLE, _LEG_ANGLE, BONES, random_body
-from lithepose.synthetic.figure_bank import POINT_BONE_INDEX, POINTS, FigureBank
+from lithepose.synthetic.bodies import BONES, random_body
+from lithepose.synthetic.figure_bank import FigureBank
+from lithepose.synthetic.figures import POINT_BONE_INDEX, POINTS
 from lithepose.synthetic.movements import MOTIONS, motion
+from lithepose.synthetic.posing import bone_transforms, with_lengths
 from lithepose.world import NODES, fit_rig, limit_rotations, rig_points
 
 PEOPLE = 3  # at most in a picture: the one that is cut out and two others
 PADDING = 1.25  # crop over box
-_BONE = {name: index for index, name in enumerate(BONES)}
 _H36M = SKELETONS["h36m17"]
 _MIRROR = np.array(_H36M.mirror)
 _ARMS = {11: (12, 13), 14: (15, 16)}
@@ -186,38 +188,6 @@ def _hands_outside(joints: Floats) -> NDArray[np.bool_]:
     return np.asarray(~in_trunk.any(-1) & ~in_head.any(-1))
 
 
-# --- from joints to bones ------------------------------------------------------------------------
-
-
-def _unit(vectors: Floats) -> Floats:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
-
-
-def _dot(a: Floats, b: Floats) -> Floats:
-    return (a * b).sum(-1)
-
-
-def _frames(right: Floats, up: Floats) -> Floats:
-    z = _unit(up)
-    x = _unit(right - _dot(right, z)[..., None] * z)
-    return np.stack([x, np.cross(z, x), z], -1)
-
-
-def _about(axis: Floats, angle: Floats) -> Floats:
-    """(M, 3, 3) rotations by `angle` (M,) about unit vectors (M, 3)."""
-    half = angle[:, None] / 2
-    return from_quaternions(np.concatenate([np.cos(half), np.sin(half) * axis], -1))
-
-
-def _middle(a: Floats, b: Floats) -> Floats:
-    """The rotations half-way between two."""
-    return from_quaternions(slerp(to_quaternions(a), to_quaternions(b), np.array([0.5])))
-
-
-def _turned(turns: Floats, vectors: Floats) -> Floats:
-    return np.einsum("mij,mj->mi", turns, vectors)
-
-
 def repose(library: PoseLibrary, chosen: NDArray[np.int64], rest: Floats) -> Floats:
     """Poses of a library on other bodies, directions kept: (M, 17, 3), the pelvis at the origin.
 
@@ -226,137 +196,8 @@ def repose(library: PoseLibrary, chosen: NDArray[np.int64], rest: Floats) -> Flo
         rest: (M, 17, 3) rest joints of the bodies.
     """
     seen = library.joints[chosen].astype(np.float64)
-
-    def span(a: int, b: int) -> Floats:
-        return np.linalg.norm(rest[:, a] - rest[:, b], axis=-1)[:, None]
-
-    out = np.zeros_like(seen)
-    trunk = span(0, 8) / library.trunk[chosen][:, None]
-    out[:, 7] = trunk * (seen[:, 7] - seen[:, 0])
-    out[:, 8] = trunk * (seen[:, 8] - seen[:, 0])
-    face = np.linalg.norm(seen[:, 9] - seen[:, 10], axis=-1)[:, None]
-    for joint in (9, 10):
-        out[:, joint] = out[:, 8] + span(9, 10) / face * (seen[:, joint] - seen[:, 8])
-    shoulders = span(11, 14) / library.shoulders[chosen][:, None]
-    across = _unit(seen[:, 1] - seen[:, 4])
-    for hip, shoulder, sign in ((1, 14, 1), (4, 11, -1)):
-        out[:, hip] = sign * 0.5 * span(1, 4) * across
-        out[:, shoulder] = out[:, 8] + shoulders * (seen[:, shoulder] - seen[:, 8])
-        for first in (hip, shoulder):
-            for a in (first, first + 1):
-                out[:, a + 1] = out[:, a] + span(a, a + 1) * _unit(seen[:, a + 1] - seen[:, a])
-    return out
-
-
-def bone_transforms(rest: Floats, sizes: Floats, joints: Floats) -> Floats:
-    """Matrices (M, B, 3, 4) that take rest poses to joints: `Figure.pose` for many people at once.
-
-    Args:
-        rest: (M, 17, 3) metres, rest joints.
-        sizes: (M, 5) metres, as `FigureBank.sizes`.
-        joints: (M, 17, 3) metres, z up, the floor at 0, with the bodies' lengths.
-    """
-    stature, neck, head_length, nose_forward, nose_up = sizes.T.astype(np.float64)
-    count = len(rest)
-    turns = np.tile(np.eye(3), (count, len(BONES), 1, 1))
-    start, end = np.zeros((2, count, len(BONES), 3))
-    stretch = np.ones((count, len(BONES)))
-    along = np.zeros((count, len(BONES), 3))
-    up = np.array([0.0, 0.0, 1.0])
-
-    def put(name: str, turn: Floats, at_rest: Floats, posed: Floats) -> None:
-        index = _BONE[name]
-        turns[:, index], start[:, index], end[:, index] = turn, at_rest, posed
-
-    def lengthen(name: str, a: int, b: int) -> None:
-        index = _BONE[name]
-        wanted = np.linalg.norm(joints[:, b] - joints[:, a], axis=-1)
-        own = np.linalg.norm(rest[:, b] - rest[:, a], axis=-1)
-        stretch[:, index], along[:, index] = wanted / own, _unit(rest[:, b] - rest[:, a])
-
-    pelvis = _frames(joints[:, 1] - joints[:, 4], joints[:, 7] - joints[:, 0])
-    chest = _frames(joints[:, 14] - joints[:, 11], joints[:, 8] - joints[:, 7])
-    head = _head_frames(nose_forward, nose_up - head_length, joints)
-    skull_rest = rest[:, 8] + neck[:, None] * up
-    skull = joints[:, 10] - head[:, :, 2] * head_length[:, None]
-    put("pelvis", pelvis, rest[:, 0], joints[:, 0])
-    put("waist", _middle(pelvis, chest), rest[:, 7], joints[:, 7])
-    put("chest", chest, rest[:, 8], joints[:, 8])
-    neck_rest = skull_rest - neck[:, None] / 2 * up
-    put("neck", _middle(chest, head), neck_rest, (skull + joints[:, 8]) / 2)
-    put("head", head, skull_rest, skull)
-    lengthen("pelvis", 0, 7)
-    lengthen("chest", 7, 8)
-
-    for side, name, hip, shoulder in ((1, "r", 1, 14), (-1, "l", 4, 11)):
-        legs = ("hip", "thigh", "knee", "shin", "foot")
-        arms = ("shoulder", "upper_arm", "elbow", "forearm", "hand")
-        for parent, first, names, opening in (
-            (pelvis, hip, legs, _LEG_ANGLE),
-            (chest, shoulder, arms, _ARM_ANGLE),
-        ):
-            upper_way = _unit(joints[:, first + 1] - joints[:, first])
-            lower_way = _unit(joints[:, first + 2] - joints[:, first + 1])
-            hinge = np.array([np.cos(opening), 0, side * np.sin(opening)])
-            bend = np.arccos(np.clip(_dot(upper_way, lower_way), -1, 1))
-            axis = _unit(np.cross(upper_way, lower_way))
-            if names is legs:
-                axis = -axis
-            rest_way = _unit(rest[:, first + 1] - rest[:, first])
-            upper = _hinged(parent, rest_way, hinge, upper_way, axis, bend)
-            lower = swing(_turned(upper, rest_way), lower_way) @ upper
-            at = [first, first, first + 1, first + 1, first + 2]
-            tip = lower if names is arms else _feet(stature, joints[:, hip + 2], lower)
-            five = (_middle(parent, upper), upper, _middle(upper, lower), lower, tip)
-            for part, turn, joint in zip(names, five, at, strict=True):
-                put(f"{name}_{part}", turn, rest[:, joint], joints[:, joint])
-            lengthen(f"{name}_{names[1]}", first, first + 1)
-            lengthen(f"{name}_{names[3]}", first + 1, first + 2)
-
-    longer = (stretch - 1)[..., None, None] * along[..., :, None] * along[..., None, :]
-    matrices = turns @ (np.eye(3) + longer)
-    offsets = end - np.einsum("mbij,mbj->mbi", matrices, start)
-    return np.concatenate([matrices, offsets[..., None]], -1)
-
-
-def _head_frames(forward: Floats, drop: Floats, joints: Floats) -> Floats:
-    """(M, 3, 3): `people.head_frame` for many; `drop` is the height of the nose over the vertex."""
-    to_nose = joints[:, 9] - joints[:, 10]
-    right = _unit(np.cross(to_nose, joints[:, 10] - joints[:, 8]))
-    lean = np.arctan2(forward, -drop)
-    expected = np.stack([np.zeros_like(forward), forward, drop], -1)
-    way = _unit(to_nose)
-    both = [_frames(right, -_turned(_about(right, sign * lean), way)) for sign in (1, -1)]
-    miss = [np.linalg.norm(_turned(turn, expected) - to_nose, axis=-1) for turn in both]
-    return np.where((miss[0] <= miss[1])[:, None, None], both[0], both[1])
-
-
-def _hinged(parent, rest_way, hinge, way, axis, bend) -> Floats:
-    """(M, 3, 3): `people._hinged` for many."""
-    turned = swing(_turned(parent, rest_way), way) @ parent
-    share = np.clip((bend - 0.17) / 0.5, 0, 1)
-    now = turned @ hinge
-    angle = np.arctan2(_dot(np.cross(now, axis), way), _dot(now, axis))
-    return _about(way, share * np.clip(angle, -1.6, 1.6)) @ turned
-
-
-def _feet(stature: Floats, ankle: Floats, shin: Floats) -> Floats:
-    """(M, 3, 3): `people.foot_directions` for many."""
-    scale = stature / STANDARD_HEIGHT_M
-    flat = shin[:, :, 1] * (1, 1, 0)
-    length = np.linalg.norm(flat, axis=-1)
-    height = ankle[:, 2] - ANKLE_HEIGHT_M * scale
-    near = np.clip(1.0 - (height - 0.10) / 0.15, 0, 1) * (length > 0.2)
-    flat = flat / np.maximum(length, 0.2)[:, None]
-    tip = np.clip(height / (0.16 * scale), 0.0, 0.8)[:, None]
-    up = np.array([0.0, 0.0, 1.0])
-    planted = flat * np.sqrt(1 - tip**2) - tip * up
-    level = np.cross(flat, up)
-    on_floor = np.stack([level, planted, np.cross(level, planted)], -1)
-    mixed = (1 - near)[:, None, None] * shin + near[:, None, None] * on_floor
-    mixed = np.where(near[:, None, None] > 0, mixed, shin)
-    u, _, vt = np.linalg.svd(mixed)
-    return u @ vt
+    face = np.linalg.norm(seen[:, 9] - seen[:, 10], axis=-1)
+    return with_lengths(seen, rest, library.trunk[chosen], face, library.shoulders[chosen])
 
 
 # --- crops ---------------------------------------------------------------------------------------
@@ -481,11 +322,11 @@ class SyntheticCrops:
             np.pi + random.normal(0, 0.8, count),
             random.uniform(-np.pi, np.pi, count),
         )
-        upright = _about(np.tile([0.0, 0, 1], (count, 1)), wanted - facing)
+        upright = from_axis_angle(np.array([0.0, 0.0, 1.0]), wanted - facing)
         way = random.uniform(-np.pi, np.pi, count)
         level = np.stack([np.cos(way), np.sin(way), np.zeros(count)], -1)
         fallen = np.where(random.random(count) < 0.08, random.uniform(0, np.pi, count), 0)
-        joints = np.einsum("mij,mkj->mki", _about(level, fallen) @ upright, joints)
+        joints = np.einsum("mij,mkj->mki", from_axis_angle(level, fallen) @ upright, joints)
 
         margin = np.full((count, 17), 0.09)
         margin[:, [3, 6]] = ANKLE_HEIGHT_M * sizes[:, :1] / STANDARD_HEIGHT_M
@@ -606,18 +447,14 @@ def _draw_cameras(count: int, random: np.random.Generator) -> dict[str, Floats]:
     high = random.uniform(0.3, 1.1, count) * distance + 1.0
     height = np.where(kind > 0.85, np.minimum(high, 7.0), height)
     position = np.stack([np.zeros(count), -distance, height], -1)
-    target = np.stack([np.zeros(count), np.zeros(count), np.full(count, 0.9)], -1)
-    forward = _unit(target - position)
-    right = _unit(np.cross(forward, (0.0, 0.0, 1.0)))
-    down = np.cross(forward, right)
-    level = np.stack([right, down, forward], -2)
+    level = look_at(position, np.tile([0.0, 0.0, 0.9], (count, 1)))
     # Off the middle of the picture people are sheared as by a wide lens.
     yaw, pitch = random.normal(0, 0.22, count), random.normal(0, 0.12, count)
     roll = random.normal(0, 0.07, count)
     axes = np.eye(3)
-    turn = _about(np.tile(axes[2], (count, 1)), roll)
-    turn = turn @ _about(np.tile(axes[0], (count, 1)), np.clip(pitch, -0.4, 0.4))
-    turn = turn @ _about(np.tile(axes[1], (count, 1)), np.clip(yaw, -0.6, 0.6))
+    turn = from_axis_angle(axes[2], roll)
+    turn = turn @ from_axis_angle(axes[0], np.clip(pitch, -0.4, 0.4))
+    turn = turn @ from_axis_angle(axes[1], np.clip(yaw, -0.6, 0.6))
 
     azimuth, elevation = random.normal(0, 1.2, count), random.uniform(0.3, 1.4, count)
     light = np.stack(
@@ -650,7 +487,7 @@ def _exchange_arms(joints: Floats, which: NDArray[np.bool_]) -> Floats:
         local = np.einsum("mji,mkj->mki", trunk, ways)
         other = np.einsum("mij,mkj->mki", trunk, np.roll(local, 1, axis=0))
         lengths = np.linalg.norm(ways, axis=-1, keepdims=True)
-        moved = own[:, :1] + np.cumsum(_unit(other) * lengths, axis=1)
+        moved = own[:, :1] + np.cumsum(unit(other) * lengths, axis=1)
         out[:, list(arm)] = np.where(which[side][:, None, None], moved, out[:, list(arm)])
     return out
 
@@ -662,7 +499,7 @@ def _jitter_limbs(joints: Floats, which: NDArray[np.bool_], random: np.random.Ge
         for a in (first, first + 1):
             way = joints[:, a + 1] - joints[:, a]
             length = np.linalg.norm(way, axis=-1, keepdims=True)
-            moved = _unit(way / length + 0.17 * random.normal(size=way.shape)) * length
+            moved = unit(way / length + 0.17 * random.normal(size=way.shape)) * length
             out[:, a + 1] = out[:, a] + np.where(which[:, None], moved, way)
     return out
 

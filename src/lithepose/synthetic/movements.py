@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lithepose.arrays import Floats
+from lithepose.rotations import axes_along, dot, rotate, unit
 from lithepose.synthetic.bodies import Body
 
 _RIGHT, _LEFT = 0, 1  # index of the two sides in the arrays below
@@ -134,14 +135,6 @@ def _smooth(values: Floats, sigma: float) -> Floats:
     return np.convolve(padded, kernel / kernel.sum(), mode="valid")
 
 
-def _body_frame(right: Floats, up: Floats) -> Floats:
-    """(T, 3, 3) columns right, forward, up from directions (T, 3), `up` kept."""
-    up = up / np.linalg.norm(up, axis=-1, keepdims=True)
-    right = right - (right * up).sum(-1, keepdims=True) * up
-    right = right / np.linalg.norm(right, axis=-1, keepdims=True)
-    return np.stack([right, np.cross(up, right), up], axis=-1)
-
-
 def _build(plan: _Plan, body: Body, ankles: Floats) -> Floats:
     """(T, 17, 3) joints that carry out a plan with the given ankles (T, 2, 3)."""
     frames = len(plan.time_s)
@@ -178,15 +171,13 @@ def _build(plan: _Plan, body: Body, ankles: Floats) -> Floats:
         + np.sin(plan.lean)[:, None] * forward
         + np.sin(plan.sway)[:, None] * right
     )
-    half_up = up + lean_up
-    half_up = half_up / np.linalg.norm(half_up, axis=-1, keepdims=True)
-    lean_up = lean_up / np.linalg.norm(lean_up, axis=-1, keepdims=True)
+    half_up, lean_up = unit(up + lean_up), unit(lean_up)
     joints[:, 0] = pelvis
     joints[:, 7] = pelvis + 0.47 * body.trunk * half_up
     joints[:, 8] = joints[:, 7] + 0.53 * body.trunk * lean_up
 
     shoulder_right = np.concatenate([_rightward(plan.heading + plan.twist), level], -1)
-    chest = _body_frame(shoulder_right, lean_up)
+    chest = axes_along(lean_up, shoulder_right, "zx")
     for side, hip_joint, shoulder_joint in ((_RIGHT, 1, 14), (_LEFT, 4, 11)):
         sign = _SIDES[side]
         hip = pelvis + sign * half_hips
@@ -205,22 +196,19 @@ def _build(plan: _Plan, body: Body, ankles: Floats) -> Floats:
             -1,
         )
         fold = plan.fold[:, side]
-        fold = fold - (fold * local).sum(-1, keepdims=True) * local
-        fold = fold / np.maximum(np.linalg.norm(fold, axis=-1, keepdims=True), 1e-6)
+        fold = unit(fold - dot(fold, local)[:, None] * local)
         fore = np.cos(bend)[:, None] * local + np.sin(bend)[:, None] * fold
         joints[:, shoulder_joint] = shoulder
-        elbow = shoulder + body.upper_arm * np.einsum("tij,tj->ti", chest, local)
+        elbow = shoulder + body.upper_arm * rotate(chest, local)
         joints[:, shoulder_joint + 1] = elbow
-        joints[:, shoulder_joint + 2] = elbow + body.forearm * np.einsum("tij,tj->ti", chest, fore)
+        joints[:, shoulder_joint + 2] = elbow + body.forearm * rotate(chest, fore)
 
     head_forward = np.concatenate([_forward(plan.heading + plan.look), level], -1)
     head_right = np.concatenate([_rightward(plan.heading + plan.look), level], -1)
     head_up = np.cos(plan.nod)[:, None] * up + np.sin(plan.nod)[:, None] * head_forward
     head_up = head_up + 0.5 * (lean_up - up)  # eyes stay nearly level when the trunk leans
-    head = _body_frame(head_right, head_up)
-    neck = lean_up + head[..., 2]
-    neck = neck / np.linalg.norm(neck, axis=-1, keepdims=True)
-    skull = joints[:, 8] + body.neck * neck
+    head = axes_along(head_up, head_right, "zx")
+    skull = joints[:, 8] + body.neck * unit(lean_up + head[..., 2])
     joints[:, 9] = skull + body.nose_forward * head[..., 1] + body.nose_up * head[..., 2]
     joints[:, 10] = skull + body.head * head[..., 2]
     return joints
@@ -239,8 +227,7 @@ def _solve_leg(hip: Floats, ankle: Floats, body: Body, pole: Floats) -> tuple[Fl
     )
     along = (distance**2 + body.thigh**2 - body.shin**2) / (2 * distance)
     out = np.sqrt(np.maximum(body.thigh**2 - along**2, 0))
-    bend = pole - (pole * line).sum(-1, keepdims=True) * line
-    bend = bend / np.maximum(np.linalg.norm(bend, axis=-1, keepdims=True), 1e-9)
+    bend = unit(pole - dot(pole, line)[:, None] * line)
     return hip + along * line + out * bend, hip + distance * line
 
 

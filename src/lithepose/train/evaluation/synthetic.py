@@ -22,7 +22,7 @@ from lithepose.metrics.pose2d import pck
 from lithepose.skeletons import skeleton_named
 from lithepose.synthetic.crops import PLAIN, CropSettings, SyntheticCrops, crops_from
 from lithepose.synthetic.figure_bank import FigureBank, build_bank
-from lithepose.synthetic.render import open_studio, render
+from lithepose.synthetic.render import open_assets, render
 from lithepose.train.evaluation import EvaluationSettings
 from lithepose.train.evaluation.images import photograph_table
 from lithepose.train.networks import normalised
@@ -233,7 +233,7 @@ class SyntheticTest:
     def _draw(self, device: torch.device) -> SyntheticPictures:
         settings, seed = self.examples.settings, PARTS[self.part][1]
         backdrops = min(_TEST_BACKDROPS, self.recipe.backdrops)
-        studio = open_studio(self.bank, device, backdrops=backdrops, seed=seed)
+        studio = open_assets(self.bank, device, backdrops=backdrops, seed=seed)
         generator = torch.Generator(device=device).manual_seed(seed)
         images, joints, visible, boxes = [], [], [], []
         for start in range(0, self.recipe.test_pictures, _TEST_BATCH):

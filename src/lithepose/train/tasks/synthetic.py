@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from lithepose.detect.heatmaps import heatmap_targets
 from lithepose.detect.sizes import create_pose_network
-from lithepose.synthetic.render import Studio, open_studio, render
+from lithepose.synthetic.render import RenderAssets, open_assets, render
 from lithepose.train.evaluation.synthetic import PARTS, SyntheticTest, crops_of, motion_file
 from lithepose.train.losses import heatmap_loss
 from lithepose.train.networks import begin_pose_network, normalised
@@ -55,7 +55,7 @@ class SyntheticImageTask:
         self.recipe, self.start = recipe, start
         self.test = SyntheticTest(recipe, root, "val", processes=processes)
         self.examples, self.bank = crops_of(recipe, root, "train", processes)
-        self._studio: Studio | None = None
+        self._studio: RenderAssets | None = None
 
     def build(self) -> nn.Module:
         network = create_pose_network(self.recipe.network, **self.recipe.overrides)
@@ -70,7 +70,7 @@ class SyntheticImageTask:
         settings = self.examples.settings
         device = batch["figure"].device
         if self._studio is None or self._studio.device != device:
-            self._studio = open_studio(
+            self._studio = open_assets(
                 self.bank, device, backdrops=self.recipe.backdrops, seed=PARTS["train"][1]
             )
         images, joints, visible = render(

@@ -1,0 +1,206 @@
+"""One synthetic person: a skin of quads that follows the bones of `lithepose.synthetic.bodies`.
+
+Ellipsoids, tapered limbs and a lofted trunk in a rest pose (legs a little apart, arms half raised)
+are blended into smooth implicit surfaces, which are turned into quads; each vertex remembers how
+much it follows each bone, each quad what it is made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lithepose.anthropometry import SEGMENTS, STANDARD_HEIGHT_M
+from lithepose.arrays import Floats
+from lithepose.rotations import from_axis_angle, rotate, unit
+from lithepose.synthetic.appearance import MATERIALS, Appearance
+from lithepose.synthetic.bodies import ARM_ANGLE, BONES, Body, rest_joints
+from lithepose.synthetic.posing import pose_bones
+from lithepose.synthetic.solids import (
+    body_parts,
+    bone_weights,
+    foot_parts,
+    hand_parts,
+    head_parts,
+    materials_of,
+)
+from lithepose.synthetic.surface import Part, axis_points, surface, vertex_normals
+
+_MATERIAL = {name: index for index, name in enumerate(MATERIALS)}
+
+# Points of the skin that no joint is, and the bones that carry them; the tips bound a person's box.
+POINTS = (
+    "left_eye", "right_eye", "left_ear", "right_ear", "upper_neck", "left_fingertip",
+    "right_fingertip", "left_toe", "right_toe", "left_heel", "right_heel",
+)  # fmt: skip
+POINT_BONES = (
+    "head", "head", "head", "head", "head", "l_hand",
+    "r_hand", "l_foot", "r_foot", "l_foot", "r_foot",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mesh:
+    """Quads that follow bones.
+
+    Attributes:
+        vertices, normals: (V, 3) of the rest pose, metres and unit vectors.
+        quads: (F, 4) vertex indices, counter-clockwise from outside.
+        weights: (V, B) share of each bone of `BONES`; rows sum to 1.
+        materials: (F,) index into `MATERIALS`.
+        bones: (F,) the bone that each quad follows most.
+    """
+
+    vertices: Floats
+    normals: Floats
+    quads: NDArray[np.int64]
+    weights: Floats
+    materials: NDArray[np.int64]
+    bones: NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure(Mesh):
+    """A person ready to be posed and drawn.
+
+    Attributes:
+        body, appearance: what it was built from.
+        joints: (17, 3) metres, joints of the rest pose.
+        points: (11, 3) metres, `POINTS` in the rest pose.
+    """
+
+    body: Body
+    appearance: Appearance
+    joints: Floats
+    points: Floats
+
+    def pose(self, joints_world: Floats) -> tuple[Floats, Floats]:
+        """Move the skin onto 17 joints.
+
+        Args:
+            joints_world: (17, 3) metres, z up.
+
+        Returns:
+            vertices (V, 3) and unit normals (V, 3) in world axes.
+
+        Raises:
+            ValueError: wrong shape, missing joints, or a body of another size.
+        """
+        bones = pose_bones(self.body, np.asarray(joints_world)[None])[0]
+        blend = np.einsum("vb,bij->vij", self.weights, bones)
+        turned = rotate(blend[..., :3], self.vertices) + blend[..., 3]
+        return turned, unit(rotate(blend[..., :3], self.normals))
+
+
+def build_figure(
+    body: Body,
+    appearance: Appearance,
+    *,
+    cell: float = 0.019,
+    detail: float = 0.6,
+    more: Sequence[Part] = (),
+) -> Figure:
+    """Build the skin of a person; takes about a fifth of a second.
+
+    Args:
+        cell: size of a quad of the body in metres.
+        detail: size of the quads of head, hands and feet, 1 for some that suit a small picture.
+        more: solids beside the person's own, which follow a bone.
+    """
+    joints = rest_joints(body)
+    pieces = []
+
+    def add(parts: list[Part], axes, shift: Floats, turn: Floats, floor: float | None = None):
+        pieces.append((*surface(parts, axes, floor), parts, shift, turn))
+
+    parts = [*body_parts(body, appearance, joints), *more]
+    low = np.min([part.low for part in parts], axis=0) - 2.5 * cell
+    high = np.max([part.high for part in parts], axis=0) + 2.5 * cell
+    axis, straight = axis_points, np.eye(3)
+    add(parts, tuple(axis(low[d], high[d], cell) for d in range(3)), np.zeros(3), straight)
+
+    h = body.head / (SEGMENTS["head"] * STANDARD_HEIGHT_M)
+    fine, coarse = 0.0075 * h * detail, 0.016 * h * detail
+    x = np.concatenate([axis(-0.13 * h, -0.055 * h, coarse), axis(-0.05 * h, 0.048 * h, fine),
+                        axis(0.055 * h, 0.13 * h, coarse)])  # fmt: skip
+    y = np.concatenate([axis(-0.19 * h, 0.04 * h, coarse), axis(0.052 * h, 0.19 * h, fine)])
+    z = np.concatenate([axis(-body.neck - 0.08, -0.045 * h, coarse),
+                        axis(-0.033 * h, 0.1 * h, fine),
+                        axis(0.109 * h, 0.23 * h, coarse)])  # fmt: skip
+    skull = joints[8] + (0, 0, body.neck)
+    add(head_parts(body, appearance), (x, y, z), skull, straight)
+
+    s = body.scale
+    for side, name, ankle, shoulder in ((1, "r", 3, 14), (-1, "l", 6, 11)):
+        step = 0.0100 * s * detail
+        axes = (axis(-0.06, 0.06, step), axis(-0.07, 0.08, step), axis(-0.22, 0.07, step))
+        raised = from_axis_angle(np.array([0.0, 1.0, 0.0]), np.array(-side * ARM_ANGLE))
+        add(hand_parts(body, side), axes, joints[shoulder + 2], raised)
+        step = 0.017 * detail
+        axes = (axis(-0.07, 0.07, step), axis(-0.10 * s, 0.23 * s, step), axis(-0.13, 0.13, step))
+        add(foot_parts(body, name), axes, joints[ankle], straight, -body.ankle_height)
+
+    vertices, normals, quads, weights, materials, bones = ([] for _ in range(6))
+    count = 0
+    for points, faces, parts, shift, turn in pieces:
+        placed = points @ turn.T + shift
+        centres = points[faces].mean(1)
+        material = np.array([_MATERIAL[name] for name in materials_of(parts, centres)])
+        if parts[0].bone == "neck":
+            _mark_face(centres / h, material)
+        weight = bone_weights(parts, points, body)
+        vertices.append(placed)
+        normals.append(vertex_normals(placed, faces))
+        quads.append(faces + count)
+        weights.append(weight)
+        materials.append(material)
+        bones.append(weight[faces].mean(1).argmax(-1))
+        count += len(points)
+    return Figure(
+        body=body,
+        appearance=appearance,
+        joints=joints,
+        points=_rest_points(body, joints, h),
+        vertices=np.concatenate(vertices),
+        normals=np.concatenate(normals),
+        quads=np.concatenate(quads),
+        weights=np.concatenate(weights),
+        materials=np.concatenate(materials),
+        bones=np.concatenate(bones),
+    )
+
+
+def _mark_face(points: Floats, material: NDArray[np.int64]) -> None:
+    """Eyes and brows among the quads of a head of the mean size, in place.
+
+    They are a little larger than life: at the size people have in pictures, an eye is a dark spot
+    of one quad.
+    """
+    x, y, z = points.T
+    front = (y > 0.045) & (material == _MATERIAL["skin"])
+    dx, dz = np.abs(x) - 0.032, z - 0.066
+    material[front & ((dx / 0.018) ** 2 + (dz / 0.0085) ** 2 < 1)] = _MATERIAL["eye_white"]
+    material[front & (dx**2 + dz**2 < 0.008**2)] = _MATERIAL["iris"]
+    brow = front & (np.abs(dx) < 0.024) & (np.abs(dz - 0.023 + 12 * dx**2) < 0.005)
+    material[brow] = _MATERIAL["brow"]
+
+
+def _rest_points(body: Body, joints: Floats, h: float) -> Floats:
+    """(11, 3) `POINTS`: eyes and ears where the head's solids have them, skull, tips."""
+    skull = joints[8] + (0, 0, body.neck)
+    s = body.scale
+    places = {"upper_neck": skull}
+    for side, name, ankle, shoulder in ((1, "right", 3, 14), (-1, "left", 6, 11)):
+        places[f"{name}_eye"] = skull + h * np.array([side * 0.032, 0.074, 0.066])
+        places[f"{name}_ear"] = skull + h * np.array([side * 0.081, -0.010, 0.048])
+        arm = unit(joints[shoulder + 2] - joints[shoulder + 1])
+        places[f"{name}_fingertip"] = joints[shoulder + 2] + 0.175 * s * arm
+        places[f"{name}_toe"] = joints[ankle] + s * np.array([side * 0.008, 0.180, -0.065])
+        places[f"{name}_heel"] = joints[ankle] + s * np.array([0.0, -0.070, -0.065])
+    return np.stack([places[name] for name in POINTS])
+
+
+POINT_BONE_INDEX = np.array([BONES.index(bone) for bone in POINT_BONES])
