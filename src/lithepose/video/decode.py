@@ -42,33 +42,29 @@ class _Clock:
     fits. A clock that starts again, as in joined recordings, continues at the nominal rate.
 
     The nominal rate of a clip with a hole may be a mean that none of its frames has. Steps that
-    would be long by it are no longer than the last one that the stamps told.
+    would be long by it are no longer than the last one between two stamps.
     """
 
     def __init__(self, step_s: float) -> None:
         self._nominal_s = step_s
-        self._told_s = math.inf
+        self._step_s = step_s
         self._previous_s: float | None = None
         self._shift_s = 0.0
 
-    @property
-    def step_s(self) -> float:
-        slow = self._nominal_s > _LONG_STEP_S
-        return min(self._nominal_s, self._told_s) if slow else self._nominal_s
-
-    def tell(self, stamp_s: float | None) -> float:
-        previous = self._previous_s
-        if stamp_s is None:
-            time_s = 0.0 if previous is None else previous + self.step_s
-        else:
-            time_s = stamp_s + self._shift_s
-            if previous is not None and time_s <= previous - _CLOCK_RESTART_S:
-                self._shift_s += previous + self.step_s - time_s
-                time_s = previous + self.step_s
-            elif previous is not None and time_s <= previous + SAME_TIME_S:
-                time_s = previous + self.step_s / 2
-            elif previous is not None:
-                self._told_s = time_s - previous
+    def time_of(self, stamp_s: float | None) -> float:
+        """Seconds at which the next frame is shown."""
+        previous, step = self._previous_s, self._step_s
+        time_s = (stamp_s or 0.0) + self._shift_s
+        if previous is not None:
+            if stamp_s is None:
+                time_s = previous + step
+            elif time_s <= previous - _CLOCK_RESTART_S:
+                self._shift_s += previous + step - time_s
+                time_s = previous + step
+            elif time_s <= previous + SAME_TIME_S:
+                time_s = previous + step / 2
+            elif self._nominal_s > _LONG_STEP_S:
+                self._step_s = min(self._nominal_s, time_s - previous)
         self._previous_s = time_s
         return time_s
 
@@ -228,7 +224,7 @@ class VideoFile:
                 if origin is None and stamp is not None:
                     origin = stamp
                 stamp_s = None if stamp is None else float((stamp - (origin or 0)) * time_base)
-                time_s = clock.tell(stamp_s)
+                time_s = clock.time_of(stamp_s)
                 duration_s = float((getattr(frame, "duration", 0) or 0) * time_base)
                 yield time_s, frame
         self._end_of_last_s = time_s + max(duration_s, 1 / self.fps)

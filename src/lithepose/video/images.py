@@ -65,7 +65,7 @@ class ImageFolder:
         return found
 
     def rest(self) -> Generator[TimedImage, None, None]:
-        yield from self._images
+        return self._images
 
     def problem(self) -> str | None:
         if not self.broken:

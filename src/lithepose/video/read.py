@@ -24,7 +24,6 @@ import warnings
 import weakref
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from types import TracebackType
 
 from lithepose.cameras import focal_of_35mm
 from lithepose.video.decode import VideoFile
@@ -173,12 +172,7 @@ class VideoReader:
     def __enter__(self) -> VideoReader:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
