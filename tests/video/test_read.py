@@ -301,7 +301,7 @@ def test_odd_sizes_come_out_whole(tmp_path: Path):
 
 
 def decode_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "lithepose-decode"]
+    return [thread for thread in threading.enumerate() if "lithepose-decode" in thread.name]
 
 
 def test_leaving_early_stops_the_decoding_thread(clip: Path):
@@ -784,7 +784,9 @@ def test_exif_that_cannot_be_read_is_left_alone(tmp_path: Path, name: str, exif:
 
 def test_the_clock_of_a_clip_with_a_hole_goes_on_in_the_steps_that_it_told():
     clock = decode._Clock(60.0)  # the mean rate: a hole of an hour among 60 frames
-    times = [clock.time_of(stamp) for stamp in (0.0, 0.1, 0.2, 0.2, None, 0.4, 3600.4, 3600.5, None)]
+    times = [
+        clock.time_of(stamp) for stamp in (0.0, 0.1, 0.2, 0.2, None, 0.4, 3600.4, 3600.5, None)
+    ]
     expected = [0.0, 0.1, 0.2, 0.25, 0.35, 0.4, 3600.4, 3600.5, 3600.6]
     assert times == pytest.approx(expected)
 

@@ -15,20 +15,22 @@ What happens to damaged clips:
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-import queue
 import threading
 import warnings
 import weakref
+from collections import deque
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lithepose.cameras import focal_of_35mm
 from lithepose.video.decode import VideoFile
 from lithepose.video.frames import Frame, TimedImage, VideoError, VideoWarning
 from lithepose.video.images import ImageFolder
+
+_THREAD = "lithepose-decode"
 
 
 def open_video(
@@ -180,43 +182,16 @@ def _ahead(
     items: Generator[TimedImage, None, None], depth: int
 ) -> Generator[TimedImage, None, None]:
     """Run `items` in a thread, at most `depth` ahead of the caller; its errors arrive in order."""
-    waiting: queue.Queue[TimedImage | BaseException | None] = queue.Queue(maxsize=depth)
-    stopped = threading.Event()
-
-    def put(item: TimedImage | BaseException | None) -> bool:
-        while not stopped.is_set():
-            with contextlib.suppress(queue.Full):
-                waiting.put(item, timeout=0.1)
-                return True
-        return False
-
-    def work() -> None:
-        try:
-            for item in items:
-                if not put(item):
-                    return
-            put(None)
-        except BaseException as error:  # handed to the caller, who raises it
-            put(error)
-        finally:
-            items.close()
-
-    # A daemon, so that a program which dies without closing the reader still ends.
-    thread = threading.Thread(target=work, name="lithepose-decode", daemon=True)
-    thread.start()
+    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=_THREAD)
+    waiting = deque(pool.submit(next, items, None) for _ in range(depth))
     try:
-        while True:
-            try:
-                # With a time limit, because a plain get() does not let Ctrl-C through on Windows.
-                item = waiting.get(timeout=0.5)
-            except queue.Empty:
-                continue
-            if item is None:
-                return
-            if isinstance(item, BaseException):
-                raise item
+        while (item := waiting.popleft().result()) is not None:
+            waiting.append(pool.submit(next, items, None))
             yield item
     finally:
-        stopped.set()
-        if threading.current_thread() is not thread:  # the garbage collector may bring us there
-            thread.join()
+        # The garbage collector may bring us here in the thread itself, which cannot wait for its
+        # own end.
+        outside = not threading.current_thread().name.startswith(_THREAD)
+        pool.shutdown(wait=outside, cancel_futures=True)
+        if outside:
+            items.close()
