@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from lithepose.files import atomic_write
+
 logger = logging.getLogger(__name__)
 
 WHEEL_PROJECT = "mediapipe"
@@ -179,7 +181,8 @@ def fetch_models(
             source = Path(wheel) if wheel is not None else _download(Path(scratch), tell)
             for name in wanted:
                 path = place / MODELS[name].file
-                _write_complete(path, _read_member(source, name))
+                with atomic_write(path) as temporary:
+                    temporary.write_bytes(_read_member(source, name))
                 tell(f"{path} ({MODELS[name].size / 1e6:.1f} MB, checksum right)")
     return paths
 
@@ -216,22 +219,6 @@ def _read_member(source: Path, name: str) -> bytes:
             f"wheel of {WHEEL_PROJECT} {WHEEL_VERSION}"
         )
     return data
-
-
-def _write_complete(path: Path, data: bytes) -> None:
-    """Write to a neighbour file and rename it, so that `path` never holds half a model."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
-        partial = Path(file.name)
-        try:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        except OSError:
-            file.close()
-            partial.unlink()
-            raise
-    partial.chmod(0o644)  # temporary files are private; a shared cache must be readable
-    partial.replace(path)
 
 
 def _download(scratch: Path, tell: Callable[[str], None]) -> Path:
