@@ -87,13 +87,9 @@ class VideoFile:
         self._packet: Packet | None = None  # the last one before the first frame was shown
         self._reformatter = VideoReformatter()
         self.container, self.stream = _open_container(path)
-        try:
-            self.fps = _mean_rate(self.stream)
-            self.focal_35mm = _stated_focal(self.container, self.stream)
-            self.duration_s = _stated_duration_s(self.container, self.stream)
-        except BaseException:
-            self.container.close()
-            raise
+        self.fps = _mean_rate(self.stream)
+        self.focal_35mm = _stated_focal(self.container, self.stream)
+        self.duration_s = _stated_duration_s(self.container, self.stream)
         self._decoded = self._decode()
 
     def close(self) -> None:
@@ -250,6 +246,7 @@ class VideoFile:
 def _open_container(path: Path) -> tuple[InputContainer, VideoStream]:
     import av
     from av.error import FFmpegError
+    from av.stream import Disposition
 
     if path.stat().st_size == 0:
         raise VideoError(f"{path} is empty (0 bytes): copy or download it again")
@@ -268,7 +265,13 @@ def _open_container(path: Path) -> tuple[InputContainer, VideoStream]:
             "it, or export it again, for example as MP4"
         ) from error
     try:
-        stream = _picture_stream(container)
+        # The cover of a song is a picture stream of one frame, not a video.
+        videos = (
+            each
+            for each in container.streams.video
+            if not each.disposition & Disposition.attached_pic
+        )
+        stream = next(videos, None)
         # FFmpeg's terminal-art reader claims any text file with a fitting name.
         if stream is None or container.format.name == "tty":
             if container.streams.audio:
@@ -289,42 +292,26 @@ def _open_container(path: Path) -> tuple[InputContainer, VideoStream]:
     return container, stream
 
 
-def _picture_stream(container: InputContainer) -> VideoStream | None:
-    from av.stream import Disposition
-
-    for stream in container.streams.video:
-        # The cover of a song is a picture stream of one frame, not a video.
-        if not stream.disposition & Disposition.attached_pic:
-            return stream
-    return None
-
-
 def _mean_rate(stream: VideoStream) -> float:
     rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
     if stream.start_time is None:
         # Without time stamps (bare H.264) FFmpeg's average is a default; the guess is from headers.
         rates = [stream.guessed_rate, stream.average_rate]
-    for rate in rates:
-        if rate is not None and 0 < rate <= 1000:
-            return float(rate)
-    return 30.0  # nothing is stated: only used to place frames without time stamps
+    # If nothing is stated, 30: only used to place frames without time stamps.
+    return next((float(rate) for rate in rates if rate is not None and 0 < rate <= 1000), 30.0)
 
 
-# Where phones write it; Apple's since 2023.
-_FOCAL_KEYS = ("com.apple.quicktime.camera.focal_length.35mm_equivalent",)
+# Where Apple's phones write it since 2023.
+_FOCAL_KEY = "com.apple.quicktime.camera.focal_length.35mm_equivalent"
 
 
 def _stated_focal(container: InputContainer, stream: VideoStream) -> float | None:
     """The focal length that the camera noted, as on 35 mm film, in millimetres."""
-    notes = {**container.metadata, **stream.metadata}
-    for key in _FOCAL_KEYS:
-        try:
-            focal = float(notes.get(key, ""))
-        except ValueError:
-            continue
-        if 5 <= focal <= 2000:
-            return focal
-    return None
+    try:
+        focal = float({**container.metadata, **stream.metadata}.get(_FOCAL_KEY, ""))
+    except ValueError:
+        return None
+    return focal if 5 <= focal <= 2000 else None
 
 
 def _stated_duration_s(container: InputContainer, stream: VideoStream) -> float | None:
