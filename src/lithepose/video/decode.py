@@ -92,38 +92,27 @@ class VideoFile:
         self.duration_s = _stated_duration_s(self.container, self.stream)
         self._decoded = self._decode()
 
-    def close(self) -> None:
-        self.container.close()
+    def images(self) -> Generator[TimedImage, None, None]:
+        """The frames of the range; closes the file at the end.
 
-    def first(self) -> TimedImage:
-        """Find the first frame that belongs to the range."""
-        found = next(self._decoded, None)
-        if found is None:
-            reason = f" ({self._stopped_by})" if self._stopped_by else ""
-            raise VideoError(
-                f"no frame of {self.path} can be decoded{reason}: the file is damaged or empty, "
-                "try to play it or export it again"
-            )
-        time_s, frame = found
-        if self.start_s > 0:
-            time_s, frame = self._skip_to_start(frame)
-        if time_s >= self.end_s - SAME_TIME_S:
-            raise VideoError(
-                f"{self.path} shows no frame between {self.start_s:g} s and {self.end_s:g} s: the "
-                f"next one comes at {time_s:g} s, choose a longer range"
-            )
-        return self._timed_image(time_s, frame)
-
-    def rest(self) -> Generator[TimedImage, None, None]:
-        """The frames after the first; closes the file at the end."""
+        Raises:
+            VideoError: none can be decoded, or there is none in the range.
+        """
         try:
+            time_s, frame = self._first()
+            if time_s >= self.end_s - SAME_TIME_S:
+                raise VideoError(
+                    f"{self.path} shows no frame between {self.start_s:g} s and {self.end_s:g} s: "
+                    f"the next one comes at {time_s:g} s, choose a longer range"
+                )
+            yield self._timed_image(time_s, frame)
             for time_s, frame in self._decoded:
                 if time_s >= self.end_s - SAME_TIME_S:
                     self._end_of_last_s = None  # the end of the range, not of the stream
                     return
                 yield self._timed_image(time_s, frame)
         finally:
-            self.close()
+            self.container.close()
 
     def problem(self) -> str | None:
         """What was lost, for the user; None if nothing was. Complete after the last frame."""
@@ -148,8 +137,18 @@ class VideoFile:
             return None
         return f"{self.path}: {self.shown} frames were decoded, {' and '.join(parts)}"
 
-    def _skip_to_start(self, first: VideoFrame) -> tuple[float, VideoFrame]:
-        origin = first.pts
+    def _first(self) -> tuple[float, VideoFrame]:
+        """The first frame that is shown at the start of the range or later."""
+        found = next(self._decoded, None)
+        if found is None:
+            reason = f" ({self._stopped_by})" if self._stopped_by else ""
+            raise VideoError(
+                f"no frame of {self.path} can be decoded{reason}: the file is damaged or empty, "
+                "try to play it or export it again"
+            )
+        if self.start_s <= 0:
+            return found
+        origin = found[1].pts
         if origin is not None and self.start_s > 2 * _SEEK_MARGIN_S:
             self._decoded.close()
             self._decoded = self._decode_after_seek(origin)

@@ -115,12 +115,9 @@ class VideoReader:
         self._frames: weakref.ref[Generator[Frame, None, None]] | None = None
         self._closed = False
         self.path = source.path
-        try:
-            # Kept until the iteration starts: it tells the size and proves that the clip decodes.
-            self._first = source.first()
-        except BaseException:
-            source.close()
-            raise
+        self._images = source.images()
+        # Kept until the iteration starts: it tells the size and proves that the clip decodes.
+        self._first = next(self._images)
         height, width = self._first.image.shape[:2]
         self.size: tuple[int, int] = (width, height)
         self.fps: float = source.fps
@@ -145,20 +142,18 @@ class VideoReader:
         return frames
 
     def _run(self) -> Generator[Frame, None, None]:
-        frames = self._source.rest()
-        if self._prefetch:
-            frames = _ahead(frames, self._prefetch)
+        images = _ahead(self._images, self._prefetch) if self._prefetch else self._images
         started = False
         try:
             yield Frame(0, 0.0, self._first.image)
             started = True
-            for index, (time_s, image) in enumerate(frames, start=1):
+            for index, (time_s, image) in enumerate(images, start=1):
                 yield Frame(index, time_s - self.offset_s, image)
         finally:
             self._closed = True
-            frames.close()
-            if not started:  # else the source closed itself, in the thread that used it
-                self._source.close()
+            images.close()
+            if not started:  # else the thread has done so
+                self._images.close()
         self.problem = self._source.problem()
         if self.problem is not None:
             warnings.warn(self.problem, VideoWarning, stacklevel=2)
@@ -169,7 +164,7 @@ class VideoReader:
         frames = None if self._frames is None else self._frames()
         if frames is not None:
             frames.close()
-        self._source.close()
+        self._images.close()
 
     def __enter__(self) -> VideoReader:
         return self
