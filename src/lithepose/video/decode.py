@@ -339,13 +339,13 @@ def _display_matrix(
 ) -> tuple[int, int, int, int] | None:
     """The (a, b, c, d) of the frame's display matrix, (x, y) -> (a x + c y, b x + d y); or None.
 
-    `packet` is the coded picture, for what PyAV does not tell.
+    `packet` is the coded picture, for what PyAV does not expose.
     """
     try:
         data = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:
         # PyAV gives none of a frame's side data if it has no name for one kind of it, such as EXIF.
-        # It still tells how far the picture is turned, but not whether it is mirrored.
+        # It still gives how far the picture is turned, but not whether it is mirrored.
         orientation = None if packet is None else _exif_orientation(bytes(packet))
         if orientation in _MIRRORED:
             return _MIRRORED[orientation]

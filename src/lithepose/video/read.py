@@ -116,7 +116,7 @@ class VideoReader:
         self._closed = False
         self.path = source.path
         self._images = source.images()
-        # Kept until the iteration starts: it tells the size and proves that the clip decodes.
+        # Kept until the iteration starts: it gives the size and proves that the clip decodes.
         self._first = next(self._images)
         height, width = self._first.image.shape[:2]
         self.size: tuple[int, int] = (width, height)
