@@ -225,22 +225,21 @@ def _download(scratch: Path, report: Callable[[str], None]) -> Path:
     """Have pip or uv get the wheel into `scratch`; a wheel file, or the folder uv unpacked."""
     requirement = f"{WHEEL_PROJECT}=={WHEEL_VERSION}"
     report(f"getting {requirement} (36 MB, without its dependencies)")
+    wanted = ["--no-deps", "--only-binary=:all:", "--python-version", "3.11"]
     attempts: list[tuple[list[str | Path], Path]] = []
     if importlib.util.find_spec("pip") is not None:
-        command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check"]
-        wanted = ["--no-deps", "--only-binary=:all:", "--python-version", "3.11"]
-        wanted += ["--implementation", "cp", "--abi", "cp311"]
+        pip = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", *wanted]
+        pip += ["--implementation", "cp", "--abi", "cp311"]
         for tag, _ in _PLATFORMS:
             target = scratch / f"pip-{tag}"
-            place = ["--platform", tag, "--dest", target, requirement]
-            attempts.append(([*command, *wanted, *place], target))
+            attempts.append(([*pip, "--platform", tag, "--dest", target, requirement], target))
     if uv := shutil.which("uv"):
-        wanted = ["--no-deps", "--only-binary", ":all:", "--python-version", "3.11"]
-        wanted += ["--python", sys.executable]  # uv may be run from outside of any environment
-        for _, platform in _PLATFORMS:
-            target = scratch / f"uv-{platform}"
-            place = ["--python-platform", platform, "--target", target, requirement]
-            attempts.append(([uv, "pip", "install", *wanted, *place], target))
+        # uv may be run from outside of any environment.
+        command = [uv, "pip", "install", *wanted, "--python", sys.executable]
+        for _, tag in _PLATFORMS:
+            target = scratch / f"uv-{tag}"
+            where = ["--python-platform", tag, "--target", target, requirement]
+            attempts.append(([*command, *where], target))
     by_hand = (
         f"get the {WHEEL_PROJECT} {WHEEL_VERSION} wheel for any platform on a machine that can, "
         "and run `lithepose models fetch --wheel FILE`"

@@ -1,4 +1,4 @@
-"""Video in and out: a file or a folder of images to timed RGB frames, and frames to an MP4.
+"""Reading a video file or a folder of images as timed RGB frames.
 
 `open_video` shows a clip the way a player does: upright (rotation and mirror flags applied), with
 square pixels, inside its edit list, every frame at its own time stamp. Decoding runs in a thread a

@@ -119,7 +119,6 @@ class VideoWriter:
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"no folder {self.path.parent} to write {self.path.name} to")
         self._reformatter = VideoReformatter()  # one for all frames: it keeps its tables
-        self._written = 0
         self._last_tick: int | None = None
         self._left_out = 0  # ticks
         self._open = True
@@ -184,14 +183,13 @@ class VideoWriter:
         frame.pts = tick
         frame.time_base = Fraction(1, _TICKS_PER_SECOND)
         self._encode(frame)
-        self._written += 1
         self._last_tick = tick
 
     def _tick(self, time_s: float | None) -> int:
         last = self._last_tick
         if time_s is None:
             step = min(_TICKS_PER_SECOND / self.fps, _TICKS_PER_SECOND * LONGEST_STEP_S)
-            return round(self._written * step) if last is None else round(last + step)
+            return 0 if last is None else round(last + step)
         if not math.isfinite(time_s) or time_s < 0:
             raise ValueError(f"a frame is shown at a time of 0 s or later, not at {time_s}")
         tick = round(time_s * _TICKS_PER_SECOND) - self._left_out
@@ -217,7 +215,7 @@ class VideoWriter:
             return
         self._open = False
         with self._file:
-            if self._written == 0:
+            if self._last_tick is None:
                 raise ValueError(f"no frame was written to {self.path}: a video needs at least one")
             self._encode(None)
 
