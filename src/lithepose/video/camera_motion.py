@@ -201,10 +201,8 @@ class CameraWatch:
         """Judge the camera by the frames so far."""
         width = self._size[0]
         distance = THRESHOLDS.person_distance_m
-        still_px, shaking_px = (
-            metres / distance * self._focal_px
-            for metres in (THRESHOLDS.still_m, THRESHOLDS.shaking_m)
-        )
+        still_px = THRESHOLDS.still_m / distance * self._focal_px
+        shaking_px = THRESHOLDS.shaking_m / distance * self._focal_px
         paths = [_Path(segment, self._size, self._scale) for segment in self._segments]
         swings = [each.start_s for each in self._segments if each.begins == "swing"]
         largest = max((path.largest for path in paths), default=0.0)
@@ -212,13 +210,13 @@ class CameraWatch:
             largest = max(largest, float(width))
         seen = sum(len(each.times) for each in self._segments if len(each.times) > 1)
         kind: Kind = "still"
-        at_s = None
         if largest > shaking_px:
             kind = "moving"
         elif seen < max(2, THRESHOLDS.least_seen * self._sampled):
             kind = "unknown"
         elif largest > still_px:
             kind = "shaking"
+        at_s = None
         if kind in ("moving", "shaking"):
             limit = shaking_px if kind == "moving" else still_px
             at_s = min(swings + [path.first_s(limit) for path in paths if path.largest > limit])
@@ -278,10 +276,9 @@ class _Path:
     def __init__(self, segment: Segment, size: tuple[int, int], scale: int) -> None:
         self._segment = segment
         width, height = size
-        grid = np.meshgrid(np.linspace(0, width, 3), np.linspace(0, height, 3))
+        points = np.array([(x, y) for y in (0, height / 2, height) for x in (0, width / 2, width)])
         poses = np.stack(segment.poses)
         poses[:, :2, 2] *= scale
-        points = np.stack(grid, axis=-1).reshape(-1, 2)
         self._positions = np.stack([transform(pose, points) for pose in poses])
         self._lasting = _running_median(self._positions, THRESHOLDS.lasting_frames)
         # From the usual place to the farthest, and from there again: exact along a line, and quick.

@@ -42,33 +42,29 @@ class _Clock:
     fits. A clock that starts again, as in joined recordings, continues at the nominal rate.
 
     The nominal rate of a clip with a hole may be a mean that none of its frames has. Steps that
-    would be long by it are no longer than the last one that the stamps told.
+    would be long by it are no longer than the last one between two stamps.
     """
 
     def __init__(self, step_s: float) -> None:
         self._nominal_s = step_s
-        self._told_s = math.inf
+        self._step_s = step_s
         self._previous_s: float | None = None
         self._shift_s = 0.0
 
-    @property
-    def step_s(self) -> float:
-        slow = self._nominal_s > _LONG_STEP_S
-        return min(self._nominal_s, self._told_s) if slow else self._nominal_s
-
-    def tell(self, stamp_s: float | None) -> float:
-        previous = self._previous_s
-        if stamp_s is None:
-            time_s = 0.0 if previous is None else previous + self.step_s
-        else:
-            time_s = stamp_s + self._shift_s
-            if previous is not None and time_s <= previous - _CLOCK_RESTART_S:
-                self._shift_s += previous + self.step_s - time_s
-                time_s = previous + self.step_s
-            elif previous is not None and time_s <= previous + SAME_TIME_S:
-                time_s = previous + self.step_s / 2
-            elif previous is not None:
-                self._told_s = time_s - previous
+    def time_of(self, stamp_s: float | None) -> float:
+        """Seconds at which the next frame is shown."""
+        previous, step = self._previous_s, self._step_s
+        time_s = (stamp_s or 0.0) + self._shift_s
+        if previous is not None:
+            if stamp_s is None:
+                time_s = previous + step
+            elif time_s <= previous - _CLOCK_RESTART_S:
+                self._shift_s += previous + step - time_s
+                time_s = previous + step
+            elif time_s <= previous + SAME_TIME_S:
+                time_s = previous + step / 2
+            elif self._nominal_s > _LONG_STEP_S:
+                self._step_s = min(self._nominal_s, time_s - previous)
         self._previous_s = time_s
         return time_s
 
@@ -91,47 +87,32 @@ class VideoFile:
         self._packet: Packet | None = None  # the last one before the first frame was shown
         self._reformatter = VideoReformatter()
         self.container, self.stream = _open_container(path)
-        try:
-            self.fps = _mean_rate(self.stream)
-            self.focal_35mm = _stated_focal(self.container, self.stream)
-            self.duration_s = _stated_duration_s(self.container, self.stream)
-        except BaseException:
-            self.container.close()
-            raise
+        self.fps = _mean_rate(self.stream)
+        self.focal_35mm = _stated_focal(self.container, self.stream)
+        self.duration_s = _stated_duration_s(self.container, self.stream)
         self._decoded = self._decode()
 
-    def close(self) -> None:
-        self.container.close()
+    def images(self) -> Generator[TimedImage, None, None]:
+        """The frames of the range; closes the file at the end.
 
-    def first(self) -> TimedImage:
-        """Find the first frame that belongs to the range."""
-        found = next(self._decoded, None)
-        if found is None:
-            reason = f" ({self._stopped_by})" if self._stopped_by else ""
-            raise VideoError(
-                f"no frame of {self.path} can be decoded{reason}: the file is damaged or empty, "
-                "try to play it or export it again"
-            )
-        time_s, frame = found
-        if self.start_s > 0:
-            time_s, frame = self._skip_to_start(frame)
-        if time_s >= self.end_s - SAME_TIME_S:
-            raise VideoError(
-                f"{self.path} shows no frame between {self.start_s:g} s and {self.end_s:g} s: the "
-                f"next one comes at {time_s:g} s, choose a longer range"
-            )
-        return self._timed_image(time_s, frame)
-
-    def rest(self) -> Generator[TimedImage, None, None]:
-        """The frames after the first; closes the file at the end."""
+        Raises:
+            VideoError: none can be decoded, or there is none in the range.
+        """
         try:
+            time_s, frame = self._first()
+            if time_s >= self.end_s - SAME_TIME_S:
+                raise VideoError(
+                    f"{self.path} shows no frame between {self.start_s:g} s and {self.end_s:g} s: "
+                    f"the next one comes at {time_s:g} s, choose a longer range"
+                )
+            yield self._timed_image(time_s, frame)
             for time_s, frame in self._decoded:
                 if time_s >= self.end_s - SAME_TIME_S:
                     self._end_of_last_s = None  # the end of the range, not of the stream
                     return
                 yield self._timed_image(time_s, frame)
         finally:
-            self.close()
+            self.container.close()
 
     def problem(self) -> str | None:
         """What was lost, for the user; None if nothing was. Complete after the last frame."""
@@ -156,8 +137,18 @@ class VideoFile:
             return None
         return f"{self.path}: {self.shown} frames were decoded, {' and '.join(parts)}"
 
-    def _skip_to_start(self, first: VideoFrame) -> tuple[float, VideoFrame]:
-        origin = first.pts
+    def _first(self) -> tuple[float, VideoFrame]:
+        """The first frame that is shown at the start of the range or later."""
+        found = next(self._decoded, None)
+        if found is None:
+            reason = f" ({self._stopped_by})" if self._stopped_by else ""
+            raise VideoError(
+                f"no frame of {self.path} can be decoded{reason}: the file is damaged or empty, "
+                "try to play it or export it again"
+            )
+        if self.start_s <= 0:
+            return found
+        origin = found[1].pts
         if origin is not None and self.start_s > 2 * _SEEK_MARGIN_S:
             self._decoded.close()
             self._decoded = self._decode_after_seek(origin)
@@ -228,7 +219,7 @@ class VideoFile:
                 if origin is None and stamp is not None:
                     origin = stamp
                 stamp_s = None if stamp is None else float((stamp - (origin or 0)) * time_base)
-                time_s = clock.tell(stamp_s)
+                time_s = clock.time_of(stamp_s)
                 duration_s = float((getattr(frame, "duration", 0) or 0) * time_base)
                 yield time_s, frame
         self._end_of_last_s = time_s + max(duration_s, 1 / self.fps)
@@ -254,6 +245,7 @@ class VideoFile:
 def _open_container(path: Path) -> tuple[InputContainer, VideoStream]:
     import av
     from av.error import FFmpegError
+    from av.stream import Disposition
 
     if path.stat().st_size == 0:
         raise VideoError(f"{path} is empty (0 bytes): copy or download it again")
@@ -272,7 +264,13 @@ def _open_container(path: Path) -> tuple[InputContainer, VideoStream]:
             "it, or export it again, for example as MP4"
         ) from error
     try:
-        stream = _picture_stream(container)
+        # The cover of a song is a picture stream of one frame, not a video.
+        videos = (
+            each
+            for each in container.streams.video
+            if not each.disposition & Disposition.attached_pic
+        )
+        stream = next(videos, None)
         # FFmpeg's terminal-art reader claims any text file with a fitting name.
         if stream is None or container.format.name == "tty":
             if container.streams.audio:
@@ -293,42 +291,26 @@ def _open_container(path: Path) -> tuple[InputContainer, VideoStream]:
     return container, stream
 
 
-def _picture_stream(container: InputContainer) -> VideoStream | None:
-    from av.stream import Disposition
-
-    for stream in container.streams.video:
-        # The cover of a song is a picture stream of one frame, not a video.
-        if not stream.disposition & Disposition.attached_pic:
-            return stream
-    return None
-
-
 def _mean_rate(stream: VideoStream) -> float:
     rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
     if stream.start_time is None:
         # Without time stamps (bare H.264) FFmpeg's average is a default; the guess is from headers.
         rates = [stream.guessed_rate, stream.average_rate]
-    for rate in rates:
-        if rate is not None and 0 < rate <= 1000:
-            return float(rate)
-    return 30.0  # nothing is stated: only used to place frames without time stamps
+    # If nothing is stated, 30: only used to place frames without time stamps.
+    return next((float(rate) for rate in rates if rate is not None and 0 < rate <= 1000), 30.0)
 
 
-# Where phones write it; Apple's since 2023.
-_FOCAL_KEYS = ("com.apple.quicktime.camera.focal_length.35mm_equivalent",)
+# Where Apple's phones write it since 2023.
+_FOCAL_KEY = "com.apple.quicktime.camera.focal_length.35mm_equivalent"
 
 
 def _stated_focal(container: InputContainer, stream: VideoStream) -> float | None:
     """The focal length that the camera noted, as on 35 mm film, in millimetres."""
-    notes = {**container.metadata, **stream.metadata}
-    for key in _FOCAL_KEYS:
-        try:
-            focal = float(notes.get(key, ""))
-        except ValueError:
-            continue
-        if 5 <= focal <= 2000:
-            return focal
-    return None
+    try:
+        focal = float({**container.metadata, **stream.metadata}.get(_FOCAL_KEY, ""))
+    except ValueError:
+        return None
+    return focal if 5 <= focal <= 2000 else None
 
 
 def _stated_duration_s(container: InputContainer, stream: VideoStream) -> float | None:
@@ -357,13 +339,13 @@ def _display_matrix(
 ) -> tuple[int, int, int, int] | None:
     """The (a, b, c, d) of the frame's display matrix, (x, y) -> (a x + c y, b x + d y); or None.
 
-    `packet` is the coded picture, for what PyAV does not tell.
+    `packet` is the coded picture, for what PyAV does not expose.
     """
     try:
         data = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:
         # PyAV gives none of a frame's side data if it has no name for one kind of it, such as EXIF.
-        # It still tells how far the picture is turned, but not whether it is mirrored.
+        # It still gives how far the picture is turned, but not whether it is mirrored.
         orientation = None if packet is None else _exif_orientation(bytes(packet))
         if orientation in _MIRRORED:
             return _MIRRORED[orientation]

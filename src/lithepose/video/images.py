@@ -31,7 +31,6 @@ class ImageFolder:
         self.end_s = end_s
         self.broken = 0
         self.shown = 0
-        self._size: tuple[int, int] | None = None
         files = sorted(
             (file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES),
             key=lambda file: natural_order(file.name),
@@ -53,28 +52,22 @@ class ImageFolder:
                 f"no image of {path} lies between {start_s:g} s and {end_s:g} s: its {len(files)} "
                 f"images last {self.duration_s:g} s at {fps:g} per second"
             )
-        self._images = self._read()
-
-    def close(self) -> None:
-        self._images.close()
-
-    def first(self) -> TimedImage:
-        found = next(self._images, None)
-        if found is None:
-            raise VideoError(f"none of the {len(self._files)} images of {self.path} can be read")
-        return found
-
-    def rest(self) -> Generator[TimedImage, None, None]:
-        yield from self._images
 
     def problem(self) -> str | None:
+        """What was lost, for the user; None if nothing was. Complete after the last image."""
         if not self.broken:
             return None
         return f"{self.path}: {self.shown} images were read, {self.broken} damaged left out"
 
-    def _read(self) -> Generator[TimedImage, None, None]:
+    def images(self) -> Generator[TimedImage, None, None]:
+        """The images of the range.
+
+        Raises:
+            VideoError: none can be read, or one has another size than those before it.
+        """
         import cv2
 
+        first = None
         for time_s, file in self._files:
             # Not cv2.imread, which cannot open names outside the code page on Windows.
             data = np.frombuffer(file.read_bytes(), np.uint8)
@@ -83,13 +76,14 @@ class ImageFolder:
                 logger.debug("%s cannot be decoded", file)
                 self.broken += 1
                 continue
-            size = bgr.shape[1], bgr.shape[0]
-            if self._size is None:
-                self._size = size
-            elif size != self._size:
+            size = f"{bgr.shape[1]} x {bgr.shape[0]}"
+            first = first or size
+            if size != first:
                 raise VideoError(
-                    f"{file} measures {size[0]} x {size[1]} pixels, the images before it "
-                    f"{self._size[0]} x {self._size[1]}: one folder is one clip of one size"
+                    f"{file} measures {size} pixels, the images before it {first}: one folder is "
+                    "one clip of one size"
                 )
             self.shown += 1
             yield TimedImage(time_s, np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8))
+        if not self.shown:
+            raise VideoError(f"none of the {len(self._files)} images of {self.path} can be read")

@@ -1,4 +1,4 @@
-"""Video in and out: a file or a folder of images to timed RGB frames, and frames to an MP4.
+"""Reading a video file or a folder of images as timed RGB frames.
 
 `open_video` shows a clip the way a player does: upright (rotation and mirror flags applied), with
 square pixels, inside its edit list, every frame at its own time stamp. Decoding runs in a thread a
@@ -15,21 +15,22 @@ What happens to damaged clips:
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-import queue
 import threading
 import warnings
 import weakref
+from collections import deque
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 
 from lithepose.cameras import focal_of_35mm
 from lithepose.video.decode import VideoFile
 from lithepose.video.frames import Frame, TimedImage, VideoError, VideoWarning
 from lithepose.video.images import ImageFolder
+
+_THREAD = "lithepose-decode"
 
 
 def open_video(
@@ -114,12 +115,9 @@ class VideoReader:
         self._frames: weakref.ref[Generator[Frame, None, None]] | None = None
         self._closed = False
         self.path = source.path
-        try:
-            # Kept until the iteration starts: it tells the size and proves that the clip decodes.
-            self._first = source.first()
-        except BaseException:
-            source.close()
-            raise
+        self._images = source.images()
+        # Kept until the iteration starts: it gives the size and proves that the clip decodes.
+        self._first = next(self._images)
         height, width = self._first.image.shape[:2]
         self.size: tuple[int, int] = (width, height)
         self.fps: float = source.fps
@@ -144,20 +142,18 @@ class VideoReader:
         return frames
 
     def _run(self) -> Generator[Frame, None, None]:
-        frames = self._source.rest()
-        if self._prefetch:
-            frames = _ahead(frames, self._prefetch)
+        images = _ahead(self._images, self._prefetch) if self._prefetch else self._images
         started = False
         try:
             yield Frame(0, 0.0, self._first.image)
             started = True
-            for index, (time_s, image) in enumerate(frames, start=1):
+            for index, (time_s, image) in enumerate(images, start=1):
                 yield Frame(index, time_s - self.offset_s, image)
         finally:
             self._closed = True
-            frames.close()
-            if not started:  # else the source closed itself, in the thread that used it
-                self._source.close()
+            images.close()
+            if not started:  # else the thread has done so
+                self._images.close()
         self.problem = self._source.problem()
         if self.problem is not None:
             warnings.warn(self.problem, VideoWarning, stacklevel=2)
@@ -168,17 +164,12 @@ class VideoReader:
         frames = None if self._frames is None else self._frames()
         if frames is not None:
             frames.close()
-        self._source.close()
+        self._images.close()
 
     def __enter__(self) -> VideoReader:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -186,43 +177,16 @@ def _ahead(
     items: Generator[TimedImage, None, None], depth: int
 ) -> Generator[TimedImage, None, None]:
     """Run `items` in a thread, at most `depth` ahead of the caller; its errors arrive in order."""
-    waiting: queue.Queue[TimedImage | BaseException | None] = queue.Queue(maxsize=depth)
-    stopped = threading.Event()
-
-    def put(item: TimedImage | BaseException | None) -> bool:
-        while not stopped.is_set():
-            with contextlib.suppress(queue.Full):
-                waiting.put(item, timeout=0.1)
-                return True
-        return False
-
-    def work() -> None:
-        try:
-            for item in items:
-                if not put(item):
-                    return
-            put(None)
-        except BaseException as error:  # handed to the caller, who raises it
-            put(error)
-        finally:
-            items.close()
-
-    # A daemon, so that a program which dies without closing the reader still ends.
-    thread = threading.Thread(target=work, name="lithepose-decode", daemon=True)
-    thread.start()
+    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=_THREAD)
+    waiting = deque(pool.submit(next, items, None) for _ in range(depth))
     try:
-        while True:
-            try:
-                # With a time limit, because a plain get() does not let Ctrl-C through on Windows.
-                item = waiting.get(timeout=0.5)
-            except queue.Empty:
-                continue
-            if item is None:
-                return
-            if isinstance(item, BaseException):
-                raise item
+        while (item := waiting.popleft().result()) is not None:
+            waiting.append(pool.submit(next, items, None))
             yield item
     finally:
-        stopped.set()
-        if threading.current_thread() is not thread:  # the garbage collector may bring us there
-            thread.join()
+        # The garbage collector may bring us here in the thread itself, which cannot wait for its
+        # own end.
+        outside = not threading.current_thread().name.startswith(_THREAD)
+        pool.shutdown(wait=outside, cancel_futures=True)
+        if outside:
+            items.close()

@@ -1,4 +1,4 @@
-"""Frames to a video file."""
+"""Frames to a video file, complete or absent."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import logging
 import math
 import os
-import secrets
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -16,10 +15,12 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from lithepose.arrays import Image
+from lithepose.files import atomic_write
 from lithepose.video.frames import VideoError
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
+    from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ class _Encoder:
     name: str  # as FFmpeg calls it
     options: dict[str, str]
     bits_per_pixel: float | None = None  # for an encoder without constant quality
-    compact: dict[str, str] = field(default_factory=dict)  # options for less time and fewer bytes
+    compact: dict[str, str] = field(default_factory=dict)  # instead, for less time, fewer bytes
 
 
 # In order of preference: H.264 plays everywhere, the others come with FFmpeg without GPL parts.
@@ -130,26 +131,19 @@ class VideoWriter:
             raise FileNotFoundError(f"no folder {self.path.parent} to write {self.path.name} to")
         if self.path.is_dir():
             raise IsADirectoryError(f"{self.path} is a folder: give the name of a file")
-        self._written = 0
         self._last_tick: int | None = None
         self._left_out = 0  # ticks
         self._open = True
-        self._temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
-        try:
-            self._temporary.touch(exist_ok=False)  # FFmpeg itself would only try at the first frame
-        except OSError as error:
-            raise self._write_error(error) from error
-        try:
+        with contextlib.ExitStack() as stack:
+            temporary = stack.enter_context(atomic_write(self.path))
+            container = _CONTAINERS[self.path.suffix.lower()]
+            options = {} if container == "matroska" else {"movflags": "+faststart"}
             self._container: OutputContainer = av.open(
-                f"file:{self._temporary}",
-                "w",
-                format=_CONTAINERS[self.path.suffix.lower()],
-                options={"movflags": "+faststart"},
+                f"file:{temporary}", "w", format=container, options=options
             )
+            stack.callback(self._release)
             self._stream = self._add_stream(compact)
-        except BaseException:
-            self._temporary.unlink(missing_ok=True)
-            raise
+            self._file = stack.pop_all()
 
     def _add_stream(self, compact: bool) -> VideoStream:
         encoder = _first_encoder()
@@ -200,18 +194,14 @@ class VideoWriter:
         frame.colorspace = _BT601
         frame.pts = tick
         frame.time_base = Fraction(1, _TICKS_PER_SECOND)
-        try:
-            self._container.mux(self._stream.encode(frame))
-        except OSError as error:
-            raise self._write_error(error) from error
-        self._written += 1
+        self._encode(frame)
         self._last_tick = tick
 
     def _tick(self, time_s: float | None) -> int:
         last = self._last_tick
         if time_s is None:
             step = min(_TICKS_PER_SECOND / self.fps, _TICKS_PER_SECOND * LONGEST_STEP_S)
-            return round(self._written * step) if last is None else round(last + step)
+            return 0 if last is None else round(last + step)
         if not math.isfinite(time_s) or time_s < 0:
             raise ValueError(f"a frame is shown at a time of 0 s or later, not at {time_s}")
         tick = round(time_s * _TICKS_PER_SECOND) - self._left_out
@@ -235,33 +225,27 @@ class VideoWriter:
         """
         if not self._open:
             return
-        if self._written == 0:
-            self._abandon()
-            raise ValueError(f"no frame was written to {self.path}: a video needs at least one")
-        try:
-            self._container.mux(self._stream.encode(None))
-            self._container.close()
-            self._temporary.replace(self.path)
-        except OSError as error:
-            self._abandon()
-            raise self._write_error(error) from error
-        except BaseException:
-            self._abandon()
-            raise
         self._open = False
+        with self._file:
+            if self._last_tick is None:
+                raise ValueError(f"no frame was written to {self.path}: a video needs at least one")
+            self._encode(None)
 
-    def _abandon(self) -> None:
-        self._open = False
+    def _encode(self, frame: VideoFrame | None) -> None:
+        """Encode a frame, or finish the file."""
+        try:
+            self._container.mux(self._stream.encode(frame))
+            if frame is None:
+                self._container.close()
+        except OSError as error:  # about the temporary file, which nobody knows
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+
+    def _release(self) -> None:
+        """Let go of the temporary file: of one that goes, it is no news that it is unfinished."""
         from av.error import FFmpegError
 
-        # The file goes anyway: that it cannot be finished is no news.
         with contextlib.suppress(FFmpegError, OSError):
             self._container.close()
-        self._temporary.unlink(missing_ok=True)
-
-    def _write_error(self, error: OSError) -> OSError:
-        reason = f"cannot write the video ({error.strerror or error}), nothing was left behind"
-        return OSError(error.errno, reason, str(self.path))
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -275,4 +259,5 @@ class VideoWriter:
         if kind is None:
             self.close()
         elif self._open:
-            self._abandon()
+            self._open = False
+            self._file.__exit__(kind, error, trace)
