@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lithepose.arrays import Flags, Floats
 
-# Frames further apart in time than this belong to different stretches: what happened between them
+# Frames further apart in time than this belong to different segments: what happened between them
 # is not known, and filling it in would cost as much as the hole is long.
 MAX_GAP_S = 0.5
 # A frame in thirty years: slower is a slip, and such times lose the seconds.
@@ -34,11 +34,11 @@ def usual_step(time_s: Floats) -> float:
     return float(np.median(np.diff(time_s))) if len(time_s) > 1 else 0.0
 
 
-def stretches(flags: Flags, time_s: Floats | None = None) -> list[slice]:
-    """The stretches of True in a line of flags (T,).
+def segments(flags: Flags, time_s: Floats | None = None) -> list[slice]:
+    """The segments of True in a line of flags (T,).
 
     Args:
-        time_s: (T,) seconds, ascending; with it, no stretch reaches over a step longer than
+        time_s: (T,) seconds, ascending; with it, no segment reaches over a step longer than
             `MAX_GAP_S`.
     """
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
@@ -136,7 +136,7 @@ class World:
             `lithepose.world.rig.rig_points` of the fields below gives the same points.
         offsets: (N, 3) metres, the rig's rest pose: each node seen from its parent.
         markers: (31, 3) metres, each point of `lithepose31` seen from its node, in the rest pose.
-        rotations: (T, N, 4) unit quaternions w, x, y, z, each node's turn against its parent;
+        rotations: (T, N, 4) unit quaternions w, x, y, z, each node's rotation against its parent;
             nan where there was no person. `lithepose.world.rig` says which nodes there are.
         contact: (T, 2) bool, whether the left and the right foot stand.
         camera_rotation: (3, 3), world axes to camera axes.

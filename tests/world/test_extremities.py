@@ -72,7 +72,7 @@ def seen(
     points[:, :17] = joints
     for number, (name, part) in enumerate(PARTS.items()):
         rotations[:, number] = rotations[:, number] @ about(turns.get(name, (0, 0, 0)))
-        own = part.places(table) * HEIGHT
+        own = part.positions(table) * HEIGHT
         first = joints[:, part.points[0]]
         if name == "head":  # the nose joint stays, the rest of the face turns about it
             own = own - own[0]

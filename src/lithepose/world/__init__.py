@@ -26,7 +26,7 @@ from lithepose.world.rig import (
     rig_points,
 )
 from lithepose.world.rig_pose import pose_rig
-from lithepose.world.solve import WorldOptions, settle
+from lithepose.world.solve import WorldOptions, solve_world
 
 __all__ = [
     "JOINT_LIMITS",
@@ -41,6 +41,6 @@ __all__ = [
     "pose_nodes",
     "pose_rig",
     "rig_points",
-    "settle",
+    "solve_world",
     "with_extremities",
 ]
