@@ -414,7 +414,7 @@ def test_long_clips_are_done_in_parts_without_a_seam(monkeypatch: pytest.MonkeyP
     keypoints, _, _ = seen(joints, {"left_foot": (0, 20, 10), "head": (10, 0, 20)})
     keypoints = keypoints + np.random.default_rng(0).normal(0, 2, keypoints.shape)
     whole = run(joints, keypoints)
-    monkeypatch.setattr(extremities, "_PART", 17)
-    monkeypatch.setattr(extremities, "_OVERLAP", 40)
+    monkeypatch.setattr("lithepose.poses.PART_FRAMES", 17)
+    monkeypatch.setattr("lithepose.poses.OVERLAP_FRAMES", 40)
     for one, other in zip(run(joints, keypoints), whole, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)

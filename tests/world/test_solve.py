@@ -213,8 +213,8 @@ def test_long_clips_are_posed_in_parts_without_a_seam(
     walker: tuple[Track3D, Any], monkeypatch: pytest.MonkeyPatch
 ):
     whole = world_of(solve_world([walker[0]])[0])
-    monkeypatch.setattr("lithepose.world.solve._PART", 20)
-    monkeypatch.setattr("lithepose.world.solve._OVERLAP", 35)
+    monkeypatch.setattr("lithepose.poses.PART_FRAMES", 20)
+    monkeypatch.setattr("lithepose.poses.OVERLAP_FRAMES", 35)
     parts = world_of(solve_world([walker[0]])[0])
     np.testing.assert_allclose(parts.points, whole.points, atol=1e-5)
     np.testing.assert_allclose(parts.rotations, whole.rotations, atol=1e-3)

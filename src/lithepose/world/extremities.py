@@ -25,6 +25,7 @@ from lithepose.anthropometry import (
     Template,
 )
 from lithepose.arrays import Floats
+from lithepose.poses import overlapping_parts
 from lithepose.rotations import (
     axes_along,
     cross_matrices,
@@ -78,55 +79,53 @@ UNSEEN = 0.3
 ALONG_SIGHT = 0.5
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Part:
     """A rigid part of the body.
 
     Attributes:
-        kind: its key in the tables.
-        points: numbers in `lithepose31` of the points that show its turn; the joint that carries a
-            hand or foot comes first.
-        names: their names in the tables.
-        sides: of each point -1 on the left, 1 on the right and in the middle.
+        kind: its key in the templates.
+        joints: points of `lithepose31` that show how it is turned; the joint that carries a hand
+            or foot comes first.
     """
 
     kind: str
-    points: tuple[int, ...]
-    names: tuple[str, ...]
-    sides: tuple[int, ...]
+    joints: tuple[str, ...]
 
-    def positions(self, table: Template) -> Floats:
+    @property
+    def points(self) -> list[int]:
+        """The joints' numbers in `lithepose31`."""
+        return [_BODY.index(joint) for joint in self.joints]
+
+    @property
+    def names(self) -> list[str]:
+        """The joints' names in the templates."""
+        return [joint.removeprefix("left_").removeprefix("right_") for joint in self.joints]
+
+    @property
+    def sides(self) -> list[int]:
+        """-1 for joints of the left side, else 1."""
+        return [-1 if joint.startswith("left_") else 1 for joint in self.joints]
+
+    def positions(self, template: Template) -> Floats:
         """(N, 3) shares of the stature, part axes."""
-        positions = np.array([table[self.kind][name] for name in self.names])
+        positions = np.array([template[self.kind][name] for name in self.names])
         positions[:, 0] *= self.sides
         return positions
 
 
-def _limb_part(kind: str, side: str, names: tuple[str, ...]) -> _Part:
-    sign = -1 if side == "left" else 1
-    points = tuple(_BODY.index(f"{side}_{name}") for name in names)
-    return _Part(kind=kind, points=points, names=names, sides=(sign,) * len(names))
-
-
-_HEAD = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
-_HAND = ("wrist", "index", "pinky")
-_FOOT = ("ankle", "heel", "big_toe", "small_toe")
-PARTS = {
-    "head": _Part(
-        kind="head",
-        points=tuple(map(_BODY.index, _HEAD)),
-        names=("nose", "eye", "eye", "ear", "ear"),
-        sides=(1, -1, 1, -1, 1),
-    ),
-    "left_hand": _limb_part("hand", "left", _HAND),
-    "right_hand": _limb_part("hand", "right", _HAND),
-    "left_foot": _limb_part("foot", "left", _FOOT),
-    "right_foot": _limb_part("foot", "right", _FOOT),
+PARTS = {"head": _Part("head", ("nose", "left_eye", "right_eye", "left_ear", "right_ear"))} | {
+    f"{side}_{kind}": _Part(kind, tuple(f"{side}_{name}" for name in names))
+    for kind, names in (
+        ("hand", ("wrist", "index", "pinky")),
+        ("foot", ("ankle", "heel", "big_toe", "small_toe")),
+    )
+    for side in ("left", "right")
 }
 _HEAD_MIDDLE = np.add(TEMPLATE["head"]["nose"], TEMPLATE["head"]["head_top"]) / 2
-_CARRIERS = [9, 9, 9, 9, *_BODY.parents[21:]]  # of each further point: nose, ankles, wrists
-_PART, _OVERLAP = 4000, 200  # frames
-_MOST = max(len(part.points) for part in PARTS.values())
+# The joint with which each of the 14 further points moves: nose, ankles, wrists.
+CARRIERS = [9, 9, 9, 9, *_BODY.parents[21:]]
+_MOST = max(len(part.joints) for part in PARTS.values())
 
 
 def with_extremities(
@@ -182,21 +181,20 @@ def with_extremities(
     trust[~np.isfinite(rays).all(-1)] = 0
     world = None if detector_world is None else np.asarray(detector_world, np.float64)[there]
     times = np.asarray(time_s, np.float64)[there]
-    # In parts, so that an hour of video takes no more memory than a minute; they overlap so far
-    # that no seam shows.
     frames = np.flatnonzero(there)
-    for start in range(0, len(joints), _PART):
-        low, high = max(0, start - _OVERLAP), start + _PART + _OVERLAP
-        part = slice(low, high)
-        own = None if world is None else world[part]
+    for part, inner, own in overlapping_parts(len(joints)):
         rotations, covariance = fit_rotations(
-            joints[part], rays[part], trust[part], times[part], height, own, skeleton
+            joints[part],
+            rays[part],
+            trust[part],
+            times[part],
+            height,
+            None if world is None else world[part],
+            skeleton,
         )
         placed, unsure = _place(joints[part], rotations, covariance, height)
         certain = confidence_in_3d(placed, rays[part], trust[part], unsure, height)
-        inner = slice(start - low, start - low + _PART)
-        at = frames[start : start + _PART]
-        points[at], confidence_3d[at] = placed[inner], certain[inner]
+        points[frames[own]], confidence_3d[frames[own]] = placed[inner], certain[inner]
     return points, confidence_3d
 
 
@@ -325,7 +323,7 @@ def _observe(
     weight = np.zeros((parts, _MOST, frames))
     pull, spin = np.zeros((2, parts, 3, 3, frames))
     for number, part in enumerate(PARTS.values()):
-        points, count = list(part.points), len(part.points)
+        points, count = part.points, len(part.points)
         own = part.positions(BLAZEPOSE_SEES if is_blazepose else TEMPLATE)
         if part.kind == "head":
             own = own - _HEAD_MIDDLE
@@ -484,7 +482,7 @@ def _place(
             origin = joints[:, part.points[0]]
         # The first point is a joint: of the head the nose.
         own = part.positions(TEMPLATE)[1:] * height
-        added = list(part.points[1:])
+        added = part.points[1:]
         points[:, added] = origin[:, None] + own @ transpose(rotation)
         arm = cross_matrices(own)  # (N, 3, 3)
         moved = np.einsum("nij,tjk,nik->tn", arm, covariance[:, number], arm)
@@ -521,5 +519,5 @@ def confidence_in_3d(
     seen = UNSEEN + (1 - UNSEEN) * confidence[:, :17]
     found = np.empty(points.shape[:-1])
     found[:, :17] = seen * (1 - ALONG_SIGHT * along) / (1 + (miss / HALF_MISS) ** 2)
-    found[:, 17:] = found[:, _CARRIERS] / (1 + (unsure[:, 17:] / (HALF_SPREAD * height)) ** 2)
+    found[:, 17:] = found[:, CARRIERS] / (1 + (unsure[:, 17:] / (HALF_SPREAD * height)) ** 2)
     return found

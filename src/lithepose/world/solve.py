@@ -23,10 +23,11 @@ from lithepose.anthropometry import ANKLE_HEIGHT
 from lithepose.arrays import Flags, Floats
 from lithepose.bones import bone_lengths, with_lengths
 from lithepose.lifters.windows import with_midpoints
-from lithepose.poses import Track3D, World, segments
+from lithepose.poses import Track3D, World, overlapping_parts, segments
 from lithepose.rotations import from_axis_angle, rotate, unit
 from lithepose.skeletons import SKELETONS
 from lithepose.world.contacts import find_contacts, lock_feet, path_ties
+from lithepose.world.extremities import CARRIERS
 from lithepose.world.ground import ANKLES, Ground, fit_ground, up_of_tilt
 from lithepose.world.joint_limits import limit_rotations
 from lithepose.world.path import fit_root_path
@@ -35,15 +36,13 @@ from lithepose.world.rig_pose import pose_rig
 from lithepose.world.smooth import low_pass
 
 _BODY = SKELETONS["lithepose31"]
-# The joint with which each of the 14 further points moves.
-_ANCHORS = np.array([9, 9, 9, 9, 6, 3, 6, 3, 6, 3, 13, 16, 13, 16])
 _FEET = tuple(
     [_BODY.index(f"{side}_{part}") for part in ("heel", "big_toe", "small_toe")]
     for side in ("left", "right")
 )
 _TOES = (NODES.index("LeftToeBase"), NODES.index("RightToeBase"))
 _ROUNDS = 3
-_PART, _OVERLAP = 4000, 200  # frames
+_FIT_FRAMES = 4000  # medians of so many are as good as those of all
 TILT_RANGE_DEG = (-89.0, 89.0)
 CAMERA_HEIGHT_RANGE_M = (-20.0, 100.0)
 
@@ -222,8 +221,7 @@ def _solve_person(part: _Person, ground: Ground, options: WorldOptions, moving: 
             here = _moved_along(here, locked)
         points[run] = here
     seen = np.flatnonzero(np.isfinite(points[:, 0, 0]))
-    # Medians of a few thousand frames are as good as those of all.
-    offsets, markers = fit_rig(points[seen[:: 1 + len(seen) // _PART]])
+    offsets, markers = fit_rig(points[seen[:: 1 + len(seen) // _FIT_FRAMES]])
     standing = part.contact & options.plant_feet
     _flatten_feet(points, standing, offsets, markers)
     _raise_toes(points, standing)
@@ -250,31 +248,26 @@ def _posed(
     options: WorldOptions,
 ) -> tuple[Floats, Floats, float]:
     """The points (T, 31, 3) on the rig, its rotations (T, N, 4), and in which share of the frames a
-    joint met its limit.
-
-    Done in parts, so that an hour of video takes no more memory than a minute; they overlap so far
-    that no seam shows.
-    """
+    joint met its limit."""
     frames = len(points)
     posed = np.empty((frames, len(_BODY), 3), np.float32)
     rotations = np.empty((frames, len(NODES), 4), np.float32)
     met = np.zeros(frames, bool)
-    for start in range(0, frames, _PART):
-        low, high = max(0, start - _OVERLAP), min(frames, start + _PART + _OVERLAP)
-        weights = None if confidence is None else confidence[low:high]
-        part = pose_rig(offsets, markers, points[low:high], weights)
+    for wide, inner, own in overlapping_parts(frames):
+        part = pose_rig(
+            offsets, markers, points[wide], None if confidence is None else confidence[wide]
+        )
         if options.limit_joints:
             part, moved = limit_rotations(part)
-            met[low:high] |= (np.nan_to_num(moved) > 0.5).any(-1)
-        inner = slice(start, min(frames, start + _PART))
-        rotations[inner] = part[start - low : inner.stop - low]
-        posed[inner] = rig_points(offsets, markers, points[inner, 0], rotations[inner])
+            met[wide] |= (np.nan_to_num(moved) > 0.5).any(-1)
+        rotations[own] = part[inner]
+        posed[own] = rig_points(offsets, markers, points[own, 0], rotations[own])
     return posed, rotations, float(met.sum() / np.isfinite(points[:, 0, 0]).sum())
 
 
 def _moved_along(points: Floats, joints: Floats) -> Floats:
-    """New places of the 17 joints; the further points keep theirs beside their anchors."""
-    further = points[:, 17:] + joints[:, _ANCHORS] - points[:, _ANCHORS]
+    """New places of the 17 joints; the further points keep theirs beside their carriers."""
+    further = points[:, 17:] + joints[:, CARRIERS] - points[:, CARRIERS]
     return np.concatenate([joints, further], axis=1)
 
 
