@@ -28,6 +28,7 @@ from lithepose.formats.figure import (
     world_of,
 )
 from lithepose.poses import Track3D
+from lithepose.rotations import axes_along
 from lithepose.version import __version__
 from lithepose.world import MARKER_NODES, NODE_PARENTS, NODES, pose_nodes
 
@@ -222,10 +223,8 @@ def _capsule(start: Floats, end: Floats, radius: float) -> tuple[Floats, Floats,
     axis = end - start
     length = float(np.linalg.norm(axis))
     axis = axis / length if length > 1e-6 else np.array([0.0, 1.0, 0.0])
-    aside = np.eye(3)[np.argmin(np.abs(axis))]
-    across = np.cross(axis, aside)
-    across /= np.linalg.norm(across)
-    along = np.cross(axis, across)  # across, along, axis: right-handed
+    aside = np.cross(axis, np.eye(3)[np.argmin(np.abs(axis))])
+    across, along, axis = axes_along(axis, aside, "zx").T
 
     # From pole to pole: the rings of one end, up to its equator around `start`, then the other's.
     rise = np.linspace(-math.pi / 2, 0, _RINGS + 1)[1:]
