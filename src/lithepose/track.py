@@ -27,19 +27,19 @@ _STRAY = 0.08
 _STRAY_PER_SECOND = 0.25
 _MAX_STRAY = 0.4
 _MAX_COST = 0.85  # 0 is the predicted pose, 1 is nowhere near it
-_MAX_PREDICT_S = 0.3  # a person seen longer ago has probably not kept their velocity
+_MAX_PREDICTION_S = 0.3  # a person seen longer ago has probably not kept their velocity
 MIN_SEEN_S = 0.3  # who is seen for less is taken for a false detection
 _SAME_SIZE = 1.8  # bodies of one person are larger or smaller by no more, from shot to shot
-_MOST_PASSERS_BY = 50  # tracks of a clip so slow that one frame makes a track
+_MAX_PASSERS_BY = 50  # tracks of a clip so slow that one frame makes a track
 
 # Left/right repair.
-_SWITCH_COST = 8.0  # of each change between "as is" and "swapped"
-_FULL_COST = 1.0  # of a pair of joints that is nowhere near its prediction
-_SPREAD = 3.0  # errors of so many times the usual one are half surprising
-_VOTE = 0.2  # of each swapped frame of full confidence
+# In units of one pair of joints that is nowhere near its prediction.
+_CHANGE_COST = 8.0  # of each change between "as is" and "swapped"
+_ERROR_SPREADS = 3.0  # errors of so many times the usual one are half surprising
+_SWAPPED_COST = 0.2  # of each swapped frame of full confidence
 # Lags in frames (place, and the earlier frame that gives the velocity, or None for no velocity).
 _PREDICTORS = ((1, 2), (2, 3), (3, 4), (1, None), (2, None), (3, None), (4, None))
-_NOISE_FLOOR = 0.004  # of the body's size: below this, differences mean nothing
+_LEAST_NOISE = 0.004  # of the body's size: below this, differences mean nothing
 
 
 @dataclass
@@ -74,7 +74,7 @@ class _Person:
 
     def predict(self, time_s: float) -> Floats:
         """(J, 2) where the joints should be at a time, at constant velocity."""
-        return self.keypoints + self.velocity * min(time_s - self.seen_s, _MAX_PREDICT_S)
+        return self.keypoints + self.velocity * min(time_s - self.seen_s, _MAX_PREDICTION_S)
 
 
 def build_tracks(
@@ -155,10 +155,10 @@ def build_tracks(
     rate = max(fps, 1 / usual_s) if (steps > max(max_gap_s, 4 * usual_s)).any() else fps
     needed = min(max(MIN_SEEN_S * rate, 1.0 if slow else 2.0), 0.5 * len(detections))
     kept = [person for person in people if len(person.frames) >= needed]
-    if slow and len(kept) > _MOST_PASSERS_BY:
+    if slow and len(kept) > _MAX_PASSERS_BY:
         # Each track spans all frames of the clip: thousands would not fit into memory.
         kept.sort(key=lambda person: len(person.frames), reverse=True)
-        kept = sorted(kept[:_MOST_PASSERS_BY], key=lambda person: person.first_frame)
+        kept = sorted(kept[:_MAX_PASSERS_BY], key=lambda person: person.first_frame)
     if len(kept) < len(people):
         logger.info("dropped %d tracks of fewer than %.0f frames", len(people) - len(kept), needed)
     return [
@@ -354,7 +354,7 @@ def _steadiest_reading(sides: Floats, times: Floats, trust: Floats) -> Flags:
         shape = [count, *(2 if lag in (later, earlier) else 1 for lag in (4, 3, 2, 1))]
         cost += fits.reshape(shape)
     unlike = np.array([[0, 1], [1, 0]])
-    vote = _VOTE * trust[:, None] * np.arange(2)  # (T, 2)
+    vote = _SWAPPED_COST * trust[:, None] * np.arange(2)  # (T, 2)
 
     # best[a, b, c, d]: least cost of all readings so far that end with a, b, c, d. Before the clip
     # four frames are imagined that are all read as the first one.
@@ -364,7 +364,7 @@ def _steadiest_reading(sides: Floats, times: Floats, trust: Floats) -> Flags:
     for t in range(count):
         # total[a, b, c, d, e], e the reading of frame t.
         total = best[..., None] + np.stack([cost[t], cost[t, ::-1, ::-1, ::-1, ::-1]], axis=-1)
-        total += _SWITCH_COST * unlike + vote[t]
+        total += _CHANGE_COST * unlike + vote[t]
         came_from[t] = total.argmin(axis=0)
         best = total.min(axis=0)
 
@@ -413,13 +413,13 @@ def _prediction_cost(sides: Floats, times: Floats, later: int, earlier: int | No
     alike = error[0] if earlier is None else error[0, 0]
     usual = alike.transpose(1, 0, 2).reshape(sides.shape[1], -1)  # (N, T * 2)
     noise = np.array([np.median(e[np.isfinite(e)]) if np.isfinite(e).any() else 1 for e in usual])
-    noise = np.maximum(noise, _NOISE_FLOOR)[:, None]
+    noise = np.maximum(noise, _LEAST_NOISE)[:, None]
     # After missing frames a prediction reaches further and is less certain.
     growth = np.maximum(ahead / (later * np.median(np.diff(times))), 1)[:, None, None]
     # Welsch's cost is level far out: what fits neither reading votes for neither.
-    each = 1 - np.exp(-((error / (_SPREAD * noise * growth)) ** 2) / 2)
+    each = 1 - np.exp(-((error / (_ERROR_SPREADS * noise * growth)) ** 2) / 2)
     # Both joints of a pair tend to err together: a mean, not a sum, counts their evidence once.
-    each = _FULL_COST * np.where(np.isfinite(each), each, 0.0).mean(axis=-1).sum(axis=-1)
+    each = np.where(np.isfinite(each), each, 0.0).mean(axis=-1).sum(axis=-1)
     cost[lag:] = np.moveaxis(each, -1, 0)
     return cost
 
