@@ -28,7 +28,7 @@ from lithepose.formats.figure import (
     world_of,
 )
 from lithepose.poses import Track3D
-from lithepose.rotations import axes_along
+from lithepose.rotations import axes_along, unit
 from lithepose.version import __version__
 from lithepose.world import MARKER_NODES, NODE_PARENTS, NODES, pose_nodes
 
@@ -220,9 +220,7 @@ def _body(file: _Buffer, node_positions: Floats) -> list[dict[str, Any]]:
 
 def _capsule(start: Floats, end: Floats, radius: float) -> tuple[Floats, Floats, NDArray[np.int64]]:
     """Vertices (V, 3), their normals (V, 3) and triangles (F, 3), which turn left from outside."""
-    axis = end - start
-    length = float(np.linalg.norm(axis))
-    axis = axis / length if length > 1e-6 else np.array([0.0, 1.0, 0.0])
+    axis = unit(end - start, np.array([0.0, 1.0, 0.0]))
     aside = np.cross(axis, np.eye(3)[np.argmin(np.abs(axis))])
     across, along, axis = axes_along(axis, aside, "zx").T
 
