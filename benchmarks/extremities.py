@@ -232,7 +232,7 @@ def turns_of_detector(world: Floats) -> Floats:
     for number, part in enumerate(extremities.PARTS.values()):
         has = [i for i, name in enumerate(part.names) if name != "small_toe"]
         place = world[:, np.array(part.points)[has]]
-        own = part.places(BLAZEPOSE_WORLD)[has]
+        own = part.positions(BLAZEPOSE_WORLD)[has]
         place = place - place.mean(1, keepdims=True)
         u, _, vt = np.linalg.svd(np.einsum("tni,nj->tij", place, own - own.mean(0)))
         u[..., -1] *= np.linalg.det(u @ vt)[:, None]

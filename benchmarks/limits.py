@@ -42,7 +42,7 @@ from lithepose.synthetic.posing import rebone
 from lithepose.synthetic.scenes import Box, Clip, Scene, random_scene
 from lithepose.track import build_tracks, join_tracks
 from lithepose.view import draw_still
-from lithepose.world import WorldOptions, settle
+from lithepose.world import WorldOptions, solve_world
 from world import Filmed, film
 
 LIMBS = list(LIMB_JOINTS)
@@ -367,7 +367,7 @@ def pitch(setup: Setup) -> None:
             joints = joints[:100]
             camera = camera_around(joints, pitch_deg, 77.0 * index)
             filmed = seen_by(f"pitch {index}", joints, height, camera)
-            lifted = settle([setup.lift(filmed)])[0]
+            lifted = solve_world([setup.lift(filmed)])[0]
             true = camera.world_to_camera(joints)
             errors.append(np.nanmean(limb_errors(lifted.joints_camera, true)))
             shapes.append(np.nanmean(shape_errors(lifted.joints_camera, true)))
@@ -586,7 +586,7 @@ def guesses(setup: Setup) -> None:
     for case, (height, lens) in cases.items():
         found = []
         for filmed in setup.filmed:
-            lifted = settle([setup.lift(filmed, height=height, lens=lens)])[0]
+            lifted = solve_world([setup.lift(filmed, height=height, lens=lens)])[0]
             assert lifted.world is not None
             local = filmed.camera.world_to_camera(filmed.joints_world)
             own = lifted.world.points[:, 0].astype(float)
@@ -704,14 +704,14 @@ def short(setup: Setup) -> None:
             joints = joints[:125]
             camera = camera_around(joints, -6.0, 77.0 * index)
             filmed = seen_by(f"short {index}", joints, height, camera)
-            cases.append((filmed, settle([setup.lift(filmed)])[0]))
+            cases.append((filmed, solve_world([setup.lift(filmed)])[0]))
     for length in lengths:
         found = []
         for filmed, whole in cases:
             start = len(filmed.joints_world) // 2
             cut = slice(start, start + length)
             true = filmed.camera.world_to_camera(filmed.joints_world[cut])
-            lifted = settle([setup.lift(replace(filmed, track=cut_out(filmed.track, cut)))])[0]
+            lifted = solve_world([setup.lift(replace(filmed, track=cut_out(filmed.track, cut)))])[0]
             found.append(
                 (
                     np.nanmean(limb_errors(lifted.joints_camera, true)),
@@ -770,7 +770,7 @@ def levels(setup: Setup) -> None:
             filmed = seen_by(f"levels {turn}", joints, height, camera)
             known = WorldOptions(pitch_deg=-6.0, roll_deg=0.0)
             options = known if title.endswith("told") else WorldOptions()
-            lifted = settle([setup.lift(filmed)], options)[0]
+            lifted = solve_world([setup.lift(filmed)], options)[0]
             assert lifted.world is not None
             offs.append(100 * (lifted.world.points[:, 0, 2] - joints[:, 0, 2]))
             tilts.append(tilt_error(lifted, camera))
@@ -798,7 +798,7 @@ def moving(setup: Setup) -> None:
         for turn in range(6):
             camera = camera_around(source, -6.0, 60.0 * turn + 20)
             filmed = seen_by(f"moving {turn}", source, height, camera, pan_deg_s=pan_deg_s)
-            lifted = settle([setup.lift(filmed)])[0]
+            lifted = solve_world([setup.lift(filmed)])[0]
             true = camera.world_to_camera(source)
             errors.append(np.nanmean(shape_errors(lifted.joints_camera, true)))
             # Both worlds begin under the camera: y ahead, so that only the heading is to be turned.

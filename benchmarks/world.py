@@ -22,7 +22,7 @@ from lithepose.detect import create_detector
 from lithepose.lifters.default import default_lifter
 from lithepose.metrics.pose3d import mpjpe, p_mpjpe
 from lithepose.pipeline.lift import lift_track
-from lithepose.poses import Track2D, Track3D, stretches
+from lithepose.poses import Track2D, Track3D, segments
 from lithepose.skeletons import LIMB_JOINTS
 from lithepose.synthetic.appearance import random_appearance
 from lithepose.synthetic.bodies import random_body
@@ -30,7 +30,7 @@ from lithepose.synthetic.figures import build_figure
 from lithepose.synthetic.movements import motion
 from lithepose.synthetic.scenes import Clip, random_scene
 from lithepose.track import build_tracks, join_tracks
-from lithepose.world import WorldOptions, settle
+from lithepose.world import WorldOptions, solve_world
 from lithepose.world.ground import ANKLES, Ground
 
 FPS = 30.0
@@ -105,7 +105,7 @@ def accelerations(points: Floats) -> Floats:
 
 
 def compare(filmed: Filmed, track: Track3D) -> dict[str, float]:
-    """Errors of a settled person, in millimetres, degrees and m/s²; nan where there is nothing."""
+    """Errors in the world, in millimetres, degrees and m/s²; nan where there is nothing."""
     assert track.world is not None
     camera = filmed.camera
     truth = Ground(up=camera.rotation[:, 2], camera_height_m=float(camera.position[2]), cues={})
@@ -121,7 +121,7 @@ def compare(filmed: Filmed, track: Track3D) -> dict[str, float]:
     planted &= np.asarray(seen)[:, None]
     slides, soles = [], []
     for side, ankle in enumerate(ANKLES):
-        for run in stretches(planted[:, side]):
+        for run in segments(planted[:, side]):
             if run.stop - run.start >= 5:
                 foot = found[run, ankle]
                 slides.append(np.linalg.norm(foot - np.median(foot, axis=0), axis=-1).max())
@@ -177,9 +177,9 @@ def main() -> None:
         focal = float(filmed.camera.focal_px[0])
         known = lift_track(filmed.track, lifter, height_m=filmed.stature, focal_px=focal)
         for name, options in VARIANTS.items():
-            rows.setdefault(name, []).append(compare(filmed, settle([known], options)[0]))
+            rows.setdefault(name, []).append(compare(filmed, solve_world([known], options)[0]))
         guessed = lift_track(filmed.track, lifter, height_m=filmed.stature)
-        rows.setdefault("lens guessed", []).append(compare(filmed, settle([guessed])[0]))
+        rows.setdefault("lens guessed", []).append(compare(filmed, solve_world([guessed])[0]))
         print(f"clip {number + 1} of {arguments.clips}: {filmed.kind}", flush=True)
 
     columns = list(rows["all steps"][0])

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lithepose.poses import Detections, Track2D, Track3D, World, stretches
+from lithepose.poses import Detections, Track2D, Track3D, World, segments
 
 TRACK = Track2D(
     person=2,
@@ -76,12 +76,12 @@ def test_a_world_shows_its_shapes_and_whether_there_is_a_path():
     assert repr(replace(WORLD, has_path=False)).endswith(", without a path)")
 
 
-def test_stretches_end_at_holes_in_time():
+def test_segments_end_at_holes_in_time():
     flags = np.array([0, 1, 1, 1, 0, 1, 1, 1, 0], bool)
     time_s = np.array([0, 0.1, 0.2, 3600, 3601, 3601.5, 3602.1, 3602.2, 3602.3])
-    assert stretches(flags) == [slice(1, 4), slice(5, 8)]
+    assert segments(flags) == [slice(1, 4), slice(5, 8)]
     found = [slice(1, 3), slice(3, 4), slice(5, 6), slice(6, 8)]
-    assert stretches(flags, time_s) == found
-    assert stretches(np.ones(5, bool), np.arange(5) * 10.0) == [slice(i, i + 1) for i in range(5)]
-    assert stretches(np.ones(5, bool), np.arange(5) / 2) == [slice(0, 5)]
-    assert stretches(np.zeros(3, bool), np.arange(3.0)) == []
+    assert segments(flags, time_s) == found
+    assert segments(np.ones(5, bool), np.arange(5) * 10.0) == [slice(i, i + 1) for i in range(5)]
+    assert segments(np.ones(5, bool), np.arange(5) / 2) == [slice(0, 5)]
+    assert segments(np.zeros(3, bool), np.arange(3.0)) == []

@@ -15,8 +15,8 @@ DRAWN_HEIGHTS_M = (1.50, 1.95)
 
 # Segments of the bodies that the motion files are built with (docs/data/mocap.md): hip and shoulder
 # width from joint centre to joint centre, trunk from mid-hips to mid-shoulders, neck from there to
-# the base of the skull, head from there to the vertex, the tip of the nose forward of and above the
-# base of the skull.
+# the base of the skull, head from there to the head top, the tip of the nose forward of and above
+# the base of the skull.
 SEGMENTS = {
     "thigh": 0.242, "shin": 0.232, "hip_width": 0.124, "trunk": 0.287, "shoulder_width": 0.200,
     "upper_arm": 0.164, "forearm": 0.147, "neck": 0.080, "head": 0.106,
@@ -42,9 +42,9 @@ ANKLE_HEIGHT = ANKLE_HEIGHT_M / STANDARD_HEIGHT_M
 # palms to the body. Where there are two, of either side.
 Template = Mapping[str, Mapping[str, tuple[float, float, float]]]
 
-# Nose and vertex are those of `SEGMENTS`; the rest are round numbers of the size that
+# Nose and head top are those of `SEGMENTS`; the rest are round numbers of the size that
 # anthropometric surveys give for adults. In millimetres at the standard height: pupils 64 apart,
-# 115 below the vertex and 32 behind the tip of the nose; ears 147 apart, 51 above the base of the
+# 115 below the head top and 32 behind the tip of the nose; ears 147 apart, 51 above the base of the
 # skull; knuckles 86 from the wrist and 55 apart; feet in shoes, the heel 70 behind the ankle and 27
 # above the sole, the tips of the big and the small toe 181 and 140 before it and 20 above the sole.
 TEMPLATE: Template = {

@@ -23,17 +23,17 @@ def forward_kinematics(
     Args:
         parents: index of each joint's parent, -1 for the root; parents come first.
         steps: (T, N, 3), each joint seen from its parent in the parent's axes; the root's place.
-        rotations: (T, N, 3, 3), each joint's turn against its parent.
+        rotations: (T, N, 3, 3), each joint's rotation against its parent.
     Returns:
         (T, N, 3) and (T, N, 3, 3), both in the axes of the root's parent.
     """
-    places, turns = steps.copy(), rotations.copy()
+    positions, rotated = steps.copy(), rotations.copy()
     for joint, parent in enumerate(parents):
         if parent >= 0:
-            carried = turns[:, parent] @ steps[:, joint, :, None]
-            places[:, joint] = places[:, parent] + carried[..., 0]
-            turns[:, joint] = turns[:, parent] @ rotations[:, joint]
-    return places, turns
+            carried = rotated[:, parent] @ steps[:, joint, :, None]
+            positions[:, joint] = positions[:, parent] + carried[..., 0]
+            rotated[:, joint] = rotated[:, parent] @ rotations[:, joint]
+    return positions, rotated
 
 
 def bones(joints: Floats) -> Floats:

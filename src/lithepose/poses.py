@@ -7,8 +7,8 @@ z forward). A missing joint is nan with confidence 0.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from lithepose.arrays import Flags, Floats
 
-# Frames further apart in time than this belong to different stretches: what happened between them
+# Frames further apart in time than this belong to different segments: what happened between them
 # is not known, and filling it in would cost as much as the hole is long.
 MAX_GAP_S = 0.5
+# Long clips are worked on in parts.
+PART_FRAMES, OVERLAP_FRAMES = 4000, 200
 # A frame in thirty years: slower is a slip, and such times lose the seconds.
 LEAST_FPS = 1e-9
 LONGEST_S = 1e12
@@ -34,31 +36,37 @@ def usual_step(time_s: Floats) -> float:
     return float(np.median(np.diff(time_s))) if len(time_s) > 1 else 0.0
 
 
-def stretches(flags: Flags, time_s: Floats | None = None) -> list[slice]:
-    """The stretches of True in a line of flags (T,).
+def segments(flags: Flags, time_s: Floats | None = None) -> list[slice]:
+    """The segments of True in a line of flags (T,).
 
     Args:
-        time_s: (T,) seconds, ascending; with it, no stretch reaches over a step longer than
+        time_s: (T,) seconds, ascending; with it, no segment reaches over a step longer than
             `MAX_GAP_S`.
     """
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    found = [slice(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
-    if time_s is None:
-        return found
-    holes = np.flatnonzero(holes_in(time_s)) + 1
-    parts = []
-    for run in found:
-        inside = holes[
-            np.searchsorted(holes, run.start, "right") : np.searchsorted(holes, run.stop)
-        ]
-        ends = [run.start, *inside.tolist(), run.stop]
-        parts += [slice(start, stop) for start, stop in pairwise(ends)]
-    return parts
+    begins, ends = flags.copy(), flags.copy()
+    apart = np.zeros(max(len(flags) - 1, 0), bool) if time_s is None else holes_in(time_s)
+    begins[1:] &= ~flags[:-1] | apart
+    ends[:-1] &= ~flags[1:] | apart
+    pairs = zip(np.flatnonzero(begins), np.flatnonzero(ends), strict=True)
+    return [slice(int(first), int(last) + 1) for first, last in pairs]
 
 
 def holes_in(time_s: Floats) -> Flags:
     """(T - 1,) which steps of time are longer than `MAX_GAP_S`; half a second exactly is not."""
     return np.diff(np.asarray(time_s, dtype=np.float64)) > MAX_GAP_S + 1e-6
+
+
+def overlapping_parts(frames: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Parts of a long clip, so that an hour takes no more memory than a minute. They overlap so far
+    that what is smooth within a second shows no seam.
+
+    Yields:
+        The frames to look at; of these, those to keep; and where in the clip they belong.
+    """
+    for start in range(0, frames, PART_FRAMES):
+        stop, low = min(frames, start + PART_FRAMES), max(0, start - OVERLAP_FRAMES)
+        wide = slice(low, min(frames, stop + OVERLAP_FRAMES))
+        yield wide, slice(start - low, stop - low), slice(start, stop)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +144,7 @@ class World:
             `lithepose.world.rig.rig_points` of the fields below gives the same points.
         offsets: (N, 3) metres, the rig's rest pose: each node seen from its parent.
         markers: (31, 3) metres, each point of `lithepose31` seen from its node, in the rest pose.
-        rotations: (T, N, 4) unit quaternions w, x, y, z, each node's turn against its parent;
+        rotations: (T, N, 4) unit quaternions w, x, y, z, each node's rotation against its parent;
             nan where there was no person. `lithepose.world.rig` says which nodes there are.
         contact: (T, 2) bool, whether the left and the right foot stand.
         camera_rotation: (3, 3), world axes to camera axes.

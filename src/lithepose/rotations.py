@@ -209,7 +209,7 @@ def from_quaternions(quaternions: Array) -> Array:
 
 
 def slerp(start: Floats, end: Floats, share: Floats) -> Floats:
-    """The turns part of the way between unit quaternions (..., 4), on the shorter way.
+    """The rotations part of the way between unit quaternions (..., 4), on the shorter way.
 
     Args:
         share: (..., 1), 0 at the start and 1 at the end.

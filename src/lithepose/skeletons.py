@@ -291,8 +291,8 @@ def _between(first: str, second: str, fraction: float, trust: float) -> Rule:
 # For each joint the rules in order of preference; the first whose sources exist (seen or derived
 # themselves) is used. The head's numbers are least-squares fits over CMU motion capture rebuilt
 # with average proportions (ears 0.030 of the height above and 0.006 before the base of the skull,
-# which is 0.025 before the line of the trunk): the vertex from ears, thorax and nose with 16 mm
-# mean error; the ears' place on the way from thorax to vertex 0.60.
+# which is 0.025 before the line of the trunk): the head top from ears, thorax and nose with 16 mm
+# mean error; the ears' place on the way from thorax to head top 0.60.
 RULES: dict[str, tuple[Rule, ...]] = {
     "pelvis": (_between("left_hip", "right_hip", 0.5, 1.0),),
     "thorax": (_between("left_shoulder", "right_shoulder", 0.5, 1.0), Rule({"neck": 1.0}, 0.8)),
@@ -434,5 +434,5 @@ def convert(
     moved[lost] = np.nan
 
     needed = np.where(plan.uses, confidence[..., None, :], np.inf).min(axis=-1)
-    sure = (np.where(lost, 0.0, needed) * plan.trust).astype(confidence.dtype)
-    return moved, sure, plan.derived.copy()
+    trusted = (np.where(lost, 0.0, needed) * plan.trust).astype(confidence.dtype)
+    return moved, trusted, plan.derived.copy()

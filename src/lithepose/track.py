@@ -27,19 +27,19 @@ _STRAY = 0.08
 _STRAY_PER_SECOND = 0.25
 _MAX_STRAY = 0.4
 _MAX_COST = 0.85  # 0 is the predicted pose, 1 is nowhere near it
-_MAX_PREDICT_S = 0.3  # a person seen longer ago has probably not kept their velocity
+_MAX_PREDICTION_S = 0.3  # a person seen longer ago has probably not kept their velocity
 MIN_SEEN_S = 0.3  # who is seen for less is taken for a false detection
 _SAME_SIZE = 1.8  # bodies of one person are larger or smaller by no more, from shot to shot
-_MOST_PASSERS_BY = 50  # tracks of a clip so slow that one frame makes a track
+_MAX_PASSERS_BY = 50  # tracks of a clip so slow that one frame makes a track
 
 # Left/right repair.
-_SWITCH_COST = 8.0  # of each change between "as is" and "exchanged"
-_FULL_COST = 1.0  # of a pair of joints that is nowhere near its prediction
-_SPREAD = 3.0  # errors of so many times the usual one are half surprising
-_VOTE = 0.2  # of each exchanged frame of full confidence
+# In units of one pair of joints that is nowhere near its prediction.
+_CHANGE_COST = 8.0  # of each change between "as is" and "swapped"
+_ERROR_SPREADS = 3.0  # errors of so many times the usual one are half surprising
+_SWAPPED_COST = 0.2  # of each swapped frame of full confidence
 # Lags in frames (place, and the earlier frame that gives the velocity, or None for no velocity).
 _PREDICTORS = ((1, 2), (2, 3), (3, 4), (1, None), (2, None), (3, None), (4, None))
-_NOISE_FLOOR = 0.004  # of the body's size: below this, differences mean nothing
+_LEAST_NOISE = 0.004  # of the body's size: below this, differences mean nothing
 
 
 @dataclass
@@ -74,7 +74,7 @@ class _Person:
 
     def predict(self, time_s: float) -> Floats:
         """(J, 2) where the joints should be at a time, at constant velocity."""
-        return self.keypoints + self.velocity * min(time_s - self.seen_s, _MAX_PREDICT_S)
+        return self.keypoints + self.velocity * min(time_s - self.seen_s, _MAX_PREDICTION_S)
 
 
 def build_tracks(
@@ -155,10 +155,10 @@ def build_tracks(
     rate = max(fps, 1 / usual_s) if (steps > max(max_gap_s, 4 * usual_s)).any() else fps
     needed = min(max(MIN_SEEN_S * rate, 1.0 if slow else 2.0), 0.5 * len(detections))
     kept = [person for person in people if len(person.frames) >= needed]
-    if slow and len(kept) > _MOST_PASSERS_BY:
+    if slow and len(kept) > _MAX_PASSERS_BY:
         # Each track spans all frames of the clip: thousands would not fit into memory.
         kept.sort(key=lambda person: len(person.frames), reverse=True)
-        kept = sorted(kept[:_MOST_PASSERS_BY], key=lambda person: person.first_frame)
+        kept = sorted(kept[:_MAX_PASSERS_BY], key=lambda person: person.first_frame)
     if len(kept) < len(people):
         logger.info("dropped %d tracks of fewer than %.0f frames", len(people) - len(kept), needed)
     return [
@@ -275,66 +275,66 @@ def fill_gaps(track: Track2D, max_gap_s: float = 0.25) -> Track2D:
 def repair_left_right(track: Track2D) -> tuple[Track2D, Flags]:
     """Undo the frames in which the detector took the body's left side for its right.
 
-    For every frame there are two readings, as it is and with all left and right joints exchanged.
+    For every frame there are two readings, as it is and with all left and right joints swapped.
     Dynamic programming finds the sequence of readings in which the joints move most steadily (each
     is predicted from the frames before, at rest and at constant velocity), with a price for every
     change of reading. In a side view the legs pass each other at every step without a jump in
     place: there the velocity, not the distance, is what tells them apart.
 
     Continuity cannot say which of a sequence and its mirror image is right. That is decided by
-    vote: each frame read as exchanged has a small price, by its confidence, so that within each
-    stretch of the clip without a long absence the reading of the majority is kept. An exchange
-    that lasts for most of a stretch is therefore not found.
+    vote: each frame read as swapped has a small price, by its confidence, so that within each
+    segment of the clip without a long absence the reading of the majority is kept. A swap
+    that lasts for most of a segment is therefore not found.
 
     Args:
         track: in a skeleton of `lithepose.skeletons.SKELETONS` that knows left and right.
 
     Returns:
-        The repaired track (keypoints, confidence and `world` exchanged where needed), and (T,)
-        which frames were exchanged.
+        The repaired track (keypoints, confidence and `world` swapped where needed), and (T,)
+        which frames were swapped.
     """
     skeleton = SKELETONS[track.skeleton]
     pairs = np.array(skeleton.pairs, dtype=np.int64).reshape(-1, 2)
-    exchanged = _find_exchanges(track, pairs)
-    if not exchanged.any():
-        return track, exchanged
+    swapped = _find_swaps(track, pairs)
+    if not swapped.any():
+        return track, swapped
     order = list(skeleton.mirror)
 
-    def exchange(values: Floats) -> Floats:
-        return np.where(exchanged[:, None, None], values[:, order], values)
+    def swap(values: Floats) -> Floats:
+        return np.where(swapped[:, None, None], values[:, order], values)
 
     return replace(
         track,
-        keypoints=exchange(track.keypoints),
-        confidence=np.where(exchanged[:, None], track.confidence[:, order], track.confidence),
-        world=None if track.world is None else exchange(track.world),
-    ), exchanged
+        keypoints=swap(track.keypoints),
+        confidence=np.where(swapped[:, None], track.confidence[:, order], track.confidence),
+        world=None if track.world is None else swap(track.world),
+    ), swapped
 
 
-def _find_exchanges(track: Track2D, pairs: Indices) -> Flags:
-    """Frames (T,) in which the left and right joints of `pairs` (N, 2) are exchanged; False in
+def _find_swaps(track: Track2D, pairs: Indices) -> Flags:
+    """Frames (T,) in which the left and right joints of `pairs` (N, 2) are swapped; False in
     frames without any of these joints. See `repair_left_right` for how."""
-    exchanged = np.zeros(len(track.keypoints), dtype=bool)
+    swapped = np.zeros(len(track.keypoints), dtype=bool)
     times = np.asarray(track.time_s, dtype=float)
     sides = np.asarray(track.keypoints, dtype=float)[:, pairs]  # (T, N, 2 sides, 2)
     seen = np.flatnonzero(np.isfinite(sides).all(axis=-1).reshape(len(sides), -1).any(axis=1))
     if len(seen) < 3:
-        return exchanged
+        return swapped
     # Unit of length: the body's size, by a running median, as a single frame may be wrong.
     size = _running_median(body_size(track.keypoints[seen]), 15)
     trust = np.nan_to_num(track.confidence[:, pairs].mean(axis=(1, 2)))
-    for stretch in np.split(
+    for segment in np.split(
         np.arange(len(seen)), np.flatnonzero(np.diff(times[seen]) > MAX_GAP_S) + 1
     ):
-        frames = seen[stretch]
-        exchanged[frames] = _steadiest_reading(
-            sides[frames] / size[stretch, None, None, None], times[frames], trust[frames]
+        frames = seen[segment]
+        swapped[frames] = _steadiest_reading(
+            sides[frames] / size[segment, None, None, None], times[frames], trust[frames]
         )
-    return exchanged
+    return swapped
 
 
 def _steadiest_reading(sides: Floats, times: Floats, trust: Floats) -> Flags:
-    """The dynamic programme of `_find_exchanges` for one stretch.
+    """The dynamic programme of `_find_swaps` for one segment.
 
     A frame is compared with what each of `_PREDICTORS` makes of the four frames before it. So
     many, because an undecided detector often gives a blend of both readings for a frame or three:
@@ -354,7 +354,7 @@ def _steadiest_reading(sides: Floats, times: Floats, trust: Floats) -> Flags:
         shape = [count, *(2 if lag in (later, earlier) else 1 for lag in (4, 3, 2, 1))]
         cost += fits.reshape(shape)
     unlike = np.array([[0, 1], [1, 0]])
-    vote = _VOTE * trust[:, None] * np.arange(2)  # (T, 2)
+    vote = _SWAPPED_COST * trust[:, None] * np.arange(2)  # (T, 2)
 
     # best[a, b, c, d]: least cost of all readings so far that end with a, b, c, d. Before the clip
     # four frames are imagined that are all read as the first one.
@@ -364,7 +364,7 @@ def _steadiest_reading(sides: Floats, times: Floats, trust: Floats) -> Flags:
     for t in range(count):
         # total[a, b, c, d, e], e the reading of frame t.
         total = best[..., None] + np.stack([cost[t], cost[t, ::-1, ::-1, ::-1, ::-1]], axis=-1)
-        total += _SWITCH_COST * unlike + vote[t]
+        total += _CHANGE_COST * unlike + vote[t]
         came_from[t] = total.argmin(axis=0)
         best = total.min(axis=0)
 
@@ -387,7 +387,7 @@ def _prediction_cost(sides: Floats, times: Floats, later: int, earlier: int | No
 
     Returns:
         (T, 2, 2), or (T, 2) without `earlier`: by the readings of these frames (earlier first),
-        as they are (0) or exchanged (1). 0 where the clip has no such frames.
+        as they are (0) or swapped (1). 0 where the clip has no such frames.
     """
     readings = np.stack([sides, sides[:, :, ::-1]])  # (2, T, N, 2, 2)
     lag = later if earlier is None else earlier
@@ -408,18 +408,18 @@ def _prediction_cost(sides: Floats, times: Floats, later: int, earlier: int | No
     error = np.linalg.norm(sides[lag:] - predicted, axis=-1)  # (..., T - lag, N, 2)
 
     # How far each pair usually is from its prediction: this holds the detector's noise as well as
-    # the speed of the motion and the frame rate. Most frames are no exchange; the median ignores
+    # the speed of the motion and the frame rate. Most frames are no swap; the median ignores
     # the others.
     alike = error[0] if earlier is None else error[0, 0]
     usual = alike.transpose(1, 0, 2).reshape(sides.shape[1], -1)  # (N, T * 2)
     noise = np.array([np.median(e[np.isfinite(e)]) if np.isfinite(e).any() else 1 for e in usual])
-    noise = np.maximum(noise, _NOISE_FLOOR)[:, None]
+    noise = np.maximum(noise, _LEAST_NOISE)[:, None]
     # After missing frames a prediction reaches further and is less certain.
     growth = np.maximum(ahead / (later * np.median(np.diff(times))), 1)[:, None, None]
     # Welsch's cost is level far out: what fits neither reading votes for neither.
-    each = 1 - np.exp(-((error / (_SPREAD * noise * growth)) ** 2) / 2)
+    each = 1 - np.exp(-((error / (_ERROR_SPREADS * noise * growth)) ** 2) / 2)
     # Both joints of a pair tend to err together: a mean, not a sum, counts their evidence once.
-    each = _FULL_COST * np.where(np.isfinite(each), each, 0.0).mean(axis=-1).sum(axis=-1)
+    each = np.where(np.isfinite(each), each, 0.0).mean(axis=-1).sum(axis=-1)
     cost[lag:] = np.moveaxis(each, -1, 0)
     return cost
 
@@ -469,7 +469,7 @@ def _cost(person: _Person, found: Detections, row: int, now: float) -> float:
     """How little a detection looks like the continuation of a person: 0 exactly, 1 not at all.
 
     Half of it is the likeness of the pose (as object keypoint similarity is formed), half that of
-    the place alone, which also holds when the detector has exchanged left and right.
+    the place alone, which also holds when the detector has swapped left and right.
     """
     predicted = person.predict(now)
     seen = np.asarray(found.keypoints[row], dtype=float)

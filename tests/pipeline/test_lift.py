@@ -27,7 +27,7 @@ from lithepose.pipeline.lift import (
 from lithepose.poses import Track2D
 from lithepose.skeletons import LIMB_JOINTS, SKELETONS
 from lithepose.video import CameraMotion
-from lithepose.world.solve import settle
+from lithepose.world.solve import solve_world
 
 Film = Callable[..., Any]
 LIMBS = list(LIMB_JOINTS)
@@ -595,7 +595,7 @@ def test_parts_around_a_hole_in_time_are_lifted_apart(film: Film, hole_s: float)
 def test_slow_clips_are_lifted_frame_by_frame(film: Film, fps: float):
     scene = film(seconds=0.4)
     counting = Counting()
-    (person,) = settle([lift_track(track_at(scene, np.arange(10) / fps), counting)])
+    (person,) = solve_world([lift_track(track_at(scene, np.arange(10) / fps), counting)])
     assert counting.windows == 20  # each as it is and mirrored
     assert person.metadata["gaps"] == 0
     assert error_mm(person.joints_camera, scene.joints_camera) < 200

@@ -72,7 +72,7 @@ def seen(
     points[:, :17] = joints
     for number, (name, part) in enumerate(PARTS.items()):
         rotations[:, number] = rotations[:, number] @ about(turns.get(name, (0, 0, 0)))
-        own = part.places(table) * HEIGHT
+        own = part.positions(table) * HEIGHT
         first = joints[:, part.points[0]]
         if name == "head":  # the nose joint stays, the rest of the face turns about it
             own = own - own[0]
@@ -414,7 +414,7 @@ def test_long_clips_are_done_in_parts_without_a_seam(monkeypatch: pytest.MonkeyP
     keypoints, _, _ = seen(joints, {"left_foot": (0, 20, 10), "head": (10, 0, 20)})
     keypoints = keypoints + np.random.default_rng(0).normal(0, 2, keypoints.shape)
     whole = run(joints, keypoints)
-    monkeypatch.setattr(extremities, "_PART", 17)
-    monkeypatch.setattr(extremities, "_OVERLAP", 40)
+    monkeypatch.setattr("lithepose.poses.PART_FRAMES", 17)
+    monkeypatch.setattr("lithepose.poses.OVERLAP_FRAMES", 40)
     for one, other in zip(run(joints, keypoints), whole, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)

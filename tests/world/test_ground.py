@@ -8,10 +8,10 @@ import pytest
 from lithepose.anthropometry import ANKLE_HEIGHT
 from lithepose.bones import bones
 from lithepose.cameras import look_at
-from lithepose.poses import stretches
+from lithepose.poses import segments
 from lithepose.synthetic.bodies import Body, random_body
 from lithepose.synthetic.movements import motion
-from lithepose.world.contacts import DRIFT_M, find_contacts, path_ties, plant_feet
+from lithepose.world.contacts import DRIFT_M, find_contacts, lock_feet, path_ties
 from lithepose.world.ground import ANKLES, Ground, body_axis, fit_ground, up_of_tilt
 from lithepose.world.path import fit_root_path
 
@@ -140,7 +140,7 @@ def test_the_feet_of_someone_who_walks_stand_in_turns():
     assert (share > 0.4).all()
     assert (share < 0.8).all()
     for side in range(2):
-        runs = stretches(contact[:, side])
+        runs = segments(contact[:, side])
         assert 3 <= len(runs) <= 6
         for run in runs:
             foot = joints[run, ANKLES[side]]
@@ -203,9 +203,9 @@ def test_planted_feet_are_still_and_bones_keep_their_lengths():
     drift = np.cumsum(random.normal(0, 0.003, (len(joints), 1, 3)), axis=0)
     skating = joints + drift
     contact = find_contacts(joints[:, ANKLES], times(joints))
-    planted = plant_feet(skating, contact, times(joints), body.ankle_height)
+    planted = lock_feet(skating, contact, times(joints), body.ankle_height)
     for side, ankle in enumerate(ANKLES):
-        for run in stretches(contact[:, side]):
+        for run in segments(contact[:, side]):
             foot = planted[run, ankle]
             assert np.abs(foot - foot.mean(0)).max() < 0.005
             assert foot[:, 2].mean() == pytest.approx(body.ankle_height, abs=0.005)
@@ -223,7 +223,7 @@ def test_nothing_moves_when_nobody_stands():
     joints, _, _, body = filmed("wave", 1.0)
     joints = joints + (0, 0, 0.3)
     none = np.zeros((len(joints), 2), bool)
-    planted = plant_feet(joints, none, times(joints), body.ankle_height)
+    planted = lock_feet(joints, none, times(joints), body.ankle_height)
     np.testing.assert_allclose(planted, joints, atol=1e-3)
 
 
@@ -231,7 +231,7 @@ def test_a_leg_that_cannot_reach_lowers_the_hips():
     joints, _, _, body = filmed("wave", 1.0)
     high = joints + (0, 0, 0.05)
     both = np.ones((len(joints), 2), bool)
-    planted = plant_feet(high, both, times(joints), body.ankle_height)
+    planted = lock_feet(high, both, times(joints), body.ankle_height)
     np.testing.assert_allclose(planted[:, ANKLES, 2], body.ankle_height, atol=0.01)
     assert (planted[:, 0, 2] < high[:, 0, 2]).all()
 

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -107,13 +108,13 @@ def _numbers(line: int, words: list[str], count: int, what: str) -> Floats:
 
 @dataclass(kw_only=True)
 class _Bone:
-    """What the file says of a bone, as far as it has been read."""
+    """What the file says of a bone."""
 
     line: int
-    name: str | None = None
-    direction: Floats | None = None
-    length: float | None = None
-    axis: tuple[Floats, str] | None = None
+    name: str
+    direction: Floats
+    length: float
+    axis: tuple[Floats, str]
     dof: tuple[str, ...] = ()
 
 
@@ -234,45 +235,41 @@ def _axis_order(line: int, words: list[str]) -> str:
 
 
 def _read_bones(parts: _Parts, lines: list[_Line]) -> None:
-    bone: _Bone | None = None
+    said: dict[str, Any] | None = None  # of the bone that is being read
     for line, words in lines:
         key = words[0].lower()
         if key == "begin":
-            if bone is not None:
-                raise LineError(line, f"begin inside of the bone that began in line {bone.line}")
-            bone = _Bone(line=line)
-        elif bone is None:
+            if said is not None:
+                raise LineError(line, f"begin inside of the bone that began in line {said['line']}")
+            said = {"line": line}
+        elif said is None:
             raise LineError(line, f"begin of a bone expected; found {words[0]!r}")
         elif key == "end":
-            _check_complete(bone)
-            parts.bones.append(bone)
-            bone = None
+            for name in ("name", "direction", "length", "axis"):
+                if name not in said:
+                    raise LineError(said["line"], f"this bone has no {name}")
+            parts.bones.append(_Bone(**said))
+            said = None
         elif key == "name":
             if len(words) != 2:
                 raise LineError(line, "a bone's name is one word")
-            bone.name = words[1]
+            said["name"] = words[1]
         elif key == "direction":
-            bone.direction = _numbers(line, words[1:], 3, "direction")
-            if np.linalg.norm(bone.direction) < 1e-6:
+            said["direction"] = _numbers(line, words[1:], 3, "direction")
+            if np.linalg.norm(said["direction"]) < 1e-6:
                 raise LineError(line, "a direction of length 0")
         elif key == "length":
-            bone.length = float(_numbers(line, words[1:], 1, "length")[0])
-            if bone.length < 0:
+            said["length"] = float(_numbers(line, words[1:], 1, "length")[0])
+            if said["length"] < 0:
                 raise LineError(line, f"a bone's length must not be below 0; found {words[1]}")
         elif key == "axis":
             angles = _numbers(line, words[1:4], 3, "axis")
-            bone.axis = (angles, _axis_order(line, words[4:]))
+            said["axis"] = (angles, _axis_order(line, words[4:]))
         elif key == "dof":
-            bone.dof = _dof(line, words[1:], _TURNS)
+            said["dof"] = _dof(line, words[1:], _TURNS)
         # Limits, which run over several lines, masses and numbers of bones move nothing.
-    if bone is not None:
-        raise LineError(bone.line, "this bone has no end")
-
-
-def _check_complete(bone: _Bone) -> None:
-    for name in ("name", "direction", "length", "axis"):
-        if getattr(bone, name) is None:
-            raise LineError(bone.line, f"this bone has no {name}")
+    if said is not None:
+        raise LineError(said["line"], "this bone has no end")
 
 
 def _read_hierarchy(parts: _Parts, lines: list[_Line]) -> None:
@@ -297,10 +294,9 @@ def _skeleton(parts: _Parts, measure_m: float) -> Skeleton:
     degrees = parts.degrees is not False  # degrees, where nothing is said
     bones: dict[str, _Bone] = {}
     for bone in parts.bones:
-        name = str(bone.name)
-        if name in bones or name == "root":
-            raise LineError(bone.line, f"a second bone {name!r}")
-        bones[name] = bone
+        if bone.name in bones or bone.name == "root":
+            raise LineError(bone.line, f"a second bone {bone.name!r}")
+        bones[bone.name] = bone
     names, parents = ["root"], [-1]
     for parent, name in enumerate(names):  # grows while it is walked along
         for child in parts.parent_of:
@@ -315,9 +311,6 @@ def _skeleton(parts: _Parts, measure_m: float) -> Skeleton:
     dof = [parts.order if parts.order is not None else (*_SHIFTS, *_TURNS)]
     for name in names[1:]:
         bone = bones[name]
-        assert bone.direction is not None  # _check_complete
-        assert bone.length is not None
-        assert bone.axis is not None
         offsets.append(unit(bone.direction) * bone.length * unit_m)
         axes.append(_rotations(*bone.axis, degrees))
         dof.append(bone.dof)

@@ -47,7 +47,7 @@ class Bvh:
         frame_time_s: seconds from frame to frame.
         positions: (T, N, 3), each joint seen from its parent: the offset, where no position channel
             replaces it.
-        rotations: (T, N, 3, 3), each joint's turn against its parent; acts on column vectors.
+        rotations: (T, N, 3, 3), each joint's rotation against its parent; acts on column vectors.
     """
 
     names: tuple[str, ...]

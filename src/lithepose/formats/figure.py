@@ -1,8 +1,8 @@
 """What the writers of motion files share: a figure that moves without gaps, and y-up axes.
 
 Animation and biomechanics programs have no notion of "not there". Frames without the person are
-therefore filled: between two frames with the person the turns follow the shortest way and the root
-a straight line, evenly in time; before the first and after the last the pose holds.
+therefore filled: between two frames with the person the rotations follow the shortest way and the
+root a straight line, evenly in time; before the first and after the last the pose holds.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Motion:
 
     Attributes:
         root: (T, 3) metres, where the first node is.
-        rotations: (T, N, 4) unit quaternions w, x, y, z, each node's turn against its parent; the
-            sign runs on from frame to frame, so that q and -q never alternate.
+        rotations: (T, N, 4) unit quaternions w, x, y, z, each node's rotation against its parent;
+            the sign runs on from frame to frame, so that q and -q never alternate.
         present: (T,) bool, the frames with the person; the others are filled.
     """
 
@@ -80,14 +80,14 @@ def motion_of(world: World, time_s: Floats) -> Motion:
     """
     present = _present(world)
     known = np.flatnonzero(present)
-    turns = np.array(world.rotations, dtype=np.float64)[known]
-    turns /= np.linalg.norm(turns, axis=-1, keepdims=True)
-    turns = _with_steady_signs(turns)
+    rotations = np.array(world.rotations, dtype=np.float64)[known]
+    rotations /= np.linalg.norm(rotations, axis=-1, keepdims=True)
+    rotations = _with_steady_signs(rotations)
     # The root is the first node; the pelvis may sit on it with an offset of its own.
     markers = np.asarray(world.markers, dtype=np.float64)
     root = (
         np.asarray(world.points, dtype=np.float64)[known, 0]
-        - from_quaternions(turns[:, 0]) @ markers[0]
+        - from_quaternions(rotations[:, 0]) @ markers[0]
     )
 
     frames = len(present)
@@ -98,7 +98,7 @@ def motion_of(world: World, time_s: Floats) -> Motion:
     share = np.clip((time_s - time_s[known[before]]) / np.where(span > 0, span, 1), 0, 1)
     return Motion(
         root=root[before] + (root[after] - root[before]) * share[:, None],
-        rotations=slerp(turns[before], turns[after], share[:, None, None]),
+        rotations=slerp(rotations[before], rotations[after], share[:, None, None]),
         present=present,
     )
 
@@ -152,7 +152,7 @@ def note_of_holes(track: Track3D, formats: Sequence[str]) -> str | None:
 
 
 def turned_y_up(quaternions: Floats) -> Floats:
-    """The same turns about y-up axes, (..., 4), w, x, y, z."""
+    """The same rotations about y-up axes, (..., 4), w, x, y, z."""
     w, x, y, z = np.moveaxis(quaternions, -1, 0)
     return np.stack([w, x, z, -y], -1)
 

@@ -28,6 +28,7 @@ from lithepose.formats.figure import (
     world_of,
 )
 from lithepose.poses import Track3D
+from lithepose.rotations import axes_along, unit
 from lithepose.version import __version__
 from lithepose.world import MARKER_NODES, NODE_PARENTS, NODES, pose_nodes
 
@@ -61,8 +62,8 @@ def write_glb(path: str | os.PathLike[str], track: Track3D) -> None:
         raise ValueError("a GLB file needs time stamps that increase from frame to frame")
     motion = motion_of(world, track.time_s)
     offsets = np.asarray(world.offsets, dtype=np.float64)
-    places = _rest_places(offsets, np.asarray(world.markers, dtype=np.float64)) @ Y_UP.T
-    turns = turned_y_up(motion.rotations)[..., [1, 2, 3, 0]]  # glTF: x, y, z, w
+    node_positions = _rest_positions(offsets, np.asarray(world.markers, dtype=np.float64)) @ Y_UP.T
+    rotations = turned_y_up(motion.rotations)[..., [1, 2, 3, 0]]  # glTF: x, y, z, w
 
     file = _Buffer()
     times = file.add(time_s, limits=True)
@@ -73,17 +74,17 @@ def write_glb(path: str | os.PathLike[str], track: Track3D) -> None:
         if name.endswith("End"):
             continue
         channels.append({"sampler": len(samplers), "target": {"node": node, "path": "rotation"}})
-        samplers.append({"input": times, "output": file.add(turns[:, node])})
+        samplers.append({"input": times, "output": file.add(rotations[:, node])})
 
     bind = np.tile(np.eye(4), (len(NODES), 1, 1))
-    bind[:, :3, 3] = -places
+    bind[:, :3, 3] = -node_positions
     columns_first = bind.transpose(0, 2, 1).reshape(-1, 16)
     content = {
         "asset": {"version": "2.0", "generator": f"lithepose {__version__}"},
         "scene": 0,
         # The body stands beside the skeleton, which alone moves it.
         "scenes": [{"nodes": [0, len(NODES)]}],
-        "nodes": [*_nodes(places), {"name": "Body", "mesh": 0, "skin": 0}],
+        "nodes": [*_nodes(node_positions), {"name": "Body", "mesh": 0, "skin": 0}],
         "skins": [
             {
                 "joints": list(range(len(NODES))),
@@ -91,7 +92,7 @@ def write_glb(path: str | os.PathLike[str], track: Track3D) -> None:
                 "inverseBindMatrices": file.add(columns_first),
             }
         ],
-        "meshes": [{"name": "Body", "primitives": _body(file, places)}],
+        "meshes": [{"name": "Body", "primitives": _body(file, node_positions)}],
         "materials": [
             {
                 "name": name,
@@ -151,20 +152,22 @@ class _Buffer:
         return len(self.accessors) - 1
 
 
-def _rest_places(offsets: Floats, markers: Floats) -> Floats:
+def _rest_positions(offsets: Floats, markers: Floats) -> Floats:
     """The nodes (N, 3) of the rest pose, standing on the floor; world axes."""
     upright = np.zeros((1, len(NODES), 4))
     upright[..., 0] = 1
-    places = pose_nodes(offsets, np.zeros((1, 3)), upright)[0][0]
-    soles = np.minimum(places[:, 2].min(), (places[list(MARKER_NODES)] + markers)[:, 2].min())
-    return places - [0, 0, soles]
+    node_positions = pose_nodes(offsets, np.zeros((1, 3)), upright)[0][0]
+    soles = np.minimum(
+        node_positions[:, 2].min(), (node_positions[list(MARKER_NODES)] + markers)[:, 2].min()
+    )
+    return node_positions - [0, 0, soles]
 
 
-def _nodes(places: Floats) -> list[dict[str, Any]]:
+def _nodes(node_positions: Floats) -> list[dict[str, Any]]:
     """The rig in its rest pose, y up."""
     nodes: list[dict[str, Any]] = []
     for node, (name, parent) in enumerate(zip(NODES, NODE_PARENTS, strict=True)):
-        place = places[node] - (places[parent] if parent >= 0 else 0)
+        place = node_positions[node] - (node_positions[parent] if parent >= 0 else 0)
         entry: dict[str, Any] = {"name": name, "translation": place.tolist()}
         children = [child for child, above in enumerate(NODE_PARENTS) if above == node]
         if children:
@@ -173,9 +176,9 @@ def _nodes(places: Floats) -> list[dict[str, Any]]:
     return nodes
 
 
-def _body(file: _Buffer, places: Floats) -> list[dict[str, Any]]:
+def _body(file: _Buffer, node_positions: Floats) -> list[dict[str, Any]]:
     """The primitives of the mesh, one for each colour."""
-    height = float(np.ptp(places[:, 1]))
+    height = float(np.ptp(node_positions[:, 1]))
     primitives = []
     for material, side in enumerate(_COLOURS):
         positions, normals, carriers, triangles = [], [], [], []
@@ -184,7 +187,7 @@ def _body(file: _Buffer, places: Floats) -> list[dict[str, Any]]:
             if bare not in _RADII or side != (name.removesuffix(bare).lower() or "middle"):
                 continue
             parent = NODE_PARENTS[node]
-            start, end, radius = places[parent], places[node], _RADII[bare] * height
+            start, end, radius = node_positions[parent], node_positions[node], _RADII[bare] * height
             if name.endswith("End"):  # the round end is the tip, not beyond it
                 length = np.linalg.norm(end - start)
                 end = start + (end - start) * (1 - radius / max(length, radius))
@@ -217,13 +220,9 @@ def _body(file: _Buffer, places: Floats) -> list[dict[str, Any]]:
 
 def _capsule(start: Floats, end: Floats, radius: float) -> tuple[Floats, Floats, NDArray[np.int64]]:
     """Vertices (V, 3), their normals (V, 3) and triangles (F, 3), which turn left from outside."""
-    axis = end - start
-    length = float(np.linalg.norm(axis))
-    axis = axis / length if length > 1e-6 else np.array([0.0, 1.0, 0.0])
-    aside = np.eye(3)[np.argmin(np.abs(axis))]
-    across = np.cross(axis, aside)
-    across /= np.linalg.norm(across)
-    along = np.cross(axis, across)  # across, along, axis: right-handed
+    axis = unit(end - start, np.array([0.0, 1.0, 0.0]))
+    aside = np.cross(axis, np.eye(3)[np.argmin(np.abs(axis))])
+    across, along, axis = axes_along(axis, aside, "zx").T
 
     # From pole to pole: the rings of one end, up to its equator around `start`, then the other's.
     rise = np.linspace(-math.pi / 2, 0, _RINGS + 1)[1:]

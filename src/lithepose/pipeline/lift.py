@@ -2,7 +2,7 @@
 
 `lift` takes a video or a file of keypoints, `lift_keypoints` arrays; both end in `lift_track`,
 which lifts one person's windows, holds the bones constant, scales to metres and finds the path of
-the root. `lift` then settles everyone in one world (`lithepose.world.solve`).
+the root. `lift` then places everyone in one world (`lithepose.world`).
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from lithepose.cameras import focal_from_fov
 from lithepose.detect import Detector, create_detector, facts_of, is_onnx
 from lithepose.keypoints import is_keypoints, read_keypoints
 from lithepose.lifters.windows import LIMBS, WindowLifter, lift_windows, with_midpoints
-from lithepose.poses import LEAST_FPS, MAX_GAP_S, Detections, Track2D, Track3D, stretches
+from lithepose.poses import LEAST_FPS, MAX_GAP_S, Detections, Track2D, Track3D, segments
 from lithepose.skeletons import convert, skeleton_named
 from lithepose.track import build_tracks, fill_gaps, join_tracks, repair_left_right, select_people
 from lithepose.video import CameraMotion, CameraWatch, open_video
-from lithepose.world import WorldOptions, fit_root_path, settle, with_extremities
+from lithepose.world import WorldOptions, fit_root_path, solve_world, with_extremities
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def lift_track(
     scale = (height_m or STANDARD_HEIGHT_M) / STANDARD_HEIGHT_M
     present = (told[:, LIMBS] > 0).sum(1) >= LEAST_LIMBS
     # Over a hole in time no motion is known: each part is lifted by itself.
-    runs = stretches(np.asarray(present), track.time_s)
+    runs = segments(np.asarray(present), track.time_s)
     for run in runs:
         joints[run] = lift_windows(rays[run], told[run], track.time_s[run], lifter) * scale
     lengths = bone_lengths(joints)
@@ -124,7 +124,7 @@ def lift_track(
             "focal_known": focal_px is not None,
             "lifter": getattr(lifter, "name", type(lifter).__name__),
             "frames_with_person": int(present.sum()),
-            "gaps": max(0, len(stretches(np.asarray(present))) - 1),
+            "gaps": max(0, len(segments(np.asarray(present))) - 1),
             "frames_exchanged": int(exchanged.sum()),
             "mean_confidence": _mean(confidence[present]),
             "max_gap_s": MAX_GAP_S,
@@ -385,7 +385,9 @@ def lift(
     warnings = _warnings(height, focal, guessed_focal(first.image_size), camera)
     if world is not None:
         with watch("world"):
-            lifted = settle(lifted, world, moves=camera is not None and _leaves_no_path(camera))
+            lifted = solve_world(
+                lifted, world, moves=camera is not None and _leaves_no_path(camera)
+            )
     focal_from = "given" if told else "file" if noted else "guess"
     facts: dict[str, Any] = {
         "warnings": warnings,

@@ -4,13 +4,16 @@
 their head, hands and feet (`with_extremities`). `solve_world` then places everyone in one world.
 Inside, calls go one way:
 
-    solve ─┬─ ground          up and the floor, from all people
-           ├─ contacts ─ path which feet stand; their ties to the path; feet locked to the floor
-           ├─ smooth          low pass without delay
-           └─ rig_pose ─ joint_limits ─ rig   rotations of a figure fitted to the person
+    solve ─┬─ ground        up and the floor, from all people
+           ├─ contacts      which feet stand, what that says of the path, feet locked in place
+           ├─ path          where the hips are, also tied to standing feet
+           ├─ smooth        low pass without delay
+           └─ rig_pose ─ joint_limits ─ rig    rotations of a figure fitted to the person
 
-    extremities               eyes, ears, heels, toes and knuckles, before any world
-    angles ─ joint_limits     rotations as clinicians name them, for plots
+    extremities             eyes, ears, heels, toes and knuckles, before any world
+    angles ─ joint_limits   rotations as clinicians name them, for plots
+
+Contacts know the ground and the path; nothing calls back to what called it.
 """
 
 from lithepose.world.angles import joint_angles
@@ -26,7 +29,7 @@ from lithepose.world.rig import (
     rig_points,
 )
 from lithepose.world.rig_pose import pose_rig
-from lithepose.world.solve import WorldOptions, settle
+from lithepose.world.solve import WorldOptions, solve_world
 
 __all__ = [
     "JOINT_LIMITS",
@@ -41,6 +44,6 @@ __all__ = [
     "pose_nodes",
     "pose_rig",
     "rig_points",
-    "settle",
+    "solve_world",
     "with_extremities",
 ]

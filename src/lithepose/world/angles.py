@@ -36,27 +36,27 @@ def joint_angles(rotations: Floats) -> dict[str, Floats]:
     rotations = check_rotations(rotations)
     whole = np.asarray(np.isfinite(rotations).all(axis=(1, 2)))
     rotations = np.where(whole[:, None, None], rotations, [1.0, 0, 0, 0])
-    turn = dict(zip(NODES, np.moveaxis(from_quaternions(rotations), 1, 0), strict=True))
+    rotation = dict(zip(NODES, np.moveaxis(from_quaternions(rotations), 1, 0), strict=True))
     angles: dict[str, Floats] = {}
     for side, out in (("left", 1), ("right", -1)):
         name = side.capitalize()
-        thigh = -turn[f"{name}UpLeg"][..., 2]
-        arm = out * (turn[f"{name}Shoulder"] @ turn[f"{name}Arm"])[..., 0]
-        toes = -turn[f"{name}Foot"][..., 1]
+        thigh = -rotation[f"{name}UpLeg"][..., 2]
+        arm = out * (rotation[f"{name}Shoulder"] @ rotation[f"{name}Arm"])[..., 0]
+        toes = -rotation[f"{name}Foot"][..., 1]
         raised = np.arctan2(np.hypot(arm[:, 0], arm[:, 1]), -arm[:, 2])
         outwards = np.arctan2(out * arm[:, 0], -arm[:, 1])
         angles |= {
             f"{side}_hip_flexion": np.arctan2(-thigh[:, 1], -thigh[:, 2]),
             f"{side}_hip_abduction": np.arcsin(np.clip(out * thigh[:, 0], -1, 1)),
-            f"{side}_knee_flexion": HINGES[f"{name}Leg"].angles(turn[f"{name}Leg"])[0],
+            f"{side}_knee_flexion": HINGES[f"{name}Leg"].angles(rotation[f"{name}Leg"])[0],
             f"{side}_ankle_dorsiflexion": np.arctan2(toes[:, 2], -toes[:, 1]),
             f"{side}_shoulder_flexion": raised * np.cos(outwards),
             f"{side}_shoulder_abduction": raised * np.sin(outwards),
-            f"{side}_elbow_flexion": HINGES[f"{name}ForeArm"].angles(turn[f"{name}ForeArm"])[0],
+            f"{side}_elbow_flexion": HINGES[f"{name}ForeArm"].angles(rotation[f"{name}ForeArm"])[0],
         }
     _, y, z = np.eye(3)
-    lower = turn["Hips"] @ turn["Spine"]
-    trunk = lower[..., 2] + (lower @ turn["Spine1"])[..., 2]
-    ahead = unit(np.cross(turn["Hips"][..., 0], z), -y)
+    lower = rotation["Hips"] @ rotation["Spine"]
+    trunk = lower[..., 2] + (lower @ rotation["Spine1"])[..., 2]
+    ahead = unit(np.cross(rotation["Hips"][..., 0], z), -y)
     angles["trunk_lean"] = np.arctan2(dot(trunk, ahead), trunk[..., 2])
     return {name: np.where(whole, np.rad2deg(angle), np.nan) for name, angle in angles.items()}

@@ -6,7 +6,7 @@ import numpy as np
 
 from lithepose.arrays import Flags, Floats
 from lithepose.bones import bones
-from lithepose.poses import stretches, usual_step
+from lithepose.poses import segments, usual_step
 from lithepose.rotations import dot, unit
 from lithepose.world.ground import ANKLES, STEP_UP_M, Ground
 from lithepose.world.path import PathTies
@@ -59,7 +59,7 @@ def find_contacts(ankles: Floats, time_s: Floats) -> Flags:
     evidence = np.where(np.isfinite(evidence), evidence, -4) * min(1.0, 30 * usual_step(time_s))
     for side in range(2):
         contact[:, side] = _two_states(evidence[:, side].tolist())
-        for run in stretches(contact[:, side]):
+        for run in segments(contact[:, side]):
             _split(contact[:, side], run, ankles[:, side], speed[:, side], time_s)
     return contact & np.isfinite(speed)
 
@@ -167,7 +167,7 @@ def path_ties(
     )
 
 
-def plant_feet(joints: Floats, contact: Flags, time_s: Floats, ankle_height_m: float) -> Floats:
+def lock_feet(joints: Floats, contact: Flags, time_s: Floats, ankle_height_m: float) -> Floats:
     """Hold standing feet still on the floor; the knees give way, bones keep their lengths.
 
     Args:
@@ -178,12 +178,12 @@ def plant_feet(joints: Floats, contact: Flags, time_s: Floats, ankle_height_m: f
     Returns:
         (T, 17, 3). The hips sink a little where a leg would not reach.
     """
-    planted = joints.copy()
+    locked = joints.copy()
     wanted = joints[:, ANKLES, :].copy()  # (T, 2, 3)
     for side in range(2):
         shift = np.zeros((len(joints), 3))
         pull = np.zeros(len(joints))
-        for run in stretches(contact[:, side]):
+        for run in segments(contact[:, side]):
             anchor = np.median(wanted[run, side], axis=0)
             if abs(anchor[2] - ankle_height_m) < STEP_UP_M:
                 anchor[2] = ankle_height_m
@@ -205,11 +205,11 @@ def plant_feet(joints: Floats, contact: Flags, time_s: Floats, ankle_height_m: f
         )
         wanted[through, side, 2] = ankle_height_m
     lengths = np.linalg.norm(bones(joints), axis=-1)
-    planted = _lower_hips(planted, wanted, lengths, time_s)
+    locked = _lower_hips(locked, wanted, lengths, time_s)
     for side, (hip, knee, ankle) in enumerate(LEGS):
-        bent = _bend_leg(planted, (hip, knee, ankle), wanted[:, side], lengths)
-        planted[:, knee], planted[:, ankle] = bent
-    return planted
+        bent = _bend_leg(locked, (hip, knee, ankle), wanted[:, side], lengths)
+        locked[:, knee], locked[:, ankle] = bent
+    return locked
 
 
 def _lower_hips(joints: Floats, wanted: Floats, lengths: Floats, time_s: Floats) -> Floats:

@@ -25,6 +25,7 @@ from lithepose.anthropometry import (
     Template,
 )
 from lithepose.arrays import Floats
+from lithepose.poses import overlapping_parts
 from lithepose.rotations import (
     axes_along,
     cross_matrices,
@@ -50,7 +51,7 @@ STATURE_BONES = (
 STATURES_M = (0.3, 4.0)  # outside, the joints are in another unit
 
 # How far, in degrees about right, forward and up, parts turn from their rest pose; for the head,
-# whose rest pose comes from the lifted nose and vertex, how far that is off.
+# whose rest pose comes from the lifted nose and head top, how far that is off.
 REST_SPREAD_DEG = {"head": (10, 8, 12), "hand": (15, 25, 40), "foot": (20, 10, 18)}
 # A turn beyond so many spreads is no person's: this is what keeps feet from pointing backwards.
 MOST_SPREADS = 2.5
@@ -61,7 +62,7 @@ WORLD_SPREAD = 0.08
 # Errors beyond so many spreads count less and less.
 OUTLIER = 3.0
 # How strongly hips and shoulders speak on the twist of a limb, against its own bend, and shoulders
-# on the turn of the head, against nose and vertex.
+# on the turn of the head, against nose and head top.
 TRUNK_VOTE = 0.3
 HEAD_VOTE = 0.5
 # From the face turned towards the camera by this much it counts in full, and away by it, not at all
@@ -78,55 +79,53 @@ UNSEEN = 0.3
 ALONG_SIGHT = 0.5
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Part:
     """A rigid part of the body.
 
     Attributes:
-        kind: its key in the tables.
-        points: numbers in `lithepose31` of the points that show its turn; the joint that carries a
-            hand or foot comes first.
-        names: their names in the tables.
-        sides: of each point -1 on the left, 1 on the right and in the middle.
+        kind: its key in the templates.
+        joints: points of `lithepose31` that show how it is turned; the joint that carries a hand
+            or foot comes first.
     """
 
     kind: str
-    points: tuple[int, ...]
-    names: tuple[str, ...]
-    sides: tuple[int, ...]
+    joints: tuple[str, ...]
 
-    def places(self, table: Template) -> Floats:
+    @property
+    def points(self) -> list[int]:
+        """The joints' numbers in `lithepose31`."""
+        return [_BODY.index(joint) for joint in self.joints]
+
+    @property
+    def names(self) -> list[str]:
+        """The joints' names in the templates."""
+        return [joint.removeprefix("left_").removeprefix("right_") for joint in self.joints]
+
+    @property
+    def sides(self) -> list[int]:
+        """-1 for joints of the left side, else 1."""
+        return [-1 if joint.startswith("left_") else 1 for joint in self.joints]
+
+    def positions(self, template: Template) -> Floats:
         """(N, 3) shares of the stature, part axes."""
-        places = np.array([table[self.kind][name] for name in self.names])
-        places[:, 0] *= self.sides
-        return places
+        positions = np.array([template[self.kind][name] for name in self.names])
+        positions[:, 0] *= self.sides
+        return positions
 
 
-def _limb_part(kind: str, side: str, names: tuple[str, ...]) -> _Part:
-    sign = -1 if side == "left" else 1
-    points = tuple(_BODY.index(f"{side}_{name}") for name in names)
-    return _Part(kind=kind, points=points, names=names, sides=(sign,) * len(names))
-
-
-_HEAD = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
-_HAND = ("wrist", "index", "pinky")
-_FOOT = ("ankle", "heel", "big_toe", "small_toe")
-PARTS = {
-    "head": _Part(
-        kind="head",
-        points=tuple(map(_BODY.index, _HEAD)),
-        names=("nose", "eye", "eye", "ear", "ear"),
-        sides=(1, -1, 1, -1, 1),
-    ),
-    "left_hand": _limb_part("hand", "left", _HAND),
-    "right_hand": _limb_part("hand", "right", _HAND),
-    "left_foot": _limb_part("foot", "left", _FOOT),
-    "right_foot": _limb_part("foot", "right", _FOOT),
+PARTS = {"head": _Part("head", ("nose", "left_eye", "right_eye", "left_ear", "right_ear"))} | {
+    f"{side}_{kind}": _Part(kind, tuple(f"{side}_{name}" for name in names))
+    for kind, names in (
+        ("hand", ("wrist", "index", "pinky")),
+        ("foot", ("ankle", "heel", "big_toe", "small_toe")),
+    )
+    for side in ("left", "right")
 }
 _HEAD_MIDDLE = np.add(TEMPLATE["head"]["nose"], TEMPLATE["head"]["head_top"]) / 2
-_CARRIERS = [9, 9, 9, 9, *_BODY.parents[21:]]  # of each further point: nose, ankles, wrists
-_PART, _OVERLAP = 4000, 200  # frames
-_MOST = max(len(part.points) for part in PARTS.values())
+# The joint with which each of the 14 further points moves: nose, ankles, wrists.
+CARRIERS = [9, 9, 9, 9, *_BODY.parents[21:]]
+_MOST = max(len(part.joints) for part in PARTS.values())
 
 
 def with_extremities(
@@ -140,7 +139,7 @@ def with_extremities(
     *,
     skeleton: str = "blazepose33",
 ) -> tuple[Floats, Floats]:
-    """Add eyes, ears, heels, toes and knuckles to lifted joints, and say how sure each point is.
+    """Add eyes, ears, heels, toes and knuckles to lifted joints, and their confidence.
 
     Args:
         joints_camera: (T, 17, 3) metres, camera axes, absolute; a frame with nan has no person.
@@ -166,10 +165,10 @@ def with_extremities(
     _check(joints, keypoints, confidence, time_s, focal_px, image_size, detector_world)
     points = np.full((len(joints), len(_BODY), 3), np.nan)
     points[:, :17] = joints
-    sure = np.zeros((len(joints), len(_BODY)))
+    confidence_3d = np.zeros((len(joints), len(_BODY)))
     there = np.isfinite(joints).all((1, 2)) & (joints[..., 2] > 0).all(1)
     if not there.any():
-        return points, sure
+        return points, confidence_3d
 
     joints = joints[there]
     height = stature(joints)
@@ -182,22 +181,21 @@ def with_extremities(
     trust[~np.isfinite(rays).all(-1)] = 0
     world = None if detector_world is None else np.asarray(detector_world, np.float64)[there]
     times = np.asarray(time_s, np.float64)[there]
-    # In parts, so that an hour of video takes no more memory than a minute; they overlap so far
-    # that no seam shows.
     frames = np.flatnonzero(there)
-    for start in range(0, len(joints), _PART):
-        low, high = max(0, start - _OVERLAP), start + _PART + _OVERLAP
-        part = slice(low, high)
-        own = None if world is None else world[part]
+    for part, inner, own in overlapping_parts(len(joints)):
         rotations, covariance = fit_rotations(
-            joints[part], rays[part], trust[part], times[part], height, own, skeleton
+            joints[part],
+            rays[part],
+            trust[part],
+            times[part],
+            height,
+            None if world is None else world[part],
+            skeleton,
         )
         placed, unsure = _place(joints[part], rotations, covariance, height)
         certain = confidence_in_3d(placed, rays[part], trust[part], unsure, height)
-        inner = slice(start - low, start - low + _PART)
-        at = frames[start : start + _PART]
-        points[at], sure[at] = placed[inner], certain[inner]
-    return points, sure
+        points[frames[own]], confidence_3d[frames[own]] = placed[inner], certain[inner]
+    return points, confidence_3d
 
 
 def _check(joints, keypoints, confidence, time_s, focal_px, image_size, world) -> None:
@@ -269,7 +267,7 @@ def rest_rotations(joints: Floats) -> Floats:
 
 
 def _rest_head(joints: Floats, shoulders: Floats) -> Floats:
-    """(T, 3, 3) of nose, vertex and thorax, leaning on the shoulders."""
+    """(T, 3, 3) of nose, head top and thorax, leaning on the shoulders."""
     to_nose = unit(joints[:, 9] - joints[:, 10])
     across = unit(np.cross(to_nose, joints[:, 10] - joints[:, 8]))
     # Nobody looks backwards: where the line's sense is lost, the shoulders know it.
@@ -277,7 +275,7 @@ def _rest_head(joints: Floats, shoulders: Floats) -> Floats:
     across = across * sense + HEAD_VOTE * shoulders
     right = unit(across - dot(across, to_nose)[:, None] * to_nose)
     _, forward, up = np.subtract(TEMPLATE["head"]["head_top"], TEMPLATE["head"]["nose"])
-    lean = np.arctan2(-forward, up)  # of the line from vertex to nose, out of straight down
+    lean = np.arctan2(-forward, up)  # of the line from head top to nose, out of straight down
     upright = -np.cos(lean) * to_nose - np.sin(lean) * np.cross(to_nose, right)
     return axes_along(upright, right, "zx")
 
@@ -325,25 +323,25 @@ def _observe(
     weight = np.zeros((parts, _MOST, frames))
     pull, spin = np.zeros((2, parts, 3, 3, frames))
     for number, part in enumerate(PARTS.values()):
-        points, count = list(part.points), len(part.points)
-        own = part.places(BLAZEPOSE_SEES if is_blazepose else TEMPLATE)
+        points, count = part.points, len(part.points)
+        own = part.positions(BLAZEPOSE_SEES if is_blazepose else TEMPLATE)
         if part.kind == "head":
             own = own - _HEAD_MIDDLE
             depth[number] = joints[:, [9, 10], 2].mean(1)
         else:
             depth[number] = joints[:, points[0], 2]
         shape[number, :count] = own * height
-        sure = confidence[:, points].T * (facing if part.kind == "head" else 1)  # (N, T)
+        trust = confidence[:, points].T * (facing if part.kind == "head" else 1)  # (N, T)
         seen_rays[number, :count] = np.nan_to_num(rays[:, points]).transpose(1, 2, 0)
-        weight[number, :count] = (sure / (PICTURE_SPREAD[part.kind] * height)) ** 2
+        weight[number, :count] = (trust / (PICTURE_SPREAD[part.kind] * height)) ** 2
         if world is None:
             continue
         place = world[:, points]
-        share = np.where(np.isfinite(place).all(-1), sure.T, 0)[..., None]  # (T, N, 1)
+        share = np.where(np.isfinite(place).all(-1), trust.T, 0)[..., None]  # (T, N, 1)
         middle = np.maximum(share.sum(1, keepdims=True), 1e-9)
         place = np.nan_to_num(place)
         place = place - (share * place).sum(1, keepdims=True) / middle
-        own = part.places(BLAZEPOSE_WORLD if is_blazepose else TEMPLATE) * height
+        own = part.positions(BLAZEPOSE_WORLD if is_blazepose else TEMPLATE) * height
         own = own - (share * own).sum(1, keepdims=True) / middle
         share = share / (WORLD_SPREAD * height) ** 2
         pull[number] = np.einsum("tni,tnj->ijt", share * place, own)
@@ -463,7 +461,7 @@ def _average(curve: Floats, seen: Floats, time_s: Floats) -> tuple[Floats, Float
     )
 
 
-# --- places and confidence -------------------------------------------------------------------
+# --- positions and confidence -------------------------------------------------------------------
 
 
 def _place(
@@ -471,7 +469,7 @@ def _place(
 ) -> tuple[Floats, Floats]:
     """The 31 points (T, 31, 3), and the spread in metres (T, 31) that their parts' turns leave.
 
-    The joints stay as they are. A head's own place is where nose and vertex fit its turn best.
+    The joints stay as they are. A head's own place is where nose and head top fit its turn best.
     """
     points = np.full((len(joints), len(_BODY), 3), np.nan)
     points[:, :17] = joints
@@ -483,8 +481,8 @@ def _place(
         else:
             origin = joints[:, part.points[0]]
         # The first point is a joint: of the head the nose.
-        own = part.places(TEMPLATE)[1:] * height
-        added = list(part.points[1:])
+        own = part.positions(TEMPLATE)[1:] * height
+        added = part.points[1:]
         points[:, added] = origin[:, None] + own @ transpose(rotation)
         arm = cross_matrices(own)  # (N, 3, 3)
         moved = np.einsum("nij,tjk,nik->tn", arm, covariance[:, number], arm)
@@ -507,7 +505,7 @@ def confidence_in_3d(
         points: (T, 31, 3) metres, camera axes.
         rays: (T, 31, 2), pixels minus the principal point over the focal length; nan if unseen.
         confidence: (T, 31) of the 2D, 0 if unseen.
-        unsure: (T, 31) metres, how far points may be off their places on the part they belong to.
+        unsure: (T, 31) metres, how far points may be off on the part they belong to.
         height: stature in metres.
     Returns:
         (T, 31).
@@ -519,7 +517,7 @@ def confidence_in_3d(
     along = np.zeros(joints.shape[:-1])
     along[:, _LIMB_ENDS] = dot(bone, unit(joints[:, _LIMB_ENDS])) ** 2
     seen = UNSEEN + (1 - UNSEEN) * confidence[:, :17]
-    sure = np.empty(points.shape[:-1])
-    sure[:, :17] = seen * (1 - ALONG_SIGHT * along) / (1 + (miss / HALF_MISS) ** 2)
-    sure[:, 17:] = sure[:, _CARRIERS] / (1 + (unsure[:, 17:] / (HALF_SPREAD * height)) ** 2)
-    return sure
+    found = np.empty(points.shape[:-1])
+    found[:, :17] = seen * (1 - ALONG_SIGHT * along) / (1 + (miss / HALF_MISS) ** 2)
+    found[:, 17:] = found[:, CARRIERS] / (1 + (unsure[:, 17:] / (HALF_SPREAD * height)) ** 2)
+    return found

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lithepose.arrays import Flags, Floats
-from lithepose.poses import stretches, usual_step
+from lithepose.poses import segments, usual_step
 from lithepose.rotations import axes_along, dot, unit
 
 ANKLES = (6, 3)  # of `h36m17`, left and right as in `contact`
@@ -126,14 +126,14 @@ def fit_ground(
         people, contacts, ankle_heights_m, times_s, strict=True
     ):
         for side, ankle in enumerate(ANKLES):
-            for run in stretches(contact[:, side], time_s):
+            for run in segments(contact[:, side], time_s):
                 feet.append(np.median(joints[run, ankle], axis=0))
                 heights.append(ankle_height)
                 spans.append(time_s[run.stop - 1] - time_s[run.start])
     axes = [body_axis(joints, time_s) for joints, time_s in zip(people, times_s, strict=True)]
     axes = [(axis, seconds) for axis, seconds in axes if seconds > 0]
     points, wanted, seconds = np.array(feet).reshape(-1, 3), np.array(heights), np.array(spans)
-    told = up is not None
+    given = up is not None
     if up is None:
         # Which feet are on one level is seen well enough without them; all at once, a stage and the
         # floor before it would make one slope.
@@ -145,7 +145,7 @@ def fit_ground(
         "standing_feet": len(feet),
         "levels": len(levels),
         "upright_s": round(sum(seconds for _, seconds in axes), 2),
-        "up_known": told,
+        "up_known": given,
         "camera_height_known": camera_height_m is not None,
     }
     if camera_height_m is None:

@@ -30,7 +30,7 @@ class Hinge:
         hinge: the axis about which it bends; positive flexion is a right-handed turn about it.
         flexion: least and greatest, degrees.
         sideways: how far the bone may leave the plane, degrees.
-        twist: least and greatest turn about `axis`, degrees.
+        twist: least and greatest rotation about `axis`, degrees.
     """
 
     axis: tuple[float, float, float]
@@ -87,7 +87,7 @@ class Ball:
         middle: where it points in the middle of its range, in the parent's axes, any length.
         about: axis of the first swing; the second is about the axis across.
         swing: how far it goes from the middle about these two, degrees.
-        twist: least and greatest turn about `axis`, degrees.
+        twist: least and greatest rotation about `axis`, degrees.
     """
 
     axis: tuple[float, float, float]
@@ -117,9 +117,9 @@ class Ball:
         distance = np.where(far, distance / np.maximum(share, 1), distance)[:, None]
         nearer = np.cos(distance) * middle + np.sin(distance) * away
         nearer = np.where(far[:, None], nearer, directions)
-        turn = twist(axis, relative(self.untwisted(directions), rotations))
-        allowed = _clipped(turn, self.twist)
-        outside = far | (np.abs(turn - allowed) > 1e-9)
+        angle = twist(axis, relative(self.untwisted(directions), rotations))
+        allowed = _clipped(angle, self.twist)
+        outside = far | (np.abs(angle - allowed) > 1e-9)
         return self.untwisted(nearer) @ from_axis_angle(axis, allowed), outside
 
 
@@ -194,7 +194,7 @@ def limit_rotations(
     clipped. Bones keep their lengths; what hangs on a changed joint moves along.
 
     Args:
-        rotations: (T, N, 4) quaternions w, x, y, z, each node's turn against its parent.
+        rotations: (T, N, 4) quaternions w, x, y, z, each node's rotation against its parent.
         limits: ranges by node; nodes without one are free.
     Returns:
         The rotations, unchanged where they are inside, and by how many degrees each was turned

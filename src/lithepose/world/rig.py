@@ -80,9 +80,9 @@ def pose_nodes(offsets: Floats, root: Floats, rotations: Floats) -> tuple[Floats
     Args:
         offsets: (N, 3) metres, each node seen from its parent in the rest pose.
         root: (T, 3) metres, where the first node is.
-        rotations: (T, N, 4) quaternions, each node's turn against its parent.
+        rotations: (T, N, 4) quaternions, each node's rotation against its parent.
     Returns:
-        The nodes' places (T, N, 3) and their turns against the rest pose (T, N, 3, 3).
+        The nodes' positions (T, N, 3) and their rotations against the rest pose (T, N, 3, 3).
     """
     steps = np.tile(np.asarray(offsets, dtype=np.float64), (len(rotations), 1, 1))
     steps[:, 0] = root
@@ -98,9 +98,9 @@ def rig_points(offsets: Floats, markers: Floats, root: Floats, rotations: Floats
     Returns:
         (T, 31, 3) metres.
     """
-    places, turns = pose_nodes(offsets, root, rotations)
+    positions, rotated = pose_nodes(offsets, root, rotations)
     at = np.array(MARKER_NODES)
-    return places[:, at] + np.einsum("tnij,nj->tni", turns[:, at], markers)
+    return positions[:, at] + np.einsum("tnij,nj->tni", rotated[:, at], markers)
 
 
 _X, _, _Z = np.eye(3)
@@ -151,41 +151,41 @@ def by_joint(points: Floats) -> dict[str, Floats]:
     return dict(zip(_BODY.joints, np.moveaxis(points, 1, 0), strict=True))
 
 
-def _medians(places: Floats) -> Floats:
-    """Medians (M, 3) over the frames of places (T, M, 3) that have all M; nan without any."""
-    seen = places[np.isfinite(places).all((1, 2))]
-    return np.median(seen, axis=0) if len(seen) else np.full(places.shape[1:], np.nan)
+def _medians(positions: Floats) -> Floats:
+    """Medians (M, 3) over the frames of positions (T, M, 3) that have all M; nan without any."""
+    seen = positions[np.isfinite(positions).all((1, 2))]
+    return np.median(seen, axis=0) if len(seen) else np.full(positions.shape[1:], np.nan)
 
 
-def _neck_length(points: Floats, nose: Floats, vertex: Floats) -> Floats:
+def _neck_length(points: Floats, nose: Floats, head_top: Floats) -> Floats:
     """Distance (T,) from the thorax to the base of the skull in metres.
 
-    In the head's plane of symmetry the thorax is where circles around nose and vertex meet, on the
-    side of the back of the head. `nose` and `vertex` (3,) are seen from the base of the skull.
+    In the head's plane of symmetry the thorax is where circles around nose and head top meet, on
+    the side of the back of the head. Both (3,) are seen from the base of the skull.
     """
     at = by_joint(points)
     to_nose = np.linalg.norm(at["thorax"] - at["nose"], axis=-1)
-    to_vertex = np.linalg.norm(at["thorax"] - at["head_top"], axis=-1)
-    apart = np.linalg.norm(nose - vertex)
-    down = (nose - vertex) / apart
-    along = (to_vertex**2 - to_nose**2 + apart**2) / (2 * apart)
-    aside = np.sqrt(np.maximum(to_vertex**2 - along**2, 0))
-    back = np.cross(_X, down)  # across the line from vertex to nose, towards the neck
-    return np.linalg.norm(vertex + along[:, None] * down + aside[:, None] * back, axis=-1)
+    to_top = np.linalg.norm(at["thorax"] - at["head_top"], axis=-1)
+    apart = np.linalg.norm(nose - head_top)
+    down = (nose - head_top) / apart
+    along = (to_top**2 - to_nose**2 + apart**2) / (2 * apart)
+    aside = np.sqrt(np.maximum(to_top**2 - along**2, 0))
+    back = np.cross(_X, down)  # across the line from head top to nose, towards the neck
+    return np.linalg.norm(head_top + along[:, None] * down + aside[:, None] * back, axis=-1)
 
 
-def _measure_head(points: Floats, nose: Floats, vertex: Floats) -> dict[str, Floats]:
+def _measure_head(points: Floats, nose: Floats, head_top: Floats) -> dict[str, Floats]:
     """Left eye and ear seen from the base of the skull, (3,) each; nan if never seen on both sides.
 
-    The head's axes follow from nose, vertex, and what is seen of the line from right to left.
+    The head's axes follow from nose, head top, and what is seen of the line from right to left.
     """
     at, found = by_joint(points), {}
-    rest = axes_along(vertex - nose, _X, "zx")
+    rest = axes_along(head_top - nose, _X, "zx")
     for of in ("eye", "ear"):
         left, right = at[f"left_{of}"], at[f"right_{of}"]
-        turns = axes_along(at["head_top"] - at["nose"], left - right, "zx")
+        axes = axes_along(at["head_top"] - at["nose"], left - right, "zx")
         seen = np.stack([left, right], 1) - at["head_top"][:, None]
-        seen = np.einsum("ij,tkj,tmk->tmi", rest, turns, seen) + vertex
+        seen = np.einsum("ij,tkj,tmk->tmi", rest, axes, seen) + head_top
         found[of] = (_medians(seen) * [_ONE, _MIRROR]).mean(0)
     return found
 
@@ -197,9 +197,9 @@ def _measure_hand(points: Floats) -> dict[str, Floats]:
     for side, mirror in (("left", _ONE), ("right", _MIRROR)):
         joints = [at[f"{side}_{name}"] for name in ("index", "pinky")]
         index, pinky = (joint - at[f"{side}_wrist"] for joint in joints)
-        turns = axes_along(mirror[0] * (index + pinky), pinky - index, "xy")
+        axes = axes_along(mirror[0] * (index + pinky), pinky - index, "xy")
         seen = np.stack([index, pinky], 1)
-        sides.append(np.einsum("tji,tmj->tmi", turns, seen) * mirror)
+        sides.append(np.einsum("tji,tmj->tmi", axes, seen) * mirror)
     return dict(zip(("index", "pinky"), _medians(np.concatenate(sides)), strict=True))
 
 
@@ -211,26 +211,26 @@ def _measure_foot(points: Floats) -> dict[str, Floats]:
         joints = [at[f"{side}_{name}"] for name in ("heel", "big_toe", "small_toe")]
         heel, big, small = (joint - at[f"{side}_ankle"] for joint in joints)
         second_toe = (2 * big + small) / 3  # a foot points where its second toe does
-        turns = axes_along(heel - second_toe, mirror[0] * (small - big), "yx")
+        axes = axes_along(heel - second_toe, mirror[0] * (small - big), "yx")
         seen = np.stack([heel, big, small], 1)
-        sides.append(np.einsum("tji,tmj->tmi", turns, seen) * mirror)
+        sides.append(np.einsum("tji,tmj->tmi", axes, seen) * mirror)
     names = ("heel", "big_toe", "small_toe")
     return dict(zip(names, _medians(np.concatenate(sides)), strict=True))
 
 
-def _measure(points: Floats, nose: Floats, vertex: Floats) -> dict[str, Floats]:
+def _measure(points: Floats, nose: Floats, head_top: Floats) -> dict[str, Floats]:
     """What can be measured of head, hand and foot, by name."""
-    return _measure_head(points, nose, vertex) | _measure_hand(points) | _measure_foot(points)
+    return _measure_head(points, nose, head_top) | _measure_hand(points) | _measure_foot(points)
 
 
 def _template_points() -> Floats:
     """The template's points (1, 31, 3) in statures, x to the left, y backwards, z up, seen from
     the base of the skull, wrist or ankle; nan for other joints."""
     points = np.full((1, len(_BODY), 3), np.nan)
-    for name, place in (item for part in TEMPLATE.values() for item in part.items()):
+    for name, position in (item for part in TEMPLATE.values() for item in part.items()):
         for side, mirror in (("right_", _MIRROR), ("left_", _ONE)):
             joint = name if name in _BODY.joints else side + name
-            points[0, _BODY.index(joint)] = np.array(place) * mirror * [1, -1, 1]
+            points[0, _BODY.index(joint)] = np.array(position) * mirror * [1, -1, 1]
     return points
 
 
@@ -238,7 +238,7 @@ def fit_rig(points: Floats) -> tuple[Floats, Floats]:
     """One person's figure in the rest pose.
 
     Bones have the median lengths of all frames, both sides averaged. The head is the template's at
-    the size that fits the distance from nose to vertex, on the neck that fits best. Eyes, ears,
+    the size that fits the distance from nose to head top, on the neck that fits best. Eyes, ears,
     knuckles, heels and toes are where they were seen (medians in the axes of head, hand and foot),
     or else where `TEMPLATE` has them for the person's stature.
 
@@ -269,15 +269,15 @@ def fit_rig(points: Floats) -> tuple[Floats, Floats]:
     rest = stature * _template_points()
     size = np.linalg.norm(by_joint(rest)["head_top"] - by_joint(rest)["nose"])
     rest[:, _HEAD] *= lengths["head_top"] / size
-    nose, vertex = by_joint(rest)["nose"][0], by_joint(rest)["head_top"][0]
-    neck = np.median(_neck_length(points, nose, vertex))
+    nose, head_top = by_joint(rest)["nose"][0], by_joint(rest)["head_top"][0]
+    neck = np.median(_neck_length(points, nose, head_top))
     neck = np.clip(neck, _NECK_RANGE[0] * stature, _NECK_RANGE[1] * stature)
-    place = {"nose": nose, "head_top": vertex} | _measure(rest, nose, vertex)
-    measured = _measure(points, nose, vertex)
-    place |= {name: seen for name, seen in measured.items() if np.isfinite(seen).all()}
+    position = {"nose": nose, "head_top": head_top} | _measure(rest, nose, head_top)
+    measured = _measure(points, nose, head_top)
+    position |= {name: seen for name, seen in measured.items() if np.isfinite(seen).all()}
     # Fingertip and ball of the foot are never seen: they go with knuckles and toes.
-    fingertip = FINGERTIP * (place["index"] + place["pinky"])[0] / 2 * _X
-    toe = place["big_toe"] * [0, 1, 1]
+    fingertip = FINGERTIP * (position["index"] + position["pinky"])[0] / 2 * _X
+    toe = position["big_toe"] * [0, 1, 1]
     ball = toe * [0, BALL[0], 1] + BALL[1] * stature * _Z
 
     offsets = np.zeros((len(NODES), 3))
@@ -285,7 +285,7 @@ def fit_rig(points: Floats) -> tuple[Floats, Floats]:
         "Spine1": lengths["spine"] * _Z,
         "Chest": lengths["thorax"] * _Z,
         "Head": neck * _Z,
-        "HeadEnd": vertex,
+        "HeadEnd": head_top,
         "LeftArm": lengths["left_shoulder"] * _X,
         "LeftForeArm": lengths["left_elbow"] * _X,
         "LeftHand": lengths["left_wrist"] * _X,
@@ -303,7 +303,7 @@ def fit_rig(points: Floats) -> tuple[Floats, Floats]:
     for joint, node in _CARRIED.items():
         if not joint.startswith("right_"):
             carrier = ball if node == "LeftToeBase" else 0
-            markers[_BODY.index(joint)] = place[joint.removeprefix("left_")] - carrier
+            markers[_BODY.index(joint)] = position[joint.removeprefix("left_")] - carrier
     for left, right in _BODY.pairs:
         markers[right] = markers[left] * _MIRROR
     return offsets, markers

@@ -110,9 +110,9 @@ def _pose_limb(
 
 
 def _fit_markers(seen: Floats, weights: Floats, markers: Floats, rest: Floats) -> Floats:
-    """Rotations (T, 3, 3) that turn markers (M, 3) onto places (T, M, 3) seen from the same joint.
+    """Rotations (T, 3, 3) that turn markers (M, 3) onto positions (T, M, 3) seen from one joint.
 
-    What the markers leave open, because they are missing or on a line, is as in the turns `rest`.
+    What the markers leave open, because they are missing or on a line, is as in `rest` (T, 3, 3).
     """
     products = np.einsum("tm,tmi,mj->tij", weights, seen, markers)
     return nearest_rotation(products + _REST_WEIGHT * rest)
@@ -121,16 +121,17 @@ def _fit_markers(seen: Floats, weights: Floats, markers: Floats, rest: Floats) -
 def _fit_head(
     seen: Floats, weights: Floats, markers: Floats, neck: float, up: Floats
 ) -> tuple[Floats, Floats]:
-    """Turn of the head (T, 3, 3) and direction of the neck (T, 3) that bring markers to places.
+    """Rotation of the head (T, 3, 3) and direction of the neck (T, 3) that fit the markers.
 
-    Nose and vertex leave two mirrored solutions that fall into one where the neck is in the head's
-    plane of symmetry, as it nearly is: noise would throw the neck to either side. So the neck is
-    drawn towards the middle between the trunk's and the head's axis, less where eyes and ears are
-    seen. Least squares by Gauss and Newton's method, from the best rigid fit with a straight neck.
+    Nose and head top leave two mirrored solutions that fall into one where the neck is in the
+    head's plane of symmetry, as it nearly is: noise would throw the neck to either side. So the
+    neck is drawn towards the middle between the trunk's and the head's axis, less where eyes and
+    ears are seen. Least squares by Gauss and Newton's method, from the best rigid fit with a
+    straight neck.
 
     Args:
         seen: (T, M, 3) metres from the thorax; 0 where the weight is 0.
-        weights: (T, M), of nose, vertex, eyes and ears.
+        weights: (T, M), of nose, head top, eyes and ears.
         markers: (M, 3) metres from the base of the skull.
         neck: metres from the thorax to the base of the skull.
         up: (T, 3) unit vectors, the trunk's axis.
@@ -177,7 +178,7 @@ def _fit_head(
 
 
 def _pose_trunk(points: Floats) -> tuple[dict[str, Floats], Floats, Floats]:
-    """Rotations (T, 3, 3) of Hips, Spine, Spine1 and Chest against their parents, and the turns
+    """Rotations (T, 3, 3) of Hips, Spine, Spine1 and Chest against their parents, and the rotations
     (T, 3, 3) of Hips and Chest against the rest pose."""
     at = by_joint(points)
     pelvis, spine, thorax = at["pelvis"], at["spine"], at["thorax"]
@@ -208,7 +209,7 @@ def _pose_head(
     """Rotations (T, 3, 3) of Neck and Head against their parents."""
     at, joints = by_joint(points), [_BODY.index(joint) for joint in _ON_HEAD]
     weights = weights[:, joints]
-    # Nose and vertex belong to the body: whatever their confidence, the head follows them.
+    # Nose and head top belong to the body: whatever their confidence, the head follows them.
     weights[:, :2] = np.maximum(weights[:, :2], 0.05)
     up = unit(at["thorax"] - at["pelvis"], chest[..., 2])
     seen = np.where(weights[..., None] > 0, points[:, joints], 0.0)
@@ -239,8 +240,8 @@ def pose_rig(
         confidence: (T, 31) in [0, 1], the weights of the points of head, hands and feet; all 1 if
             None.
     Returns:
-        (T, N, 4) quaternions w, x, y, z, each node's turn against its parent; nan in frames that
-        lack one of the first 17 joints.
+        (T, N, 4) quaternions w, x, y, z, each node's rotation against its parent; nan in frames
+        that lack one of the first 17 joints.
     Raises:
         ValueError: an array has the wrong shape.
     """
@@ -276,10 +277,10 @@ def pose_rig(
     def fit(joint: str, names: list[str], rest: Floats, shift: Floats) -> Floats:
         """Rotations that turn the markers of `names`, moved by `shift`, onto what was seen."""
         chosen = [_BODY.index(name) for name in names]
-        places = markers[chosen] + shift
+        positions = markers[chosen] + shift
         seen = points[:, chosen] - at[joint][:, None]
         weight = np.where(np.isfinite(seen).all(-1), weights[:, chosen], 0)
-        return _fit_markers(np.nan_to_num(seen), weight, places, rest)
+        return _fit_markers(np.nan_to_num(seen), weight, positions, rest)
 
     for side in ("left", "right"):
         name = side.capitalize()
@@ -314,7 +315,7 @@ def pose_rig(
         local[f"{name}Foot"] = relative(shin, fit(f"{side}_ankle", sole, shin, shift))
 
     rotations[:] = [1, 0, 0, 0]
-    for node, turns in local.items():
-        rotations[:, NODES.index(node)] = to_quaternions(turns)
+    for node, rotation in local.items():
+        rotations[:, NODES.index(node)] = to_quaternions(rotation)
     rotations[~whole] = np.nan
     return rotations

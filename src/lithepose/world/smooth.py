@@ -29,7 +29,7 @@ def low_pass(values: Floats, time_s: Floats, cutoff_hz: float) -> Floats:
     if not cutoff_hz > 0:
         raise ValueError(f"the cut-off is {cutoff_hz} Hz: give a positive frequency, such as 6")
     if not np.isfinite(values).all():
-        raise ValueError("only whole stretches can be smoothed: fill gaps or split at them first")
+        raise ValueError("only whole segments can be smoothed: fill gaps or split at them first")
     frames = len(values)
     if frames < 3:
         return values.copy()

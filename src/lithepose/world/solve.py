@@ -5,7 +5,7 @@ Every step can be switched off (`WorldOptions`) and says in the result's metadat
 1. the vertical and the floor, from all people of the clip together (`lithepose.world.ground`);
 2. each person's path once more, now knowing which feet stand where;
 3. smoothing without delay;
-4. standing feet held still;
+4. standing feet locked in place;
 5. the rig: every node's rotation, inside the limits of human joints (`lithepose.world.rig`).
 
 The joints in camera axes stay as they were lifted.
@@ -23,10 +23,11 @@ from lithepose.anthropometry import ANKLE_HEIGHT
 from lithepose.arrays import Flags, Floats
 from lithepose.bones import bone_lengths, with_lengths
 from lithepose.lifters.windows import with_midpoints
-from lithepose.poses import Track3D, World, stretches
+from lithepose.poses import Track3D, World, overlapping_parts, segments
 from lithepose.rotations import from_axis_angle, rotate, unit
 from lithepose.skeletons import SKELETONS
-from lithepose.world.contacts import find_contacts, path_ties, plant_feet
+from lithepose.world.contacts import find_contacts, lock_feet, path_ties
+from lithepose.world.extremities import CARRIERS
 from lithepose.world.ground import ANKLES, Ground, fit_ground, up_of_tilt
 from lithepose.world.joint_limits import limit_rotations
 from lithepose.world.path import fit_root_path
@@ -35,15 +36,13 @@ from lithepose.world.rig_pose import pose_rig
 from lithepose.world.smooth import low_pass
 
 _BODY = SKELETONS["lithepose31"]
-# The joint with which each of the 14 further points moves.
-_ANCHORS = np.array([9, 9, 9, 9, 6, 3, 6, 3, 6, 3, 13, 16, 13, 16])
 _FEET = tuple(
     [_BODY.index(f"{side}_{part}") for part in ("heel", "big_toe", "small_toe")]
     for side in ("left", "right")
 )
 _TOES = (NODES.index("LeftToeBase"), NODES.index("RightToeBase"))
 _ROUNDS = 3
-_PART, _OVERLAP = 4000, 200  # frames
+_FIT_FRAMES = 4000  # medians of so many are as good as those of all
 TILT_RANGE_DEG = (-89.0, 89.0)
 CAMERA_HEIGHT_RANGE_M = (-20.0, 100.0)
 
@@ -92,7 +91,7 @@ class WorldOptions:
 
     @property
     def up(self) -> Floats | None:
-        """(3,) the vertical in camera axes, if it is told."""
+        """(3,) the vertical in camera axes, if it is given."""
         if self.pitch_deg is None and self.roll_deg is None:
             return None
         return up_of_tilt(self.pitch_deg or 0.0, self.roll_deg or 0.0)
@@ -106,7 +105,7 @@ class _Person:
     poses: Floats  # (T, 17, 3) around the root
     root: Floats  # (T, 3)
     rays: Floats
-    told: Floats
+    confidence: Floats
     runs: list[slice]
     contact: Flags
     ankle_height_m: float
@@ -116,16 +115,16 @@ class _Person:
         joints = track.joints_camera.astype(np.float64)
         present = np.isfinite(joints).all((1, 2))
         points = track.keypoints_2d.astype(np.float64)
-        told = np.where(track.derived | ~np.isfinite(points).all(-1), 0, track.confidence)
-        points, told = with_midpoints(points, told)
+        confidence = np.where(track.derived | ~np.isfinite(points).all(-1), 0, track.confidence)
+        points, confidence = with_midpoints(points, confidence)
         rays = (points - np.array(track.image_size) / 2) / track.focal_px
         return cls(
             track=track,
             poses=joints - joints[:, :1],
             root=joints[:, 0].copy(),
             rays=rays,
-            told=told,
-            runs=stretches(np.asarray(present), track.time_s),
+            confidence=confidence,
+            runs=segments(np.asarray(present), track.time_s),
             contact=np.zeros((len(joints), 2), bool),
             ankle_height_m=ANKLE_HEIGHT * float(track.metadata["height_m"]),
         )
@@ -150,10 +149,12 @@ class _Person:
             ties = path_ties(
                 poses, self.root[run], self.contact[run], time_s, ground, self.ankle_height_m
             )
-            self.root[run] = fit_root_path(poses, self.rays[run], self.told[run], time_s, ties)
+            self.root[run] = fit_root_path(
+                poses, self.rays[run], self.confidence[run], time_s, ties
+            )
 
 
-def settle(
+def solve_world(
     people: Sequence[Track3D], options: WorldOptions | None = None, *, moves: bool = False
 ) -> list[Track3D]:
     """Give the people of one clip their motion in the world.
@@ -173,7 +174,7 @@ def settle(
     moving = options.camera == "moving" or (options.camera == "auto" and moves)
     parts = [_Person.of(track) for track in people]
     ground = _ground_of(parts, options, moving)
-    return [_settled(part, ground, options, moving) for part in parts]
+    return [_solve_person(part, ground, options, moving) for part in parts]
 
 
 def _ground_of(parts: Sequence[_Person], options: WorldOptions, moving: bool) -> Ground:
@@ -201,7 +202,7 @@ def _ground_of(parts: Sequence[_Person], options: WorldOptions, moving: bool) ->
     return ground
 
 
-def _settled(part: _Person, ground: Ground, options: WorldOptions, moving: bool) -> Track3D:
+def _solve_person(part: _Person, ground: Ground, options: WorldOptions, moving: bool) -> Track3D:
     track = part.track
     assert track.points_camera is not None
     old = track.points_camera.astype(np.float64)
@@ -216,15 +217,14 @@ def _settled(part: _Person, ground: Ground, options: WorldOptions, moving: bool)
             here[:, whole] = low_pass(here[:, whole], time_s, options.smooth_hz)
             here = _moved_along(here, with_lengths(here[:, :17], lengths))
         if options.plant_feet and not moving:
-            planted = plant_feet(here[:, :17], part.contact[run], time_s, part.ankle_height_m)
-            here = _moved_along(here, planted)
+            locked = lock_feet(here[:, :17], part.contact[run], time_s, part.ankle_height_m)
+            here = _moved_along(here, locked)
         points[run] = here
     seen = np.flatnonzero(np.isfinite(points[:, 0, 0]))
-    # Medians of a few thousand frames are as good as those of all.
-    offsets, markers = fit_rig(points[seen[:: 1 + len(seen) // _PART]])
-    held = part.contact & options.plant_feet
-    _lay_feet(points, held, offsets, markers)
-    _raise_toes(points, held)
+    offsets, markers = fit_rig(points[seen[:: 1 + len(seen) // _FIT_FRAMES]])
+    standing = part.contact & options.plant_feet
+    _flatten_feet(points, standing, offsets, markers)
+    _raise_toes(points, standing)
     posed, rotations, limited = _posed(offsets, markers, points, track.confidence_3d, options)
     world = World(
         points=posed,
@@ -248,31 +248,26 @@ def _posed(
     options: WorldOptions,
 ) -> tuple[Floats, Floats, float]:
     """The points (T, 31, 3) on the rig, its rotations (T, N, 4), and in which share of the frames a
-    joint met its limit.
-
-    Done in parts, so that an hour of video takes no more memory than a minute; they overlap so far
-    that no seam shows.
-    """
+    joint met its limit."""
     frames = len(points)
     posed = np.empty((frames, len(_BODY), 3), np.float32)
     rotations = np.empty((frames, len(NODES), 4), np.float32)
     met = np.zeros(frames, bool)
-    for start in range(0, frames, _PART):
-        low, high = max(0, start - _OVERLAP), min(frames, start + _PART + _OVERLAP)
-        sure = None if confidence is None else confidence[low:high]
-        part = pose_rig(offsets, markers, points[low:high], sure)
+    for wide, inner, own in overlapping_parts(frames):
+        part = pose_rig(
+            offsets, markers, points[wide], None if confidence is None else confidence[wide]
+        )
         if options.limit_joints:
             part, moved = limit_rotations(part)
-            met[low:high] |= (np.nan_to_num(moved) > 0.5).any(-1)
-        inner = slice(start, min(frames, start + _PART))
-        rotations[inner] = part[start - low : inner.stop - low]
-        posed[inner] = rig_points(offsets, markers, points[inner, 0], rotations[inner])
+            met[wide] |= (np.nan_to_num(moved) > 0.5).any(-1)
+        rotations[own] = part[inner]
+        posed[own] = rig_points(offsets, markers, points[own, 0], rotations[own])
     return posed, rotations, float(met.sum() / np.isfinite(points[:, 0, 0]).sum())
 
 
 def _moved_along(points: Floats, joints: Floats) -> Floats:
-    """New places of the 17 joints; the further points keep theirs beside their anchors."""
-    further = points[:, 17:] + joints[:, _ANCHORS] - points[:, _ANCHORS]
+    """New places of the 17 joints; the further points keep theirs beside their carriers."""
+    further = points[:, 17:] + joints[:, CARRIERS] - points[:, CARRIERS]
     return np.concatenate([joints, further], axis=1)
 
 
@@ -283,8 +278,8 @@ def _on_the_spot(points: Floats, ankle_height_m: float) -> Floats:
     return moved
 
 
-def _lay_feet(points: Floats, contact: Flags, offsets: Floats, markers: Floats) -> None:
-    """Lay standing feet flat; changes `points`."""
+def _flatten_feet(points: Floats, contact: Flags, offsets: Floats, markers: Floats) -> None:
+    """Flatten feet that stand; changes `points`."""
     for side, foot in enumerate(_FEET):
         stands = contact[:, side]
         for joint in foot:
