@@ -139,8 +139,8 @@ def read_keypoints(
     """
     layout, clip, origin = _read(path, skeleton)
     logger.info("%s is read as %s", origin, layout)
-    frames = [points for people in clip.frames for _, points in people]
-    counts = {points.shape[-2] for points in (*clip.people.values(), *frames)}
+    everyone = (*clip.people.values(), *(points for people in clip.frames for _, points in people))
+    counts = {points.shape[-2] for points in everyone}
     if not counts:
         raise ValueError(f"{origin} holds no keypoints: no person in any frame")
     if len(counts) > 1:
@@ -192,8 +192,9 @@ def _by_identity(frames: Sequence[FramePeople]) -> dict[int, Floats]:
         if identities and (min(identities) < 0 or len(set(identities)) < len(identities)):
             return {}
         for identity, points in people:
-            nowhere = np.full((len(frames), *points.shape), np.nan)
-            tracks.setdefault(identity, nowhere)[frame] = points
+            if identity not in tracks:
+                tracks[identity] = np.full((len(frames), *points.shape), np.nan)
+            tracks[identity][frame] = points
     return tracks
 
 
