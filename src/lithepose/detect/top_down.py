@@ -148,7 +148,7 @@ def _hold(boxes: Floats, followed: Floats) -> Flags:
 
 
 def _without_doubles(kept: Indices, keypoints: Floats, boxes: Floats, score: Floats) -> Indices:
-    """Of people whose joints are in the same places, the surest: two boxes led to one person."""
+    """Of people with their joints in the same places, whom two boxes led to, the best scored."""
     unlike: list[int] = []
     for row in kept[np.argsort(-score[kept], kind="stable")]:
         size = float(np.hypot(*boxes[row, 2:]))
@@ -168,8 +168,8 @@ def _boxes_around(keypoints: Floats, confidence: Floats, shape: tuple[int, ...])
         shape: (H, W) of the frame.
     """
     boxes = np.full((len(keypoints), 4), np.nan)
-    for row, (points, sure) in enumerate(zip(keypoints, confidence, strict=True)):
-        seen = points[sure >= _SEEN]
+    for row, (points, scores) in enumerate(zip(keypoints, confidence, strict=True)):
+        seen = points[scores >= _SEEN]
         if len(seen) < _LEAST_SEEN:
             continue
         low, high = seen.min(axis=0), seen.max(axis=0)

@@ -14,7 +14,7 @@
 - Ultralytics: the folder of label files that `save_txt` writes, or the JSON of its results;
 - MediaPipe: JSON or CSV of the 33 landmarks.
 
-Which of these a file is, its content tells. What it doesn't say, the caller does. Nothing is
+The layout is inferred from the content; the caller gives what the file does not. Nothing is
 unpickled.
 """
 
