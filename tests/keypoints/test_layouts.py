@@ -328,6 +328,36 @@ def test_a_known_person_becomes_the_joints_to_lift(
 
 
 @pytest.mark.parametrize(
+    ("write", "skeleton", "name"),
+    [
+        (openpose, "body25", "OpenPose"),
+        (alphapose, "coco17", "AlphaPose"),
+        (coco_results, "coco17", "COCO results"),
+        (coco_annotations, "coco17", "COCO annotations"),
+        (mmpose, "coco17", "MMPose"),
+        (mmpose_predictions, "coco17", "MMPose"),
+        (label_files, "coco17", "Ultralytics labels"),
+        (ultralytics, "coco17", "Ultralytics JSON"),
+        (ultralytics_folder, "coco17", "Ultralytics JSON"),
+        (mediapipe_tasks, "blazepose33", "MediaPipe JSON"),
+        (mediapipe_wide, "blazepose33", "MediaPipe CSV"),
+    ],
+)
+def test_a_file_is_taken_for_what_it_is(
+    tmp_path: Path,
+    truth: dict[str, np.ndarray],
+    caplog: pytest.LogCaptureFixture,
+    write: Write,
+    skeleton: str,
+    name: str,
+):
+    path = write(tmp_path, of(truth, skeleton))
+    with caplog.at_level("INFO", "lithepose"):
+        read_keypoints(path, image_size=SIZE, fps=FPS)
+    assert caplog.messages[0] == f"{path} is read as {name}"
+
+
+@pytest.mark.parametrize(
     ("write", "points", "skeleton"),
     [
         (alphapose, 136, "halpe26"),

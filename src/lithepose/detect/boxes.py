@@ -131,11 +131,7 @@ class OnnxBoxes:
     OVERLAP = 0.45  # of two people's boxes, above which they are one
 
     def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        preset: str | None = None,
-        threads: int = 1,
+        self, path: str | os.PathLike[str], *, preset: str | None = None, threads: int = 1
     ):
         """Load the file; one that takes pictures of any size gets 640x640.
 

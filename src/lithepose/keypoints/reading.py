@@ -32,13 +32,7 @@ import numpy as np
 from lithepose.arrays import Floats
 from lithepose.files import natural_order
 from lithepose.keypoints import arrays, coco, mediapipe, mmpose, openpose, ultralytics
-from lithepose.keypoints.content import (
-    FramePeople,
-    KeypointClip,
-    load_json,
-    load_table,
-    numbers,
-)
+from lithepose.keypoints.content import FramePeople, KeypointClip, load_json, load_table, numbers
 from lithepose.poses import LEAST_FPS, LONGEST_S, Detections, Track2D
 from lithepose.skeletons import PARTS_OF_LARGER, SKELETONS, skeleton_named
 from lithepose.track import build_tracks

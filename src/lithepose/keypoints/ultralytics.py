@@ -111,9 +111,7 @@ def read(content: list[Any], origin: str) -> KeypointClip:
     ]
     joints = {len(points) for people in frames for _, points in people}
     return KeypointClip(
-        frames=frames,
-        normalised=are_shares(frames),
-        skeleton="coco17" if joints == {17} else None,
+        frames=frames, normalised=are_shares(frames), skeleton="coco17" if joints == {17} else None
     )
 
 
