@@ -141,15 +141,16 @@ def is_followable(person: Candidate, shape: tuple[int, int]) -> bool:
 
 
 def _as_detections(people: Sequence[Candidate]) -> Detections:
-    def stack(parts: list[Floats], *shape: int) -> Floats:
-        return np.array(parts, dtype=np.float32).reshape(-1, *shape)
+    def stack(name: str, *shape: int) -> Floats:
+        values = [getattr(person, name) for person in people]
+        return np.array(values, dtype=np.float32).reshape(-1, *shape)
 
     return Detections(
-        keypoints=stack([person.keypoints for person in people], LANDMARKS, 2),
-        confidence=stack([person.confidence for person in people], LANDMARKS),
-        score=np.array([person.presence for person in people], dtype=np.float32),
+        keypoints=stack("keypoints", LANDMARKS, 2),
+        confidence=stack("confidence", LANDMARKS),
+        score=stack("presence"),
         skeleton=BlazePose.skeleton,
-        world=stack([person.world for person in people], LANDMARKS, 3),
+        world=stack("world", LANDMARKS, 3),
     )
 
 

@@ -38,7 +38,7 @@ from lithepose.detect.heatmaps import (
 from lithepose.detect.iou import nms
 from lithepose.detect.onnx_file import PictureNetwork, Preparation, letterbox
 from lithepose.poses import Detections
-from lithepose.skeletons import PARTS_OF_LARGER, SKELETONS, skeleton_named
+from lithepose.skeletons import ONLY_SET_OF, PARTS_OF_LARGER, joint_set, skeleton_named
 
 MOST_OF_A_FRAME = 6  # people, where one is wanted: the clip decides later which
 _BATCH = 8  # people per call: more bring no speed on a CPU, and take memory
@@ -77,7 +77,7 @@ _USUAL: dict[Kind, str] = {
 
 # Joint sets that networks are trained on. With 17 joints they are COCO's, other sets of 17 being
 # those of 3D data.
-_SKELETON_OF_COUNT = {16: "mpii16", 17: "coco17", 18: "openpose18", 25: "body25", 26: "halpe26"}
+_USUAL_SET = {17: "coco17", **{joints: ONLY_SET_OF[joints] for joints in (16, 18, 25, 26)}}
 
 
 def kind_of(network: PictureNetwork) -> tuple[Kind, list[str]]:
@@ -163,28 +163,10 @@ def _joint_set(
 ) -> tuple[str, list[int] | None]:
     """The joint set's name, and which joints of the output make it if not all do."""
     given = skeleton or network.metadata.get("skeleton")
-    if joints in PARTS_OF_LARGER:
-        name, part = PARTS_OF_LARGER[joints]
-        if given in (None, name):
-            return name, list(part)
-    name = given or _SKELETON_OF_COUNT.get(joints)
-    if name is None:
-        fitting = [s.name for s in SKELETONS.values() if len(s) == joints]
-        known = {**_SKELETON_OF_COUNT, **{n: name for n, (name, _) in PARTS_OF_LARGER.items()}}
-        raise ValueError(
-            f"{network.path.name} places {joints} joints, of a set that is not known: "
-            + (
-                f"pass skeleton= one of {', '.join(fitting)}"
-                if fitting
-                else "known are " + ", ".join(f"{n} ({name})" for n, name in sorted(known.items()))
-            )
-        )
-    if len(skeleton_named(name)) != joints:
-        raise ValueError(
-            f"{network.path.name} places {joints} joints, but {name} has "
-            f"{len(skeleton_named(name))}: give the skeleton that it was trained for"
-        )
-    return name, None
+    larger, part = PARTS_OF_LARGER.get(joints, (None, ()))
+    if larger is not None and given in (None, larger):
+        return larger, list(part)
+    return joint_set(joints, given or _USUAL_SET.get(joints), network.path.name), None
 
 
 class _PoseFile:

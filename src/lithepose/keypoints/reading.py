@@ -34,7 +34,7 @@ from lithepose.files import natural_order
 from lithepose.keypoints import arrays, coco, mediapipe, mmpose, openpose, ultralytics
 from lithepose.keypoints.content import FramePeople, KeypointClip, load_json, load_table, numbers
 from lithepose.poses import LEAST_FPS, LONGEST_S, Detections, Track2D
-from lithepose.skeletons import PARTS_OF_LARGER, SKELETONS, skeleton_named
+from lithepose.skeletons import ONLY_SET_OF, PARTS_OF_LARGER, SKELETONS, joint_set
 from lithepose.track import build_tracks
 
 logger = logging.getLogger(__name__)
@@ -74,16 +74,6 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
     ),
 }
 
-# Joint counts that only one set in use has. 17 is COCO, Human3.6M or MPI-INF-3DHP; 15 has rivals
-# outside this package: neither is guessed.
-_SKELETON_OF_COUNT = {
-    33: "blazepose33",
-    27: "wholebody27",
-    26: "halpe26",
-    25: "body25",
-    18: "openpose18",
-    16: "mpii16",
-}
 _FRAMES_SNIFFED = 5  # files of a folder that are looked into to tell what it holds
 
 
@@ -140,7 +130,8 @@ def read_keypoints(
     if len(counts) > 1:
         raise ValueError(f"{origin} mixes people of {sorted(counts)} joints")
     usual, part = PARTS_OF_LARGER.get(joints := counts.pop(), (None, range(joints)))
-    name = _skeleton(skeleton or clip.skeleton or usual, len(part), origin)
+    given = skeleton or clip.skeleton or usual
+    name = joint_set(len(part), given or ONLY_SET_OF.get(len(part)), origin)
     size = _image_size(clip.image_size if image_size is None else image_size, origin)
     length = len(clip.frames) or len(next(iter(clip.people.values())))
     time_s, rate = _timing(clip, fps, length, origin)
@@ -219,26 +210,6 @@ def _follow(
 
 
 # What the file doesn't say
-
-
-def _skeleton(name: str | None, joints: int, origin: str) -> str:
-    if name is None:
-        name = _SKELETON_OF_COUNT.get(joints)
-    if name is None:
-        fitting = [s.name for s in SKELETONS.values() if len(s) == joints]
-        if not fitting:
-            raise ValueError(
-                f"{origin} has {joints} joints, which no known joint set has: "
-                + ", ".join(f"{s.name} {len(s)}" for s in SKELETONS.values())
-            )
-        raise ValueError(
-            f"{origin} does not say which {joints} joints it has: pass skeleton= one of "
-            f"{', '.join(fitting)}"
-        )
-    expected = len(skeleton_named(name))
-    if expected != joints:
-        raise ValueError(f"{origin} has {joints} joints, but {name} has {expected}")
-    return name
 
 
 def _image_size(value: Any, origin: str) -> tuple[int, int]:
