@@ -22,7 +22,7 @@ import numpy as np
 
 from lithepose.arrays import Floats, Image
 from lithepose.assets import MODELS, model_path
-from lithepose.detect import check_frame
+from lithepose.detect import check_counts, check_frame
 from lithepose.detect.blazepose_detector import (
     Crop,
     PersonDetector,
@@ -195,13 +195,7 @@ class BlazePose:
             lithepose.assets.ModelsError: the model files are absent and could not be fetched.
         """
         self.people = 1 if people == "one" else people
-        for name, value in (
-            ("people", self.people),
-            ("threads", threads),
-            ("search_interval", search_interval),
-        ):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}: pass a whole number, 1 or more")
+        check_counts(people=self.people, threads=threads, search_interval=search_interval)
         self.search_interval = search_interval
         self.person_detector = PersonDetector(models, threads)
         self._landmarks = LiteRTNetwork(

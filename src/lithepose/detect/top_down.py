@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lithepose.arrays import Flags, Floats, Image, Indices
-from lithepose.detect import check_frame
+from lithepose.detect import check_counts, check_frame
 from lithepose.detect.boxes import BoxSource, PersonBoxes, create_boxes
 from lithepose.detect.iou import corners_of, iou
 from lithepose.detect.onnx_file import PictureNetwork
@@ -59,9 +59,7 @@ class TopDown:
                 be followed in every frame.
         """
         most = MOST_OF_A_FRAME if people == "one" else people
-        for name, value in (("people", most), ("box_interval", box_interval)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}: pass a whole number, 1 or more")
+        check_counts(people=most, box_interval=box_interval)
         if boxes.complete and box_interval > 1:
             raise ValueError("a file of boxes is read in every frame: leave box_interval at 1")
         self.skeleton = pose.skeleton
