@@ -265,6 +265,17 @@ PARTS_OF_LARGER: dict[int, tuple[str, tuple[int, ...]]] = {
     136: ("halpe26", tuple(range(26))),
 }
 
+# Joint counts that only one set in use has. 17 is COCO, Human3.6M or MPI-INF-3DHP; 15 has rivals
+# outside this package: neither is guessed.
+ONLY_SET_OF = {
+    33: "blazepose33",
+    27: "wholebody27",
+    26: "halpe26",
+    25: "body25",
+    18: "openpose18",
+    16: "mpii16",
+}
+
 # Hips, knees, ankles, shoulders, elbows and wrists of h36m17: the joints on which all 2D detectors
 # agree, so the ones by which results from different joint sets can be compared.
 LIMB_JOINTS = (1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 15, 16)
@@ -339,6 +350,32 @@ def skeleton_named(name: str) -> Skeleton:
     if name not in SKELETONS:
         raise ValueError(f"no skeleton named {name!r}; known: {', '.join(sorted(SKELETONS))}")
     return SKELETONS[name]
+
+
+def joint_set(joints: int, name: str | None, origin: str) -> str:
+    """The name of the set of so many joints, if it is known and has as many.
+
+    Args:
+        origin: what messages call the file that has the joints.
+
+    Raises:
+        ValueError: no name is given, or one of a set of another number of joints.
+    """
+    if name is None:
+        fitting = [s.name for s in SKELETONS.values() if len(s) == joints]
+        if not fitting:
+            raise ValueError(
+                f"{origin} has {joints} joints, which no known joint set has: "
+                + ", ".join(f"{s.name} {len(s)}" for s in SKELETONS.values())
+            )
+        raise ValueError(
+            f"{origin} does not say which {joints} joints it has: pass skeleton= one of "
+            f"{', '.join(fitting)}"
+        )
+    expected = len(skeleton_named(name))
+    if expected != joints:
+        raise ValueError(f"{origin} has {joints} joints, but {name} has {expected}")
+    return name
 
 
 def _resolve(

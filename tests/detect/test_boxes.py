@@ -16,7 +16,7 @@ from lithepose.detect.boxes import (
     create_boxes,
     decode_yolox,
 )
-from lithepose.detect.iou import iou, suppress
+from lithepose.detect.iou import iou, nms
 
 FRAME = np.zeros((90, 160, 3), np.uint8)
 FRAME[..., 2] = 255  # blue; an input of 64x64 shows it at 64x36
@@ -115,9 +115,9 @@ def test_overlap_and_suppression_by_hand():
     boxes = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [0, 0, 10, 10], [30, 0, 35, 5]], float)
     # 50 of 150 pixels are shared.
     np.testing.assert_allclose(iou(boxes[:1], boxes), [[1, 1 / 3, 1, 0]])
-    assert suppress(boxes, np.array([0.5, 0.9, 0.8, 0.1]), 0.3).tolist() == [1, 3]
-    assert suppress(boxes, np.array([0.5, 0.9, 0.8, 0.1]), 0.4).tolist() == [1, 2, 3]
-    assert suppress(boxes[:0], np.empty(0), 0.4).tolist() == []
+    assert nms(boxes, np.array([0.5, 0.9, 0.8, 0.1]), 0.3).tolist() == [1, 3]
+    assert nms(boxes, np.array([0.5, 0.9, 0.8, 0.1]), 0.4).tolist() == [1, 2, 3]
+    assert nms(boxes[:0], np.empty(0), 0.4).tolist() == []
 
 
 # Files

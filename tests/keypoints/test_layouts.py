@@ -85,21 +85,35 @@ def dump(path: Path, content: Any) -> Path:
 # How each program writes a clip: folder and (T, J, 3) to the path that is read
 
 
-def openpose(folder: Path, points: np.ndarray) -> Path:
-    for index, frame in enumerate(points):
-        content = {"version": 1.3, "people": [{"pose_keypoints_2d": flat(frame)}]}
-        dump(folder / f"clip_{index:012d}_keypoints.json", content)
+def write_openpose(folder: Path, frames: list[list[Any]]) -> Path:
+    """`frames`: for each the people, (J, 3), or ((J, 3), person_id)."""
+    folder.mkdir(exist_ok=True)
+    for index, people in enumerate(frames):
+        named = [entry if isinstance(entry, tuple) else (entry, -1) for entry in people]
+        entries = [{"person_id": [who], "pose_keypoints_2d": flat(each)} for each, who in named]
+        dump(folder / f"clip_{index}_keypoints.json", {"version": 1.3, "people": entries})
     return folder
 
 
-def alphapose(folder: Path, points: np.ndarray) -> Path:
+def openpose(folder: Path, points: np.ndarray) -> Path:
+    return write_openpose(folder, [[frame] for frame in points])
+
+
+def write_alphapose(path: Path, people: list[tuple[str, np.ndarray, float | None]]) -> Path:
+    """`people`: image_id, (J, 3), and idx if it has one."""
     return dump(
-        folder / "alphapose-results.json",
+        path,
         [
-            {"image_id": f"{i}.jpg", "category_id": 1, "keypoints": flat(frame), "score": 2.9}
-            for i, frame in enumerate(points)
+            {"image_id": image, "category_id": 1, "keypoints": flat(points), "score": 2.9}
+            | ({} if idx is None else {"idx": idx})
+            for image, points, idx in people
         ],
     )
+
+
+def alphapose(folder: Path, points: np.ndarray) -> Path:
+    people = [(f"{i}.jpg", frame, None) for i, frame in enumerate(points)]
+    return write_alphapose(folder / "alphapose-results.json", people)
 
 
 def coco_results(folder: Path, points: np.ndarray) -> Path:
@@ -314,6 +328,36 @@ def test_a_known_person_becomes_the_joints_to_lift(
 
 
 @pytest.mark.parametrize(
+    ("write", "skeleton", "name"),
+    [
+        (openpose, "body25", "OpenPose"),
+        (alphapose, "coco17", "AlphaPose"),
+        (coco_results, "coco17", "COCO results"),
+        (coco_annotations, "coco17", "COCO annotations"),
+        (mmpose, "coco17", "MMPose"),
+        (mmpose_predictions, "coco17", "MMPose"),
+        (label_files, "coco17", "Ultralytics labels"),
+        (ultralytics, "coco17", "Ultralytics JSON"),
+        (ultralytics_folder, "coco17", "Ultralytics JSON"),
+        (mediapipe_tasks, "blazepose33", "MediaPipe JSON"),
+        (mediapipe_wide, "blazepose33", "MediaPipe CSV"),
+    ],
+)
+def test_a_file_is_taken_for_what_it_is(
+    tmp_path: Path,
+    truth: dict[str, np.ndarray],
+    caplog: pytest.LogCaptureFixture,
+    write: Write,
+    skeleton: str,
+    name: str,
+):
+    path = write(tmp_path, of(truth, skeleton))
+    with caplog.at_level("INFO", "lithepose"):
+        read_keypoints(path, image_size=SIZE, fps=FPS)
+    assert caplog.messages[0] == f"{path} is read as {name}"
+
+
+@pytest.mark.parametrize(
     ("write", "points", "skeleton"),
     [
         (alphapose, 136, "halpe26"),
@@ -357,10 +401,101 @@ def test_every_joint_set_becomes_the_joints_to_lift(
 # What programs write beside people
 
 
+def two_people(truth: dict[str, np.ndarray], skeleton: str) -> tuple[np.ndarray, np.ndarray]:
+    return of(truth, skeleton), of(truth, skeleton) + [400, 0, 0]
+
+
+def test_an_openpose_folder_is_one_frame_per_file_in_number_order(
+    tmp_path: Path, truth: dict[str, np.ndarray]
+):
+    points = np.concatenate([of(truth, "body25"), of(truth, "body25")[:2]])  # frames 10 and 11
+    folder = write_openpose(tmp_path / "op", [[] if i == 4 else [p] for i, p in enumerate(points)])
+    (track,) = read_keypoints(folder, image_size=SIZE, fps=FPS)
+    expected = points[..., :2].copy()
+    expected[4] = np.nan
+    np.testing.assert_allclose(track.keypoints, expected, rtol=1e-6)
+
+
+def test_a_list_of_openpose_files_and_a_single_one_are_read(
+    tmp_path: Path, truth: dict[str, np.ndarray]
+):
+    folder = openpose(tmp_path / "op", of(truth, "body25"))
+    files = [folder / f"clip_{i}_keypoints.json" for i in (2, 0)]
+    (track,) = read_keypoints(files, image_size=SIZE, fps=FPS)
+    np.testing.assert_allclose(track.keypoints, of(truth, "body25")[[2, 0], :, :2], rtol=1e-6)
+    (track,) = read_keypoints(files[0], image_size=SIZE, fps=FPS)
+    assert len(track.keypoints) == 1
+
+
+def test_openpose_people_without_identity_are_followed(
+    tmp_path: Path, truth: dict[str, np.ndarray]
+):
+    both = two_people(truth, "body25")
+    # The order of the people changes from frame to frame.
+    frames = [
+        list(people)[:: -1 if i % 2 else 1] for i, people in enumerate(zip(*both, strict=True))
+    ]
+    tracks = read_keypoints(write_openpose(tmp_path / "op", frames), image_size=SIZE, fps=FPS)
+    assert len(tracks) == 2
+    for track in tracks:
+        matches = [np.allclose(track.keypoints, one[..., :2], rtol=1e-5) for one in both]
+        assert sum(matches) == 1
+
+
+def test_openpose_identities_are_kept(tmp_path: Path, truth: dict[str, np.ndarray]):
+    a, b = two_people(truth, "body25")
+    folder = write_openpose(tmp_path / "op", [[(a[0], 5)], [(b[1], 6), (a[1], 5)], [(b[2], 6)]])
+    five, six = read_keypoints(folder, image_size=SIZE, fps=FPS)
+    assert (five.person, six.person) == (5, 6)
+    assert (five.confidence.any(axis=1)).tolist() == [True, True, False]
+    np.testing.assert_allclose(six.keypoints[1:], b[1:3, :, :2], rtol=1e-6)
+
+
+def test_a_person_without_body_is_not_one(tmp_path: Path, truth: dict[str, np.ndarray]):
+    # Faces and hands may come without bodies.
+    folder = write_openpose(tmp_path / "op", [[], [of(truth, "body25")[0], np.zeros((0, 3))]])
+    (track,) = read_keypoints(folder, image_size=SIZE, fps=FPS)
+    assert track.confidence.any(axis=1).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("images", "seen"),
+    [
+        # Frames of a video count from 0, pictures from the first.
+        (["0.jpg", "2.jpg"], [True, False, True]),
+        (["2.jpg"], [False, False, True]),
+        (["img_0102.png", "img_0104.png"], [True, False, True]),
+    ],
+)
+def test_alphapose_frames_without_anybody_are_kept(
+    tmp_path: Path, truth: dict[str, np.ndarray], images: list[str], seen: list[bool]
+):
+    frame = of(truth, "coco17")[0]
+    path = write_alphapose(tmp_path / "r.json", [(image, frame, None) for image in images])
+    (track,) = read_keypoints(path, image_size=SIZE, fps=FPS)
+    assert track.confidence.any(axis=1).tolist() == seen
+    np.testing.assert_allclose(track.keypoints[2], frame[:, :2], rtol=1e-6)
+
+
+def test_alphapose_identities_are_kept_if_they_are_some(
+    tmp_path: Path, truth: dict[str, np.ndarray]
+):
+    a, b = two_people(truth, "coco17")
+    named = [(f"{i}.jpg", one[i], n) for i in range(FRAMES) for n, one in ((1, a), (2, b))]
+    tracks = read_keypoints(write_alphapose(tmp_path / "r.json", named), image_size=SIZE, fps=FPS)
+    assert [track.person for track in tracks] == [1, 2]
+    # Without its tracker everybody is 0: then they are followed here.
+    nameless = [(image, points, 0.0) for image, points, _ in named]
+    path = write_alphapose(tmp_path / "r.json", nameless)
+    tracks = read_keypoints(path, image_size=SIZE, fps=FPS)
+    assert len(tracks) == 2
+    assert all(np.isfinite(track.keypoints).all() for track in tracks)
+
+
 def test_several_people_keep_their_identity_or_are_followed(
     tmp_path: Path, truth: dict[str, np.ndarray]
 ):
-    left, right = of(truth, "coco17"), of(truth, "coco17") + [400, 0, 0]
+    left, right = two_people(truth, "coco17")
     labels = tmp_path / "labels"
     labels.mkdir()
     for index in range(FRAMES):

@@ -25,35 +25,6 @@ def person(frames: int, joints: int, seed: int = 0, left: float = 400.0) -> np.n
     return np.concatenate([points, rng.uniform(0.5, 1, size=(frames, joints, 1))], axis=-1)
 
 
-def write_openpose(folder, frames):
-    """frames: for each frame a list of (J, 3), or of ((J, 3), person_id)."""
-    folder.mkdir()
-    for i, people in enumerate(frames):
-        entries = []
-        for entry in people:
-            points, identity = entry if isinstance(entry, tuple) else (entry, -1)
-            flat = np.asarray(points).ravel().tolist()
-            entries.append({"person_id": [identity], "pose_keypoints_2d": flat})
-        text = json.dumps({"version": 1.3, "people": entries})
-        (folder / f"clip_{i}_keypoints.json").write_text(text)
-    return folder
-
-
-def write_alphapose(path, entries):
-    """entries: (image_id, (J, 3), idx or None)."""
-    content = []
-    for image, points, idx in entries:
-        entry = {
-            "image_id": image,
-            "category_id": 1,
-            "keypoints": np.asarray(points).ravel().tolist(),
-            "score": 2.5,
-        }
-        content.append(entry if idx is None else {**entry, "idx": idx})
-    path.write_text(json.dumps(content))
-    return path
-
-
 # Our own fields
 
 
@@ -243,94 +214,6 @@ def test_bad_csv_is_explained(tmp_path, text, message):
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_keypoints(tmp_path / "a.csv", image_size=SIZE, fps=30)
-
-
-# OpenPose
-
-
-def test_an_openpose_folder_is_one_frame_per_file_in_number_order(tmp_path):
-    points = person(12, 25)
-    frames = [[points[i]] for i in range(12)]
-    frames[4] = []
-    folder = write_openpose(tmp_path / "op", frames)
-    (track,) = read_keypoints(folder, image_size=SIZE, fps=30)
-    assert track.skeleton == "body25"
-    expected = points[..., :2].copy()
-    expected[4] = np.nan
-    np.testing.assert_allclose(track.keypoints, expected, rtol=1e-6)
-
-
-def test_a_list_of_openpose_files_and_a_single_one_are_read(tmp_path):
-    folder = write_openpose(tmp_path / "op", [[frame] for frame in person(3, 25)])
-    files = [folder / f"clip_{i}_keypoints.json" for i in (2, 0)]
-    (track,) = read_keypoints(files, image_size=SIZE, fps=30)
-    assert len(track.keypoints) == 2
-    (track,) = read_keypoints(files[0], image_size=SIZE, fps=30)
-    assert len(track.keypoints) == 1
-
-
-def test_openpose_people_without_identity_are_followed(tmp_path):
-    left, right = person(30, 25, seed=1, left=200), person(30, 25, seed=2, left=900)
-    # The order of the people changes from frame to frame, and faces come without bodies.
-    frames = [[a, b] if i % 2 else [b, a] for i, (a, b) in enumerate(zip(left, right, strict=True))]
-    folder = write_openpose(tmp_path / "op", frames)
-    tracks = read_keypoints(folder, image_size=SIZE, fps=30)
-    assert len(tracks) == 2
-    for track in tracks:
-        matches = [np.allclose(track.keypoints, one[..., :2], rtol=1e-5) for one in (left, right)]
-        assert sum(matches) == 1
-
-
-def test_openpose_identities_are_kept(tmp_path):
-    a, b = person(3, 25, seed=1), person(3, 25, seed=2)
-    folder = write_openpose(tmp_path / "op", [[(a[0], 5)], [(b[1], 6), (a[1], 5)], [(b[2], 6)]])
-    five, six = read_keypoints(folder, image_size=SIZE, fps=30)
-    assert (five.person, six.person) == (5, 6)
-    assert (five.confidence.any(axis=1)).tolist() == [True, True, False]
-    np.testing.assert_allclose(six.keypoints[1:], b[1:, :, :2], rtol=1e-6)
-
-
-def test_a_person_without_body_is_not_one(tmp_path):
-    folder = write_openpose(tmp_path / "op", [[], [person(1, 25)[0], np.zeros((0, 3))]])
-    (track,) = read_keypoints(folder, image_size=SIZE, fps=30)
-    assert track.confidence.any(axis=1).tolist() == [False, True]
-
-
-# AlphaPose
-
-
-@pytest.mark.parametrize(("joints", "skeleton"), [(17, "coco17"), (26, "halpe26")])
-def test_alphapose_tells_its_joints_by_their_number(tmp_path, joints, skeleton):
-    points = person(3, joints)
-    path = write_alphapose(tmp_path / "r.json", [(f"{i}.jpg", points[i], None) for i in (0, 2)])
-    (track,) = read_keypoints(path, image_size=SIZE, fps=30)
-    assert track.skeleton == skeleton
-    assert track.confidence.any(axis=1).tolist() == [True, False, True]
-    np.testing.assert_allclose(track.keypoints[2], points[2, :, :2], rtol=1e-6)
-
-
-def test_alphapose_video_frames_count_from_0_and_pictures_from_the_first(tmp_path):
-    frame = person(1, 17)[0]
-    path = write_alphapose(tmp_path / "r.json", [("2.jpg", frame, None)])
-    (track,) = read_keypoints(path, image_size=SIZE, fps=30)
-    assert track.confidence.any(axis=1).tolist() == [False, False, True]
-    path = write_alphapose(
-        tmp_path / "r.json", [("img_0102.png", frame, None), ("img_0104.png", frame, None)]
-    )
-    (track,) = read_keypoints(path, image_size=SIZE, fps=30)
-    assert track.confidence.any(axis=1).tolist() == [True, False, True]
-
-
-def test_alphapose_identities_are_kept_if_they_are_some(tmp_path):
-    a, b = person(20, 17, seed=1, left=200), person(20, 17, seed=2, left=900)
-    named = [(f"{i}.jpg", one[i], n) for i in range(20) for n, one in ((1, a), (2, b))]
-    tracks = read_keypoints(write_alphapose(tmp_path / "r.json", named), image_size=SIZE, fps=30)
-    assert [track.person for track in tracks] == [1, 2]
-    # Without its tracker everybody is 0: then they are followed here.
-    nameless = [(image, points, 0.0) for image, points, _ in named]
-    tracks = read_keypoints(write_alphapose(tmp_path / "r.json", nameless), image_size=SIZE, fps=30)
-    assert len(tracks) == 2
-    assert all(np.isfinite(track.keypoints).all() for track in tracks)
 
 
 # What is missing or wrong

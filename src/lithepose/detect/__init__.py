@@ -17,7 +17,15 @@ import numpy as np
 from lithepose.arrays import Image
 from lithepose.poses import Detections
 
-__all__ = ["DETECTORS", "Detector", "check_frame", "create_detector", "facts_of", "is_onnx"]
+__all__ = [
+    "DETECTORS",
+    "Detector",
+    "check_counts",
+    "check_frame",
+    "create_detector",
+    "facts_of",
+    "is_onnx",
+]
 
 # Name -> where the class is: a path, so that the table loads without any inference library.
 DETECTORS = {"blazepose": "lithepose.detect.blazepose:BlazePose"}
@@ -84,6 +92,17 @@ def facts_of(detector: Detector) -> dict[str, Any]:
 def is_onnx(path: str | os.PathLike[str]) -> bool:
     """Whether a path is that of an ONNX file, by its name."""
     return Path(path).suffix.lower() == ".onnx"
+
+
+def check_counts(**counts: object) -> None:
+    """Refuse options, by name, that are no whole numbers of 1 or more.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for name, value in counts.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} is {value!r}: pass a whole number, 1 or more")
 
 
 def check_frame(frame: Image) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 
 from lithepose.arrays import Floats, Image
 from lithepose.assets import MODELS, model_path
-from lithepose.detect import check_frame
+from lithepose.detect import check_counts, check_frame
 from lithepose.detect.blazepose_detector import (
     Crop,
     PersonDetector,
@@ -141,15 +141,16 @@ def is_followable(person: Candidate, shape: tuple[int, int]) -> bool:
 
 
 def _as_detections(people: Sequence[Candidate]) -> Detections:
-    def stack(parts: list[Floats], *shape: int) -> Floats:
-        return np.array(parts, dtype=np.float32).reshape(-1, *shape)
+    def stack(name: str, *shape: int) -> Floats:
+        values = [getattr(person, name) for person in people]
+        return np.array(values, dtype=np.float32).reshape(-1, *shape)
 
     return Detections(
-        keypoints=stack([person.keypoints for person in people], LANDMARKS, 2),
-        confidence=stack([person.confidence for person in people], LANDMARKS),
-        score=np.array([person.presence for person in people], dtype=np.float32),
+        keypoints=stack("keypoints", LANDMARKS, 2),
+        confidence=stack("confidence", LANDMARKS),
+        score=stack("presence"),
         skeleton=BlazePose.skeleton,
-        world=stack([person.world for person in people], LANDMARKS, 3),
+        world=stack("world", LANDMARKS, 3),
     )
 
 
@@ -194,13 +195,7 @@ class BlazePose:
             lithepose.assets.ModelsError: the model files are absent and could not be fetched.
         """
         self.people = 1 if people == "one" else people
-        for name, value in (
-            ("people", self.people),
-            ("threads", threads),
-            ("search_interval", search_interval),
-        ):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}: pass a whole number, 1 or more")
+        check_counts(people=self.people, threads=threads, search_interval=search_interval)
         self.search_interval = search_interval
         self.person_detector = PersonDetector(models, threads)
         self._landmarks = LiteRTNetwork(

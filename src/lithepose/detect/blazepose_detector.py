@@ -99,7 +99,7 @@ def detector_anchors() -> Floats:
 
 
 def decode_people(raw: Floats, logits: Floats, anchors: Floats) -> tuple[Floats, Floats]:
-    """People from the output of the network, the surest first, without duplicates.
+    """People from the output of the network, best score first, without duplicates.
 
     Args:
         raw: (A, 12) in pixels of the network's picture relative to the anchor: box centre x, y,

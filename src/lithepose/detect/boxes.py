@@ -6,7 +6,7 @@ one of these:
 - `OnnxBoxes`: YOLOX, raw as its authors export it or with suppression inside as MMDeploy does, and
   RTMDet as MMDeploy exports it;
 - `FileBoxes`: boxes that another program found or tracked;
-- `BlazePoseBoxes`: the first network of the default detector, which needs no further file.
+- `BlazePoseBoxes`: the detector network of BlazePose, which needs no further file.
 
 Source: Ge et al., YOLOX, 2021; Lyu et al., RTMDet, 2022; Bazarevsky et al., BlazePose, 2020; the
 MOT Challenge's text format; COCO's results format.
@@ -36,7 +36,7 @@ from lithepose.detect.blazepose_detector import (
     are_hips_shared,
     search_tiles,
 )
-from lithepose.detect.iou import suppress
+from lithepose.detect.iou import nms
 from lithepose.detect.onnx_file import PictureNetwork, Preparation, file_facts, letterbox
 
 _PERSON_CLASS = 0  # class of a person in COCO's 80 and in networks that know people alone
@@ -123,11 +123,7 @@ _STRIDES = (8, 16, 32)  # of YOLOX, pixels of the picture per cell
 
 
 class OnnxBoxes:
-    """People found by YOLOX or RTMDet.
-
-    Attributes:
-        complete, rough, facts: as of `BoxSource`.
-    """
+    """People found by YOLOX or RTMDet."""
 
     complete = False
     rough = False
@@ -135,23 +131,19 @@ class OnnxBoxes:
     OVERLAP = 0.45  # of two people's boxes, above which they are one
 
     def __init__(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        preset: str | None = None,
-        threads: int = 1,
+        self, path: str | os.PathLike[str], *, preset: str | None = None, threads: int = 1
     ):
         """Load the file; one that takes pictures of any size gets 640x640.
 
         Args:
             path: the ONNX file.
-            preset: a name in `BOX_PRESETS`. Without it the file tells: a raw output is YOLOX's, and
-                so is an input that is first cut into every other pixel.
+            preset: a name in `BOX_PRESETS`. By default inferred: a raw output is YOLOX's, and so
+                is an input that is first cut into every other pixel.
             threads: CPU threads.
 
         Raises:
             FileNotFoundError, ValueError: the file cannot be read, is no such network, or its
-                family is not to be told.
+                family cannot be inferred.
         """
         self._network = PictureNetwork(path, default_size=(640, 640), threads=threads)
         self._kind, self._read = self._outputs()
@@ -198,7 +190,7 @@ class OnnxBoxes:
         )
 
     def find(self, frame: Image, index: int) -> PersonBoxes:
-        """The people of a frame, the surest first."""
+        """The people of a frame, best score first."""
         del index
         picture, factor, _ = letterbox(frame, self._network.input_size, centred=False)
         answers = self._network(self._prepare(picture[None]))
@@ -214,7 +206,7 @@ class OnnxBoxes:
         boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
         sized = (boxes[:, 2:] > 1).all(axis=1) & np.isfinite(boxes).all(axis=1)
         corners, boxes, scores = corners[sized], boxes[sized], scores[sized]
-        kept = suppress(corners, scores, self.OVERLAP)
+        kept = nms(corners, scores, self.OVERLAP)
         return PersonBoxes(boxes=boxes[kept], score=np.clip(scores[kept], 0, 1))
 
 
@@ -253,11 +245,7 @@ def decode_yolox(raw: Floats, input_size: tuple[int, int]) -> tuple[Floats, Floa
 
 
 class BlazePoseBoxes:
-    """People found by the first network of BlazePose: squares around the circle it gives.
-
-    Attributes:
-        complete, rough, facts: as of `BoxSource`.
-    """
+    """People found by the detector network of BlazePose: squares around the circle it gives."""
 
     complete = False
     rough = True  # squares, one and a half times as high as somebody who walks
@@ -278,7 +266,7 @@ class BlazePoseBoxes:
         self.facts = {"name": "blazepose", "file": model.file, "sha256": model.sha256}
 
     def find(self, frame: Image, index: int) -> PersonBoxes:
-        """The people of a frame, the surest first."""
+        """The people of a frame, best score first."""
         height, width = frame.shape[:2]
         found = self._detector.find(frame, Crop(width / 2, height / 2, max(width, height)))
         if len(found) < self._people and index % SEARCH_INTERVAL == 0:
@@ -310,9 +298,6 @@ class FileBoxes:
     Challenge (`frame, id, x, y, w, h, score, ...`), where frames count from 1 and an id of -1 is
     none; and COCO's results, a list of objects with `image_id`, `bbox`, `score`, where `image_id`
     counts frames from 0 and only category 1 is read. x and y are the upper left corner in pixels.
-
-    Attributes:
-        complete, rough, facts: as of `BoxSource`.
     """
 
     complete = True
@@ -356,7 +341,7 @@ class FileBoxes:
                 raise ValueError(f"{path}: frame {number} has two boxes of one person")
 
     def find(self, frame: Image, index: int) -> PersonBoxes:
-        """The boxes of a frame, the surest first."""
+        """The boxes of a frame, best score first."""
         del frame
         rows = np.array(self._rows.get(index, []), dtype=np.int64)
         rows = rows[np.argsort(-self._score[rows], kind="stable")]

@@ -18,6 +18,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import fuse_conv_bn_eval
 
 from lithepose.detect.sizes import (
     FFN_EXPANSION,
@@ -302,14 +303,7 @@ def _fold_children(module: nn.Module) -> None:
 
 def folded_convolution(layer: ConvNorm) -> nn.Conv2d | nn.ConvTranspose2d:
     """One convolution with bias in place of a convolution and its batch normalisation."""
-    conv, norm = copy.deepcopy(layer.conv), layer.norm
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-    outputs = 1 if isinstance(conv, nn.ConvTranspose2d) else 0  # the axis of the output channels
-    conv.weight.mul_(scale.view([-1 if axis == outputs else 1 for axis in range(4)]))
-    conv.bias = nn.Parameter(norm.bias - norm.running_mean * scale)
-    return conv
+    return fuse_conv_bn_eval(layer.conv, layer.norm, isinstance(layer.conv, nn.ConvTranspose2d))
 
 
 def kernels_by_place(conv: nn.ConvTranspose2d) -> Tensor:

@@ -1,4 +1,4 @@
-"""Boxes that overlap: intersection over union, and suppression by it."""
+"""Boxes that overlap: intersection over union, and non-maximum suppression by it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,17 @@ def iou(boxes: Floats, others: Floats) -> Floats:
     return shared / np.maximum(one[:, None] + other - shared, 1e-9)
 
 
-def suppress(boxes: Floats, scores: Floats, overlap: float) -> Indices:
-    """Indices of the boxes (N, 4), left, top, right, bottom, that overlap no surer one by more than
-    this, the surest first."""
+def nms(boxes: Floats, scores: Floats, overlap: float) -> Indices:
+    """Non-maximum suppression.
+
+    Args:
+        boxes: (N, 4) left, top, right, bottom.
+        scores: (N,).
+        overlap: intersection over union, above which the box with the lower score goes.
+
+    Returns:
+        Indices of the boxes that stay, best score first.
+    """
     left = np.argsort(-scores, kind="stable")
     kept = []
     while len(left):

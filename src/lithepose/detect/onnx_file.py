@@ -82,14 +82,24 @@ class PictureNetwork(OnnxSession):
             )
         self._type = _TYPES[inputs[0].type]
         batch, channels, height, width = inputs[0].shape
-        self.sized = input_size is not None or all(isinstance(n, int) for n in (height, width))
         if channels != 3 and isinstance(channels, int):
             raise ValueError(
                 f"{self.path} takes pictures of shape {inputs[0].shape}, not (B, 3, H, W): export "
                 "it with the colours before height and width"
             )
         self.batched = not isinstance(batch, int)
-        self.input_size = self._size((width, height), input_size, default_size)
+        fixed = [side if isinstance(side, int) else None for side in (width, height)]
+        self.sized = input_size is not None or None not in fixed
+        if not self.sized and default_size is None:
+            raise self.unsized()
+        # A default gives way to what the file says, the caller's word does not.
+        defaults = zip(fixed, default_size or (0, 0), strict=True)
+        across, down = input_size or (own or default for own, default in defaults)
+        if fixed[0] not in (None, across) or fixed[1] not in (None, down):
+            raise ValueError(
+                f"{self.path.name} takes pictures of {fixed[0]}x{fixed[1]}, not {across}x{down}"
+            )
+        self.input_size = across, down
         black = np.zeros((1, 3, self.input_size[1], self.input_size[0]), np.float32)
         self.shapes = {name: values.shape for name, values in self(black).items()}
         self.batched = self.batched and self._takes_two(black)
@@ -113,27 +123,6 @@ class PictureNetwork(OnnxSession):
         except ValueError:
             return False
         return all(len(values) == 2 for values in answers.values())
-
-    def _size(
-        self,
-        own: tuple[Any, Any],
-        wanted: tuple[int, int] | None,
-        default: tuple[int, int] | None,
-    ) -> tuple[int, int]:
-        fixed = [side if isinstance(side, int) else None for side in own]
-        size = wanted or default
-        if size is None:
-            if None in fixed:
-                raise self.unsized()
-            size = (fixed[0] or 0, fixed[1] or 0)
-        # A default gives way to what the file says, the caller's word does not.
-        if wanted is None:
-            size = (fixed[0] or size[0], fixed[1] or size[1])
-        if any(side is not None and side != w for side, w in zip(fixed, size, strict=True)):
-            raise ValueError(
-                f"{self.path.name} takes pictures of {fixed[0]}x{fixed[1]}, not {size[0]}x{size[1]}"
-            )
-        return size
 
     def __call__(self, pictures: Floats) -> dict[str, NDArray[Any]]:
         """Outputs by name for (B, 3, H, W) pictures; run one by one where the file demands it."""

@@ -1,6 +1,6 @@
 """Pose networks of other projects, from their ONNX files.
 
-What a file is, its own inputs and outputs tell:
+The type of a network is inferred from its inputs and outputs:
 
 - two outputs (B, J, width * s) and (B, J, height * s): SimCC, as RTMPose has it. Each joint is a
   pair of one-dimensional scores, in bins of 1 / s input pixels;
@@ -8,8 +8,8 @@ What a file is, its own inputs and outputs tell:
 - (B, N, 5) boxes and (B, N, J, 3) keypoints: RTMO, which finds everyone in the whole frame at once;
 - (B, 5 + 3 J, N) or (B, N, 6 + 3 J): the pose networks of the YOLO family, likewise.
 
-The first two look at one person each and need boxes (`lithepose.detect.top_down`). How a picture
-has to be prepared is in no file: `PRESETS` knows it by family.
+The first two look at one person each and need boxes (`lithepose.detect.top_down`). ONNX files
+do not record the preprocessing, so `PRESETS` supply it by family.
 
 Source: Jiang et al., RTMPose, 2023; Lu et al., RTMO, CVPR 2024; Li et al., SimCC, ECCV 2022; Xu et
 al., ViTPose, NeurIPS 2022; and the output layouts of MMDeploy's and Ultralytics' exports.
@@ -35,10 +35,10 @@ from lithepose.detect.heatmaps import (
     geometry_of,
     to_picture,
 )
-from lithepose.detect.iou import suppress
+from lithepose.detect.iou import nms
 from lithepose.detect.onnx_file import PictureNetwork, Preparation, letterbox
 from lithepose.poses import Detections
-from lithepose.skeletons import PARTS_OF_LARGER, SKELETONS, skeleton_named
+from lithepose.skeletons import ONLY_SET_OF, PARTS_OF_LARGER, joint_set, skeleton_named
 
 MOST_OF_A_FRAME = 6  # people, where one is wanted: the clip decides later which
 _BATCH = 8  # people per call: more bring no speed on a CPU, and take memory
@@ -77,7 +77,7 @@ _USUAL: dict[Kind, str] = {
 
 # Joint sets that networks are trained on. With 17 joints they are COCO's, other sets of 17 being
 # those of 3D data.
-_SKELETON_OF_COUNT = {16: "mpii16", 17: "coco17", 18: "openpose18", 25: "body25", 26: "halpe26"}
+_USUAL_SET = {17: "coco17", **{joints: ONLY_SET_OF[joints] for joints in (16, 18, 25, 26)}}
 
 
 def kind_of(network: PictureNetwork) -> tuple[Kind, list[str]]:
@@ -163,28 +163,10 @@ def _joint_set(
 ) -> tuple[str, list[int] | None]:
     """The joint set's name, and which joints of the output make it if not all do."""
     given = skeleton or network.metadata.get("skeleton")
-    if joints in PARTS_OF_LARGER:
-        name, part = PARTS_OF_LARGER[joints]
-        if given in (None, name):
-            return name, list(part)
-    name = given or _SKELETON_OF_COUNT.get(joints)
-    if name is None:
-        fitting = [s.name for s in SKELETONS.values() if len(s) == joints]
-        known = {**_SKELETON_OF_COUNT, **{n: name for n, (name, _) in PARTS_OF_LARGER.items()}}
-        raise ValueError(
-            f"{network.path.name} places {joints} joints, of a set that is not known: "
-            + (
-                f"pass skeleton= one of {', '.join(fitting)}"
-                if fitting
-                else "known are " + ", ".join(f"{n} ({name})" for n, name in sorted(known.items()))
-            )
-        )
-    if len(skeleton_named(name)) != joints:
-        raise ValueError(
-            f"{network.path.name} places {joints} joints, but {name} has "
-            f"{len(skeleton_named(name))}: give the skeleton that it was trained for"
-        )
-    return name, None
+    larger, part = PARTS_OF_LARGER.get(joints, (None, ()))
+    if larger is not None and given in (None, larger):
+        return larger, list(part)
+    return joint_set(joints, given or _USUAL_SET.get(joints), network.path.name), None
 
 
 class _PoseFile:
@@ -212,8 +194,9 @@ class _PoseFile:
 
         Args:
             path: the ONNX file.
-            skeleton: joint set, where the number of joints does not tell it.
-            preset: a name in `PRESETS`, where neither the file's name nor its outputs tell it.
+            skeleton: joint set, where it does not follow from the number of joints.
+            preset: a name in `PRESETS`, where it follows neither from the file's name nor from its
+                outputs.
             input_size: (width, height), for a file that takes any.
             threads: CPU threads.
 
@@ -342,7 +325,7 @@ class OnnxOneStage(_PoseFile):
         """Nothing is carried from frame to frame."""
 
     def detect(self, frame: Image, time_s: float) -> Detections:
-        """Find the people of one frame, the surest first."""
+        """Find the people of one frame, best score first."""
         del time_s
         check_frame(frame)
         size, preset = self._network.input_size, self._preset
@@ -354,7 +337,7 @@ class OnnxOneStage(_PoseFile):
         else:
             corners, scores, points = _read_yolo(values[0])
         kept = np.flatnonzero(scores >= self.MIN_SCORE)
-        kept = kept[suppress(corners[kept], scores[kept], self.OVERLAP)][: self._people]
+        kept = kept[nms(corners[kept], scores[kept], self.OVERLAP)][: self._people]
         points = points[kept]
         if self._part is not None:
             points = points[:, self._part]

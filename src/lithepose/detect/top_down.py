@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lithepose.arrays import Flags, Floats, Image, Indices
-from lithepose.detect import check_frame
+from lithepose.detect import check_counts, check_frame
 from lithepose.detect.boxes import BoxSource, PersonBoxes, create_boxes
 from lithepose.detect.iou import corners_of, iou
 from lithepose.detect.onnx_file import PictureNetwork
@@ -59,9 +59,7 @@ class TopDown:
                 be followed in every frame.
         """
         most = MOST_OF_A_FRAME if people == "one" else people
-        for name, value in (("people", most), ("box_interval", box_interval)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}: pass a whole number, 1 or more")
+        check_counts(people=most, box_interval=box_interval)
         if boxes.complete and box_interval > 1:
             raise ValueError("a file of boxes is read in every frame: leave box_interval at 1")
         self.skeleton = pose.skeleton
@@ -148,7 +146,7 @@ def _hold(boxes: Floats, followed: Floats) -> Flags:
 
 
 def _without_doubles(kept: Indices, keypoints: Floats, boxes: Floats, score: Floats) -> Indices:
-    """Of people whose joints are in the same places, the surest: two boxes led to one person."""
+    """Of people with their joints in the same places, whom two boxes led to, the best scored."""
     unlike: list[int] = []
     for row in kept[np.argsort(-score[kept], kind="stable")]:
         size = float(np.hypot(*boxes[row, 2:]))
@@ -168,8 +166,8 @@ def _boxes_around(keypoints: Floats, confidence: Floats, shape: tuple[int, ...])
         shape: (H, W) of the frame.
     """
     boxes = np.full((len(keypoints), 4), np.nan)
-    for row, (points, sure) in enumerate(zip(keypoints, confidence, strict=True)):
-        seen = points[sure >= _SEEN]
+    for row, (points, scores) in enumerate(zip(keypoints, confidence, strict=True)):
+        seen = points[scores >= _SEEN]
         if len(seen) < _LEAST_SEEN:
             continue
         low, high = seen.min(axis=0), seen.max(axis=0)

@@ -124,9 +124,9 @@ def _joints(names: list[str], wanted: str | None, origin: str) -> tuple[str | No
         if max(indices) >= min(count, 1000):
             raise ValueError(f"{origin}: joint {max(indices)} is no index of a joint")
         return None, indices, count
-    fitting = [s for s in known if distinct == set(s.joints)]
-    if not fitting:  # a joint that is never seen may have no rows
-        fitting = [s for s in known if distinct <= set(s.joints)]
+    # A joint that is never seen may have no rows.
+    fitting = [s for s in known if distinct <= set(s.joints)]
+    fitting = [s for s in fitting if distinct == set(s.joints)] or fitting
     if not fitting:
         closest = min(known, key=lambda s: len(distinct - set(s.joints)))
         strange = sorted(distinct - set(closest.joints))

@@ -32,8 +32,8 @@ def recognise_annotations(content: Any) -> bool:
 def read_annotations(content: Mapping[str, Any], origin: str) -> KeypointClip:
     """An annotation file: its images, in the order of their names, are the frames.
 
-    The marks 1 (labelled though hidden) and 2 (visible) both count as sure. Of a whole-body file
-    the feet and the outer knuckles are read as well.
+    The marks 1 (labelled though hidden) and 2 (visible) both count as confidence 1. Of a whole-body
+    file the feet and the outer knuckles are read as well.
     """
     images, annotations = content.get("images"), content["annotations"]
     if not isinstance(images, list) or not images or not isinstance(annotations, list):

@@ -195,7 +195,7 @@ def in_frames(
 
 
 def usual_skeleton(frames: Sequence[FramePeople], names: Any = None) -> str | None:
-    """The set that has these names; else what COCO's layouts hold as a rule, by the number."""
+    """The set that has these names; else COCO's, where there are as many joints."""
     joints = {len(points) for people in frames for _, points in people}
     if isinstance(names, Sequence) and joints == {len(names)}:
         plain = tuple(str(name).lower().replace(" ", "_").replace("-", "_") for name in names)
@@ -204,5 +204,4 @@ def usual_skeleton(frames: Sequence[FramePeople], names: Any = None) -> str | No
                 return skeleton.name
         if len(plain) == 17:
             return None  # three sets have so many, and by its names it is not COCO's
-    usual = {17: "coco17", 26: "halpe26", 27: "wholebody27"}
-    return usual.get(next(iter(joints))) if len(joints) == 1 else None
+    return "coco17" if joints == {17} else None

@@ -92,9 +92,9 @@ def _people(frame: Any, origin: str, levels: int = 4) -> list[Floats]:
     for landmark in frame:
         if not _is_landmark(landmark):
             raise ValueError(f"{origin}: a landmark has no x and y")
-        sure = [landmark.get(name) for name in ("visibility", "presence")]
+        scores = [landmark.get(name) for name in ("visibility", "presence")]
         rows.append(
-            [landmark["x"], landmark["y"], *(1.0 if value is None else value for value in sure)]
+            [landmark["x"], landmark["y"], *(1.0 if value is None else value for value in scores)]
         )
     values = numbers(rows, "landmarks", origin)
     return [np.column_stack([values[:, :2], values[:, 2] * values[:, 3]])]

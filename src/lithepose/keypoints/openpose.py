@@ -44,10 +44,7 @@ def _people(content: Any, origin: str) -> FramePeople:
     if not is_frame(content):
         raise ValueError(f"{origin} is not an OpenPose frame: it has no list of people")
     return [
-        (
-            identity_of(person, ("person_id",), origin),
-            triples(person["pose_keypoints_2d"], origin),
-        )
+        (identity_of(person, ("person_id",), origin), triples(person["pose_keypoints_2d"], origin))
         for person in content["people"]
         # A face or a hand may come without a body.
         if isinstance(person, dict) and person.get("pose_keypoints_2d")

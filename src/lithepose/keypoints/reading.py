@@ -14,7 +14,7 @@
 - Ultralytics: the folder of label files that `save_txt` writes, or the JSON of its results;
 - MediaPipe: JSON or CSV of the 33 landmarks.
 
-Which of these a file is, its content tells. What it doesn't say, the caller does. Nothing is
+The layout is inferred from the content; the caller gives what the file does not. Nothing is
 unpickled.
 """
 
@@ -32,15 +32,9 @@ import numpy as np
 from lithepose.arrays import Floats
 from lithepose.files import natural_order
 from lithepose.keypoints import arrays, coco, mediapipe, mmpose, openpose, ultralytics
-from lithepose.keypoints.content import (
-    FramePeople,
-    KeypointClip,
-    load_json,
-    load_table,
-    numbers,
-)
+from lithepose.keypoints.content import FramePeople, KeypointClip, load_json, load_table, numbers
 from lithepose.poses import LEAST_FPS, LONGEST_S, Detections, Track2D
-from lithepose.skeletons import PARTS_OF_LARGER, SKELETONS, skeleton_named
+from lithepose.skeletons import ONLY_SET_OF, PARTS_OF_LARGER, SKELETONS, joint_set
 from lithepose.track import build_tracks
 
 logger = logging.getLogger(__name__)
@@ -80,16 +74,6 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
     ),
 }
 
-# Joint counts that only one set in use has. 17 is COCO, Human3.6M or MPI-INF-3DHP; 15 has rivals
-# outside this package: neither is guessed.
-_SKELETON_OF_COUNT = {
-    33: "blazepose33",
-    27: "wholebody27",
-    26: "halpe26",
-    25: "body25",
-    18: "openpose18",
-    16: "mpii16",
-}
 _FRAMES_SNIFFED = 5  # files of a folder that are looked into to tell what it holds
 
 
@@ -139,14 +123,15 @@ def read_keypoints(
     """
     layout, clip, origin = _read(path, skeleton)
     logger.info("%s is read as %s", origin, layout)
-    frames = [points for people in clip.frames for _, points in people]
-    counts = {points.shape[-2] for points in (*clip.people.values(), *frames)}
+    everyone = (*clip.people.values(), *(points for people in clip.frames for _, points in people))
+    counts = {points.shape[-2] for points in everyone}
     if not counts:
         raise ValueError(f"{origin} holds no keypoints: no person in any frame")
     if len(counts) > 1:
         raise ValueError(f"{origin} mixes people of {sorted(counts)} joints")
     usual, part = PARTS_OF_LARGER.get(joints := counts.pop(), (None, range(joints)))
-    name = _skeleton(skeleton or clip.skeleton or usual, len(part), origin)
+    given = skeleton or clip.skeleton or usual
+    name = joint_set(len(part), given or ONLY_SET_OF.get(len(part)), origin)
     size = _image_size(clip.image_size if image_size is None else image_size, origin)
     length = len(clip.frames) or len(next(iter(clip.people.values())))
     time_s, rate = _timing(clip, fps, length, origin)
@@ -192,8 +177,9 @@ def _by_identity(frames: Sequence[FramePeople]) -> dict[int, Floats]:
         if identities and (min(identities) < 0 or len(set(identities)) < len(identities)):
             return {}
         for identity, points in people:
-            nowhere = np.full((len(frames), *points.shape), np.nan)
-            tracks.setdefault(identity, nowhere)[frame] = points
+            if identity not in tracks:
+                tracks[identity] = np.full((len(frames), *points.shape), np.nan)
+            tracks[identity][frame] = points
     return tracks
 
 
@@ -224,26 +210,6 @@ def _follow(
 
 
 # What the file doesn't say
-
-
-def _skeleton(name: str | None, joints: int, origin: str) -> str:
-    if name is None:
-        name = _SKELETON_OF_COUNT.get(joints)
-    if name is None:
-        fitting = [s.name for s in SKELETONS.values() if len(s) == joints]
-        if not fitting:
-            raise ValueError(
-                f"{origin} has {joints} joints, which no known joint set has: "
-                + ", ".join(f"{s.name} {len(s)}" for s in SKELETONS.values())
-            )
-        raise ValueError(
-            f"{origin} does not say which {joints} joints it has: pass skeleton= one of "
-            f"{', '.join(fitting)}"
-        )
-    expected = len(skeleton_named(name))
-    if expected != joints:
-        raise ValueError(f"{origin} has {joints} joints, but {name} has {expected}")
-    return name
 
 
 def _image_size(value: Any, origin: str) -> tuple[int, int]:

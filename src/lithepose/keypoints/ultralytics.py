@@ -18,6 +18,7 @@ from lithepose.keypoints.content import (
     last_number,
     marked_by_origin,
     numbers,
+    usual_skeleton,
 )
 from lithepose.skeletons import skeleton_named
 
@@ -109,11 +110,8 @@ def read(content: list[Any], origin: str) -> KeypointClip:
         [(identity_of(entry, ("track_id",), origin), _points(entry, origin)) for entry in entries]
         for entries in content
     ]
-    joints = {len(points) for people in frames for _, points in people}
     return KeypointClip(
-        frames=frames,
-        normalised=are_shares(frames),
-        skeleton="coco17" if joints == {17} else None,
+        frames=frames, normalised=are_shares(frames), skeleton=usual_skeleton(frames)
     )
 
 
