@@ -24,7 +24,7 @@ from detector_noise import draw_camera, draw_motion, load_motions
 from lithepose.arrays import Floats
 from lithepose.detect import create_detector
 from lithepose.lifters.default import default_lifter
-from lithepose.pipeline.lift import lift_track
+from lithepose.pipeline import lift_track
 from lithepose.skeletons import SKELETONS, convert
 from lithepose.synthetic import bodies as people
 from lithepose.synthetic.bodies import (

@@ -21,7 +21,7 @@ from lithepose.bench.rule import View, measure
 from lithepose.lifters.windows import WindowLifter
 from lithepose.mocap.motions import read_motions
 from lithepose.mocap.noise import seen_by_detector
-from lithepose.pipeline.lift import lift_track, track_from_arrays
+from lithepose.pipeline import lift_track, track_from_arrays
 
 
 def main() -> None:

@@ -104,7 +104,7 @@ def build_tracks(
             that is seen in half of the clip's frames is always kept.
 
     Returns:
-        The tracks by first appearance, `person` counted from 0; all span all T frames, with nan
+        The tracks by first appearance, `person` counted from 1; all span all T frames, with nan
         where the person was not seen.
 
     Raises:
@@ -165,7 +165,7 @@ def build_tracks(
         logger.info("dropped %d tracks of fewer than %.0f frames", len(people) - len(kept), needed)
     return [
         _as_track(number, person, detections, times, image_size, fps)
-        for number, person in enumerate(kept)
+        for number, person in enumerate(kept, 1)
     ]
 
 

@@ -75,7 +75,7 @@ def test_the_clip_is_drawn_lifted_and_compared_with_the_truth(
         assert video.size == SIZE
         assert len(list(video)) == FRAMES
     assert shown.p_mpjpe_mm <= shown.mpjpe_mm < 120
-    (person,) = shown.written.result.people
+    (person,) = shown.lifted.result.people
     assert person.metadata["height_known"] is True
     assert person.metadata["focal_known"] is True
     assert person.metadata["height_m"] == random_body(np.random.default_rng(11)).stature
@@ -92,7 +92,7 @@ def test_with_the_default_detector_the_result_is_near_the_truth(short_clip: Any,
         pytest.skip("needs the BlazePose model files: lithepose models fetch")
     shown = run_demo(tmp_path, image_size=SIZE, fps=FPS)
     assert (tmp_path / "demo.overlay.mp4").exists()
-    (person,) = shown.written.result.people
+    (person,) = shown.lifted.result.people
     assert person.metadata["frames_with_person"] >= 0.9 * FRAMES
     assert shown.mpjpe_mm < 140
     assert shown.p_mpjpe_mm < 90

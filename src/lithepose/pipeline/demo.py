@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from lithepose.metrics.pose3d import mpjpe, p_mpjpe
-from lithepose.pipeline.files import WriteError, Written, check_writable, lift_to_files
-from lithepose.pipeline.lift import Report
+from lithepose.pipeline.files import LiftedFiles, WriteError, check_writable, lift_to_files
+from lithepose.pipeline.options import DetectorOptions, Report
 from lithepose.skeletons import LIMB_JOINTS
 from lithepose.synthetic.scenes import demo_clip
 from lithepose.video import VideoWriter
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class DemoResult:
     """What the demonstration wrote and how far it is from the truth, in millimetres."""
 
-    written: Written
+    lifted: LiftedFiles
     mpjpe_mm: float
     p_mpjpe_mm: float
 
@@ -32,7 +32,7 @@ def run_demo(
     image_size: tuple[int, int] = (960, 540),
     fps: float = 30.0,
     report: Report | None = None,
-) -> Shown:
+) -> DemoResult:
     """Render the demonstration clip into `out/demo.mp4`, lift it and compare with the truth.
 
     The height and the lens are told, as a user who knows them would tell them.
@@ -59,7 +59,7 @@ def run_demo(
     except OSError as error:
         raise WriteError(str(error)) from error
     camera, body = clip.scene.camera, clip.people[0][0].body
-    written = lift_to_files(
+    lifted = lift_to_files(
         path,
         out=out,
         formats=("npz", "json", "csv", "trc", "bvh", "glb"),
@@ -67,16 +67,16 @@ def run_demo(
         overwrite=True,  # of the demonstration in another size
         height=body.stature,
         focal=float(np.mean(camera.focal_px)),
-        models=models,
+        detector=DetectorOptions(models=models),
         report=report,
     )
     limbs = list(LIMB_JOINTS)
-    lifted = written.result.people[0].joints_camera
-    seen = np.isfinite(lifted).all((1, 2))
-    found = (lifted - lifted[:, :1])[seen][:, limbs]
+    joints = lifted.result.people[0].joints_camera
+    seen = np.isfinite(joints).all((1, 2))
+    found = (joints - joints[:, :1])[seen][:, limbs]
     true = (truth.joints_camera - truth.joints_camera[:, :1])[seen][:, limbs]
-    return Shown(
-        written=written,
+    return DemoResult(
+        lifted=lifted,
         mpjpe_mm=1000 * float(mpjpe(found, true).mean()),
         p_mpjpe_mm=1000 * float(p_mpjpe(found, true).mean()),
     )

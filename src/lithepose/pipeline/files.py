@@ -5,21 +5,27 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lithepose.formats import FORMATS, check_formats, check_without_world, write_result
+from lithepose.formats import (
+    FORMATS,
+    check_formats,
+    check_without_world,
+    person_stem,
+    write_result,
+)
 from lithepose.formats.figure import note_of_holes
-from lithepose.pipeline.lift import Report, Result, is_keypoints, lift
+from lithepose.keypoints.reading import is_keypoints
+from lithepose.pipeline.lift import lift_source
+from lithepose.pipeline.options import LiftOptions, Report
 from lithepose.pipeline.owners import TELLING, fingerprint_of, first_of_another, forget, note
-
-if TYPE_CHECKING:
-    from lithepose.arrays import Image
-    from lithepose.view.html import PageVideo
+from lithepose.pipeline.result import Result
+from lithepose.pipeline.sources import open_clip
 
 
 class WriteError(OSError):
@@ -27,11 +33,35 @@ class WriteError(OSError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
+class LiftedFiles:
     """A lifted clip and the files made of it, complete or absent."""
 
     result: Result
     files: list[Path]
+
+    def __repr__(self) -> str:
+        return "\n  ".join([f"LiftedFiles({self.result!r}", *map(str, self.files)]) + ")"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Views:
+    """What is written to be looked at, beside the result: `<stem>.overlay.mp4`, `<stem>.html`."""
+
+    stem: Path
+    overlay: bool
+    page: bool
+
+    @property
+    def overlay_path(self) -> Path:
+        return self.stem.with_name(f"{self.stem.name}.overlay.mp4")
+
+    @property
+    def page_path(self) -> Path:
+        return self.stem.with_name(f"{self.stem.name}.html")
+
+    @property
+    def endings(self) -> list[str]:
+        return [".overlay.mp4"] * self.overlay + [".html", ".page.mp4"] * self.page
 
 
 def lift_to_files(
@@ -41,11 +71,10 @@ def lift_to_files(
     formats: Sequence[str] = ("npz",),
     video: bool = True,
     page: bool | None = None,
-    size: tuple[int, int] | None = None,
     overwrite: bool = False,
     report: Report | None = None,
     **options: Any,
-) -> Written:
+) -> LiftedFiles:
     """Lift a clip and write each person's motion as `out/<name of the source>` plus suffix.
 
     Args:
@@ -53,7 +82,6 @@ def lift_to_files(
         formats: names from `lithepose.formats.FORMATS`.
         video: also write `<name>.overlay.mp4`; not for a file of keypoints, which has no pictures.
         page: also write `<name>.html`, a page to look at in a browser; None: as `video` says.
-        size: (width, height) of a file of keypoints.
         overwrite: also replace files that are not results of this source. Its own are always
             replaced.
         options: as of `lithepose.lift`.
@@ -63,43 +91,44 @@ def lift_to_files(
             begins too.
         As `lithepose.lift` otherwise.
     """
+    asked = LiftOptions.of(options)
     source, out = Path(source), Path(out)
     check_formats(formats)
-    if options.get("world", True) is None:
+    if asked.world is None:
         check_without_world(formats)
     if not source.exists():
         raise FileNotFoundError(f"there is no file or folder {source}")
     check_writable(out)
     name = _name_of(source)
+    views = _Views(
+        stem=out / name,
+        overlay=video and not is_keypoints(source),
+        page=video if page is None else page,
+    )
     endings = [FORMATS[each][0] for each in formats]
     _check_spares(source, [out / (name + ending) for ending in endings])
-    views = (video and not is_keypoints(source), video if page is None else page)
-    endings += [".overlay.mp4"] * views[0] + [".html", ".page.mp4"] * views[1]
+    endings += views.endings
     fingerprint = fingerprint_of(source)
-    several = options.get("people") == "all"
     if not overwrite:
+        several = asked.people == "all"
         _check_owner(source, fingerprint, out, name, endings, numbered=several)
-    result = lift(source, image_size=size, report=report, **options)
+    result = lift_source(source, asked, report)
     result = _with_source(result, source, fingerprint, formats)
-    stems = [
-        name if number == 1 else f"{name}-{number}" for number in range(1, len(result.people) + 1)
-    ]
+    stems = [person_stem(name, person.person).name for person in result.people]
     silent = [stem + each for stem in stems for each in endings if each not in TELLING]
-    files: list[Path] = []
     try:
         if not {"npz", "json"} & {*formats}:  # before the first file: the page comes last
             note(fingerprint, out, name, silent)
-        for stem, person in zip(stems, result.people, strict=True):
-            files += write_result(out / stem, person, formats)
+        files = write_result(out / name, result.people, formats)
         begin = time.perf_counter()
-        files += _views(source, out / name, result, views, report, options)
-        if any(views):
+        files += _write_views(views, source, result, asked, report)
+        if views.endings:
             result.seconds["views"] = time.perf_counter() - begin
         if any(file.suffix in TELLING for file in files):
             forget(out, name, silent)
     except OSError as error:
         raise WriteError(str(error)) from error
-    return Written(result=result, files=files)
+    return LiftedFiles(result=result, files=files)
 
 
 def _name_of(source: Path) -> str:
@@ -157,77 +186,57 @@ def check_writable(out: Path) -> None:
         ) from error
 
 
-def _views(
-    source: Path,
-    stem: Path,
-    result: Result,
-    views: tuple[bool, bool],
-    report: Report | None,
-    options: dict[str, Any],
+def _write_views(
+    views: _Views, source: Path, result: Result, options: LiftOptions, report: Report | None
 ) -> list[Path]:
-    """Write the overlay video and the page, as `views` asks for; the clip is decoded once."""
-    from lithepose.video import open_video
-    from lithepose.view.html import PageVideo, write_page
-    from lithepose.view.overlay import OverlayVideo, resized
-
-    with_overlay, with_page = views
-    overlay = stem.with_name(f"{stem.name}.overlay.mp4")
-    page = stem.with_name(f"{stem.name}.html")
-    if is_keypoints(source):
-        return write_page(page, result.people, title=stem.name) if with_page else []
-    if not with_overlay and not with_page:
+    """Write the overlay video and the page; the clip is decoded once for both."""
+    if not views.endings:
         return []
+    from lithepose.view import OverlayVideo, PageVideo, write_page
+    from lithepose.view.overlay import resized
 
-    def progress(done: int) -> None:
-        if report is not None:
-            report("views", done, result.frames)
-
+    title = views.stem.name
+    if is_keypoints(source):
+        return write_page(views.page_path, result.people, title=title)
     with ExitStack() as stack:
-        reader = stack.enter_context(
-            open_video(
-                source,
-                start_s=options.get("start"),
-                end_s=options.get("end"),
-                fps=options.get("fps") if source.is_dir() else None,
-            )
-        )
+        reader = stack.enter_context(open_clip(source, options))
+        size, rate = reader.size, reader.fps
         shown, clip = None, None
-        if with_page:
-            clip = stack.enter_context(PageVideo(page, size=reader.size, fps=reader.fps))
-        if with_overlay:
+        if views.page:
+            clip = stack.enter_context(PageVideo(views.page_path, size=size, fps=rate))
+        if views.overlay:
             shown = stack.enter_context(
-                OverlayVideo(overlay, result.people, size=reader.size, fps=reader.fps)
+                OverlayVideo(views.overlay_path, result.people, size=size, fps=rate)
             )
-        # Of most clips both show pictures of one size, which are made once.
-        alike = shown is not None and clip is not None and shown.clip_size == clip.size
-        size = clip.size if clip is not None and alike else reader.size
-        with _Aside(clip) if clip is not None else nullcontext() as aside:
+        if clip is not None and shown is not None and shown.clip_size == clip.size:
+            size = clip.size  # both show one picture, which is shrunk once
+        with _Aside() as aside:
             for done, frame in enumerate(reader, 1):
                 image = resized(frame.image, size)
-                if aside is not None:
-                    aside.add(image, frame.time_s)
+                if clip is not None:
+                    aside.do(clip.add, image, frame.time_s)
                 if shown is not None:
                     shown.add(image, frame.time_s)
-                progress(done)
-        written = write_page(page, result.people, video=clip, title=stem.name) if clip else []
-    return [*([overlay] if with_overlay else []), *written]
+                if report is not None:
+                    report("views", done, result.frames)
+        page = write_page(views.page_path, result.people, video=clip, title=title) if clip else []
+    return [views.overlay_path, *page] if views.overlay else page
 
 
 class _Aside:
-    """Adds frames to a page's clip in another thread, while the next overlay is painted.
+    """Does calls in another thread, one after the other, a few behind.
 
-    Leaving the `with` block waits for what is still to be added; errors come out at the next call.
+    Leaving the `with` block waits for what is still to be done; errors come out at the next call.
     """
 
-    MOST = 4  # frames that wait
+    MOST = 4  # calls that wait
 
-    def __init__(self, clip: PageVideo):
-        self.clip = clip
+    def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1)
         self._waiting: deque[Future[None]] = deque()
 
-    def add(self, image: Image, time_s: float) -> None:
-        self._waiting.append(self._thread.submit(self.clip.add, image, time_s))
+    def do(self, work: Callable[..., None], *arguments: Any) -> None:
+        self._waiting.append(self._thread.submit(work, *arguments))
         if len(self._waiting) > self.MOST:
             self._waiting.popleft().result()
 
