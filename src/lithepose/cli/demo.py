@@ -26,7 +26,7 @@ from lithepose.cli.report import failing_clearly, print_summary, progress_of
 def demo(out: Path, models: Path | None, video: bool) -> None:
     """Render six seconds of a person, lift them as any video, and say how far off the result is."""
     with failing_clearly():
-        from lithepose.pipeline import run_demo
+        from lithepose.pipeline.demo import run_demo
 
         with progress_of() as report:
             shown = run_demo(out, models=models, video=video, report=report)

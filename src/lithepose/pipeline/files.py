@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -41,27 +40,6 @@ class LiftedFiles:
 
     def __repr__(self) -> str:
         return "\n  ".join([f"LiftedFiles({self.result!r}", *map(str, self.files)]) + ")"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Views:
-    """What is written to be looked at, beside the result: `<stem>.overlay.mp4`, `<stem>.html`."""
-
-    stem: Path
-    overlay: bool
-    page: bool
-
-    @property
-    def overlay_path(self) -> Path:
-        return self.stem.with_name(f"{self.stem.name}.overlay.mp4")
-
-    @property
-    def page_path(self) -> Path:
-        return self.stem.with_name(f"{self.stem.name}.html")
-
-    @property
-    def endings(self) -> list[str]:
-        return [".overlay.mp4"] * self.overlay + [".html", ".page.mp4"] * self.page
 
 
 def lift_to_files(
@@ -100,14 +78,12 @@ def lift_to_files(
         raise FileNotFoundError(f"there is no file or folder {source}")
     check_writable(out)
     name = _name_of(source)
-    views = _Views(
-        stem=out / name,
-        overlay=video and not is_keypoints(source),
-        page=video if page is None else page,
-    )
+    with_page = video if page is None else page
+    overlay = out / f"{name}.overlay.mp4" if video and not is_keypoints(source) else None
+    html = out / f"{name}.html" if with_page else None
     endings = [FORMATS[each][0] for each in formats]
     _check_spares(source, [out / (name + ending) for ending in endings])
-    endings += views.endings
+    endings += [".overlay.mp4"] * (overlay is not None) + [".html", ".page.mp4"] * with_page
     fingerprint = fingerprint_of(source)
     if not overwrite:
         several = asked.people == "all"
@@ -121,8 +97,8 @@ def lift_to_files(
             note(fingerprint, out, name, silent)
         files = write_result(out / name, result.people, formats)
         begin = time.perf_counter()
-        files += _write_views(views, source, result, asked, report)
-        if views.endings:
+        files += _write_views(overlay, html, source, result, asked, report)
+        if overlay is not None or with_page:
             result.seconds["views"] = time.perf_counter() - begin
         if any(file.suffix in TELLING for file in files):
             forget(out, name, silent)
@@ -187,64 +163,49 @@ def check_writable(out: Path) -> None:
 
 
 def _write_views(
-    views: _Views, source: Path, result: Result, options: LiftOptions, report: Report | None
+    overlay: Path | None,
+    page: Path | None,
+    source: Path,
+    result: Result,
+    options: LiftOptions,
+    report: Report | None,
 ) -> list[Path]:
     """Write the overlay video and the page; the clip is decoded once for both."""
-    if not views.endings:
+    if overlay is None and page is None:
         return []
     from lithepose.view import OverlayVideo, PageVideo, write_page
     from lithepose.view.overlay import resized
 
-    title = views.stem.name
-    if is_keypoints(source):
-        return write_page(views.page_path, result.people, title=title)
+    title = _name_of(source)
+    if page is not None and is_keypoints(source):
+        return write_page(page, result.people, title=title)
     with ExitStack() as stack:
         reader = stack.enter_context(open_clip(source, options))
         size, rate = reader.size, reader.fps
         shown, clip = None, None
-        if views.page:
-            clip = stack.enter_context(PageVideo(views.page_path, size=size, fps=rate))
-        if views.overlay:
-            shown = stack.enter_context(
-                OverlayVideo(views.overlay_path, result.people, size=size, fps=rate)
-            )
+        if page is not None:
+            clip = stack.enter_context(PageVideo(page, size=size, fps=rate))
+        if overlay is not None:
+            shown = OverlayVideo(overlay, result.people, size=size, fps=rate)
+            stack.enter_context(shown)
         if clip is not None and shown is not None and shown.clip_size == clip.size:
             size = clip.size  # both show one picture, which is shrunk once
-        with _Aside() as aside:
-            for done, frame in enumerate(reader, 1):
-                image = resized(frame.image, size)
-                if clip is not None:
-                    aside.do(clip.add, image, frame.time_s)
-                if shown is not None:
-                    shown.add(image, frame.time_s)
-                if report is not None:
-                    report("views", done, result.frames)
-        page = write_page(views.page_path, result.people, video=clip, title=title) if clip else []
-    return [views.overlay_path, *page] if views.overlay else page
-
-
-class _Aside:
-    """Does calls in another thread, one after the other, a few behind.
-
-    Leaving the `with` block waits for what is still to be done; errors come out at the next call.
-    """
-
-    MOST = 4  # calls that wait
-
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1)
-        self._waiting: deque[Future[None]] = deque()
-
-    def do(self, work: Callable[..., None], *arguments: Any) -> None:
-        self._waiting.append(self._thread.submit(work, *arguments))
-        if len(self._waiting) > self.MOST:
-            self._waiting.popleft().result()
-
-    def __enter__(self) -> _Aside:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self._thread.shutdown(wait=True, cancel_futures=kind is not None)
-        if kind is None:
-            for frame in self._waiting:
-                frame.result()
+        # The page's frame is added while the overlay's is painted.
+        aside = stack.enter_context(ThreadPoolExecutor(1))
+        added: Future[None] | None = None
+        for done, frame in enumerate(reader, 1):
+            image = resized(frame.image, size)
+            if added is not None:
+                added.result()
+            if clip is not None:
+                added = aside.submit(clip.add, image, frame.time_s)
+            if shown is not None:
+                shown.add(image, frame.time_s)
+            if report is not None:
+                report("views", done, result.frames)
+        if added is not None:
+            added.result()
+        written = [] if overlay is None else [overlay]
+        if page is not None:
+            written += write_page(page, result.people, video=clip, title=title)
+    return written
