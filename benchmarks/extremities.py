@@ -25,7 +25,7 @@ from lithepose.anthropometry import BLAZEPOSE_WORLD
 from lithepose.arrays import Floats
 from lithepose.detect import create_detector
 from lithepose.lifters.default import default_lifter
-from lithepose.pipeline.lift import lift_track
+from lithepose.pipeline import lift_track
 from lithepose.rotations import from_rotation_vectors, transpose
 from lithepose.skeletons import SKELETONS, convert
 from lithepose.synthetic.appearance import random_appearance

@@ -323,7 +323,7 @@ def on_video(network: nn.Module, recipe: SyntheticRecipe, folder: Path) -> None:
         lifted = {}
         for name, detector in ((recipe.name, str(path)), ("BlazePose", "blazepose")):
             begun = time.perf_counter()
-            result = lithepose.lift(clip, detector=detector, threads=1)
+            result = lithepose.lift(clip, detector=detector)
             lifted[name] = result.people[0]
             print(f"\nlithepose.lift with {name}: {time.perf_counter() - begun:.0f} s")
         limbs17 = list(LIMB_JOINTS)

@@ -20,7 +20,7 @@ from lithepose.arrays import Floats
 from lithepose.bench.rule import View, measure, seen_by_detector
 from lithepose.lifters.windows import WindowLifter
 from lithepose.mocap.motions import read_motions
-from lithepose.pipeline.lift import lift_track, track_from_arrays
+from lithepose.pipeline import lift_track, track_from_arrays
 
 
 def main() -> None:

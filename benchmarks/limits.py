@@ -31,7 +31,8 @@ from lithepose.lifters.default import default_lifter
 from lithepose.metrics.pose3d import p_mpjpe
 from lithepose.mocap.motions import Motions, read_motions
 from lithepose.mocap.noise import DetectorNoise
-from lithepose.pipeline.lift import MOST_PEOPLE, lift_track, track_from_arrays
+from lithepose.pipeline import lift_track, track_from_arrays
+from lithepose.pipeline.lift import MOST_PEOPLE
 from lithepose.poses import Detections, Track2D, Track3D
 from lithepose.skeletons import LIMB_JOINTS
 from lithepose.synthetic.appearance import random_appearance

@@ -14,10 +14,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from lithepose import DetectorOptions, lift
 from lithepose.detect import create_detector
 from lithepose.lifters.default import default_lifter
-from lithepose.pipeline.files import lift_to_files
-from lithepose.pipeline.lift import lift
+from lithepose.pipeline import lift_to_files
 from lithepose.video import open_video
 
 
@@ -29,12 +29,13 @@ def main() -> None:
 
     default_lifter()
     begin = time.perf_counter()
-    result = lift(arguments.video, threads=arguments.threads)
+    blazepose = DetectorOptions(threads=arguments.threads)
+    result = lift(arguments.video, detector=blazepose)
     whole = time.perf_counter() - begin
     memory = peak_memory_mb()
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
-        shown = lift_to_files(arguments.video, out=folder, threads=arguments.threads).result
+        shown = lift_to_files(arguments.video, out=folder, detector=blazepose).result
         with_views = (time.perf_counter() - begin) / shown.frames
     memory_with_views = peak_memory_mb()
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lithepose import lift
 from lithepose.bones import bones
 from lithepose.lifters.windows import mirror_sides
-from lithepose.pipeline.lift import lift
 from lithepose.video import VideoWriter, open_video
 
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from detector_noise import draw_camera, draw_motion, load_motions
+from lithepose import lift
 from lithepose.anthropometry import STANDARD_HEIGHT_M
 from lithepose.arrays import Floats
 from lithepose.detect import create_detector
 from lithepose.metrics.pose3d import mpjpe, n_mpjpe, p_mpjpe
-from lithepose.pipeline.lift import lift
 from lithepose.skeletons import LIMB_JOINTS, convert
 from lithepose.synthetic.appearance import random_appearance
 from lithepose.synthetic.bodies import random_body

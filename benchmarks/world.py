@@ -21,7 +21,7 @@ from lithepose.cameras import Camera
 from lithepose.detect import create_detector
 from lithepose.lifters.default import default_lifter
 from lithepose.metrics.pose3d import mpjpe, p_mpjpe
-from lithepose.pipeline.lift import lift_track
+from lithepose.pipeline import lift_track
 from lithepose.poses import Track2D, Track3D, segments
 from lithepose.skeletons import LIMB_JOINTS
 from lithepose.synthetic.appearance import random_appearance

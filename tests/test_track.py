@@ -103,7 +103,7 @@ def test_two_people_who_pass_each_other_keep_their_identities():
     order = np.random.default_rng(2).integers(0, 2, count)
     frames = [[a[t], b[t]] if order[t] else [b[t], a[t]] for t in range(count)]
     tracks = tracks_of(frames)
-    assert sorted(track.person for track in tracks) == [0, 1]
+    assert sorted(track.person for track in tracks) == [1, 2]
     first, second = tracks if tracks[0].keypoints[0, 0, 0] < 640 else tracks[::-1]
     np.testing.assert_allclose(first.keypoints, a, atol=1e-3)
     np.testing.assert_allclose(second.keypoints, b, atol=1e-3)
@@ -133,7 +133,7 @@ def test_a_person_back_within_the_gap_is_the_same_and_later_is_a_new_one():
     body = walker(120)
     frames = [[body[t]] if t < 30 or 45 <= t < 70 or t >= 110 else [] for t in range(120)]
     tracks = tracks_of(frames, max_gap_s=1.0)
-    assert [track.person for track in tracks] == [0, 1]
+    assert [track.person for track in tracks] == [1, 2]
     assert [len(track.keypoints) for track in tracks] == [120, 120]
     seen = np.isfinite(tracks[0].keypoints).all(axis=(1, 2))
     np.testing.assert_array_equal(np.flatnonzero(seen), [*range(30), *range(45, 70)])
@@ -164,7 +164,7 @@ def test_an_exchange_of_left_and_right_does_not_break_a_track():
 def test_a_person_elsewhere_is_a_new_track():
     body = walker(60)
     frames = [[body[t] + (500 if t >= 30 else 0)] for t in range(60)]
-    assert [track.person for track in tracks_of(frames)] == [0, 1]
+    assert [track.person for track in tracks_of(frames)] == [1, 2]
 
 
 def test_the_detectors_3d_goes_with_the_person():

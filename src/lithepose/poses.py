@@ -104,7 +104,7 @@ class Track2D:
     """One person over a clip in 2D.
 
     Attributes:
-        person: identity, stable over the clip, counted from 0.
+        person: identity, stable over the clip: a number from 1, or what a file of keypoints says.
         keypoints: (T, J, 2) pixels; nan where missing. T counts every frame of the clip.
         confidence: (T, J) in [0, 1]; 0 where missing.
         skeleton: name of the joint set.
@@ -172,7 +172,7 @@ class Track3D:
     """One person over a clip in 3D.
 
     Attributes:
-        person: identity, as in the `Track2D` it came from.
+        person: number in the clip, from 1.
         joints_camera: (T, 17, 3) metres, camera axes, absolute (the root has a distance), joints in
             the Human3.6M-17 order; nan where there was no person.
         confidence: (T, 17) in [0, 1].

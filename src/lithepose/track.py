@@ -101,7 +101,7 @@ def build_tracks(
             comes, keeps the identity; later it is a new one.
 
     Returns:
-        The tracks by first appearance, `person` counted from 0; all span all T frames, with nan
+        The tracks by first appearance, `person` counted from 1; all span all T frames, with nan
         where the person was not seen. Tracks seen in fewer frames than `MIN_SEEN_S` has are left
         out as false, but one that is seen in half of the clip's frames is always kept.
 
@@ -163,7 +163,7 @@ def build_tracks(
         logger.info("dropped %d tracks of fewer than %.0f frames", len(people) - len(kept), needed)
     return [
         _as_track(number, person, detections, times, image_size, fps)
-        for number, person in enumerate(kept)
+        for number, person in enumerate(kept, 1)
     ]
 
 

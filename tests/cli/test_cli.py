@@ -119,6 +119,12 @@ def test_options_state_their_units():
     assert "Exit codes: 2" in text
 
 
+def test_an_option_that_was_renamed_still_works_and_is_not_listed():
+    text = run("lift", "--help").stdout
+    assert "--image-size" in text
+    assert " --size" not in text
+
+
 def test_help_loads_neither_networks_nor_pictures():
     program = (
         "import sys\n"
@@ -286,7 +292,7 @@ def test_people_are_numbered_as_their_files_are(tmp_path: Path, keypoints: np.nd
     path = tmp_path / "three.csv"
     path.write_text("\n".join(rows))
     result = run(
-        *("lift", path, "--out", tmp_path / "out", "--size", "320x240", "--fps", FPS),
+        *("lift", path, "--out", tmp_path / "out", "--image-size", "320x240", "--fps", FPS),
         *("--people", "all", "--skeleton", "h36m17", "--no-page"),
     )
     assert result.exit_code == 0, result.output
@@ -370,7 +376,7 @@ def test_keypoints_that_are_all_nan_are_unreadable(tmp_path: Path):
     [
         (["--format", "fbx"], "known formats are npz, json"),
         (["--format", ","], "known formats are npz"),
-        (["--size", "1920"], "write WIDTHxHEIGHT, like 1920x1080"),
+        (["--image-size", "1920"], "write WIDTHxHEIGHT, like 1920x1080"),
         (["--size", "1920x1080x3"], "write WIDTHxHEIGHT"),
         (["--size", "0x480"], "image_size"),
         (["--people", "two"], "'two' is not one of"),
@@ -387,6 +393,8 @@ def test_keypoints_that_are_all_nan_are_unreadable(tmp_path: Path):
         (["--camera", "flying"], "'flying' is not one of"),
         (["--height", "nan"], "height nan m is not a person's"),
         (["--fov", "0"], "field of view"),
+        (["--focal", "5"], "focal length 5 px"),
+        (["--focal", "500", "--fov", "60"], "give one of them"),
         (["--swing"], "No such option"),
     ],
 )

@@ -294,6 +294,6 @@ def test_a_detector_of_ones_own_is_taken_as_it_is(clip: Path):
     result = lithepose.lift(clip, detector=mine, world=None)
     assert (mine.frames, result.people[0].metadata["detector"]["name"]) == (12, "Mine")
     with pytest.raises(ValueError, match="your detector knows"):
-        lithepose.lift(clip, detector=mine, boxes="a.csv")
+        lithepose.lift(clip, detector=lithepose.DetectorOptions(mine, boxes="a.csv"))
     with pytest.raises(ValueError, match="holds keypoints already"):
         lithepose.lift("a.json", detector=mine)

@@ -241,3 +241,15 @@ def test_the_table_loads_without_its_modules():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_the_name_of_a_file_says_its_format_and_further_people_get_numbers(tmp_path, make_track):
+    people = [make_track(), replace(make_track(), person=2)]
+    assert write_result(tmp_path / "a.wide.csv", people[0]) == [tmp_path / "a.wide.csv"]
+    paths = write_result(tmp_path / "walk.npz", people)
+    assert [path.name for path in paths] == ["walk.npz", "walk-2.npz"]
+    assert read_result(paths[1]).person == 2
+    paths = write_result(tmp_path / "v1.2", people, ["json", "npz"])
+    assert [path.name for path in paths] == ["v1.2.json", "v1.2.npz", "v1.2-2.json", "v1.2-2.npz"]
+    with pytest.raises(ValueError, match="cannot tell the format"):
+        write_result(tmp_path / "walk", people)

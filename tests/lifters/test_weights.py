@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 
 from safetensors.torch import save_file  # noqa: E402
 
+from lithepose import lifters  # noqa: E402
 from lithepose.lifters import create_lifter, weights  # noqa: E402
 
 
@@ -96,3 +97,14 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
         weights.save_weights(path, small(), {"when": object()})
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_shipped_lifter_loads_by_its_name_and_any_other_by_its_file(tmp_path: Path):
+    shipped = lifters.load_lifter("lithepose-81-9")
+    assert not shipped.training
+    weights.save_weights(tmp_path / "a.safetensors", shipped)
+    again: Any = lifters.load_lifter(tmp_path / "a.safetensors")
+    for name, tensor in shipped.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name])
+    with pytest.raises(FileNotFoundError, match="no weights file"):
+        lifters.load_lifter("lithepose-81-8")

@@ -63,7 +63,7 @@ def test_the_clip_is_lifted_and_compared_with_the_truth(
         assert video.size == SIZE
         assert len(list(video)) == FRAMES
     assert result.p_mpjpe_mm <= result.mpjpe_mm < 80
-    (person,) = result.written.result.people
+    (person,) = result.lifted.result.people
     truth = read_truth()
     assert person.metadata["height_known"] is True
     assert person.metadata["focal_known"] is True
@@ -91,7 +91,7 @@ def test_with_the_default_detector_the_result_is_near_the_truth(tmp_path: Path):
         pytest.skip("needs the BlazePose model files: lithepose models fetch")
     result = run_demo(tmp_path)
     assert (tmp_path / "demo.overlay.mp4").exists()
-    (person,) = result.written.result.people
+    (person,) = result.lifted.result.people
     assert person.metadata["frames_with_person"] >= 0.95 * FRAMES
     assert result.mpjpe_mm < 65
     assert result.p_mpjpe_mm < 50

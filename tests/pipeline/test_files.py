@@ -109,7 +109,7 @@ def test_further_people_get_numbers(film: Film, make_video: Any, detecting: Any,
     path = make_video(20, 25, scene.image_size)
     lift_to_files(path, out=tmp_path / "out", people="all", formats=["npz", "csv"], video=False)
     assert names(tmp_path / "out") == ["clip-2.csv", "clip-2.npz", "clip.csv", "clip.npz"]
-    assert [read_result(tmp_path / "out" / f"clip{n}.npz").person for n in ("", "-2")] == [0, 1]
+    assert [read_result(tmp_path / "out" / f"clip{n}.npz").person for n in ("", "-2")] == [1, 2]
 
 
 def test_keypoints_become_a_result_without_an_overlay(film: Film, tmp_path: Path):
@@ -175,7 +175,7 @@ def test_a_folder_of_openpose_files_is_keypoints(film: Film, tmp_path: Path):
         content = {"people": [{"pose_keypoints_2d": triples.ravel().tolist()}]}
         (folder / f"clip_{index:012d}_keypoints.json").write_text(json.dumps(content))
     written = lift_to_files(
-        folder, out=tmp_path / "out", size=scene.image_size, fps=25, skeleton="body25"
+        folder, out=tmp_path / "out", image_size=scene.image_size, fps=25, skeleton="body25"
     )
     assert names(tmp_path / "out") == ["op.html", "op.npz"]
     assert written.result.frames == 15
@@ -212,7 +212,7 @@ def test_what_can_be_wrong_is_checked_before_the_work(
     def work(*args: Any, **options: Any) -> None:
         raise AssertionError("the work began")
 
-    monkeypatch.setattr(files, "lift", work)
+    monkeypatch.setattr(files, "lift_source", work)
     path = keypoint_file(tmp_path / "walk.npz", film(seconds=0.2))
     with pytest.raises(ValueError, match="no format named 'fbx'; known"):
         lift_to_files(path, out=tmp_path / "out", formats=["fbx"])

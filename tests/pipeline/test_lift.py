@@ -12,18 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lithepose import NoPersonError, lift, lift_keypoints
+from lithepose import DetectorOptions, NoPersonError, WorldOptions, lift, lift_keypoints
 from lithepose.bones import bones
 from lithepose.formats import read_result, write_result
 from lithepose.lifters.default import DefaultLifter, default_lifter
 from lithepose.metrics.pose3d import mpjpe
-from lithepose.pipeline.lift import (
-    MAX_GAP_S,
-    Result,
-    guessed_focal,
-    lift_track,
-    track_from_arrays,
-)
+from lithepose.pipeline import Result, lift_track, track_from_arrays
+from lithepose.pipeline.lift import MAX_GAP_S, guessed_focal
 from lithepose.poses import Track2D
 from lithepose.skeletons import LIMB_JOINTS, SKELETONS
 from lithepose.video import CameraMotion
@@ -43,7 +38,7 @@ def lifted(scene: Any, **changes: Any) -> np.ndarray:
         "height": scene.height_m,
         "focal": scene.focal_px,
     } | changes
-    return lift_keypoints(known.pop("keypoints"), **known)
+    return lift_keypoints(known.pop("keypoints"), **known).people[0].joints_camera
 
 
 def error_mm(found: np.ndarray, true: np.ndarray) -> float:
@@ -316,6 +311,7 @@ def test_a_track_says_what_was_assumed_and_measured(film: Film):
     person = lift_track(track, lifter, height_m=1.8)
     facts = person.metadata
     assert json.loads(json.dumps(facts)) == facts
+    assert person.person == 1
     assert facts["height_m"] == 1.8
     assert facts["height_known"] is True
     assert facts["focal_known"] is False
@@ -443,7 +439,7 @@ def test_a_video_is_detected_tracked_and_lifted(film: Film, make_video: Any, det
         path,
         height=scene.height_m,
         focal=scene.focal_px,
-        threads=1,
+        detector=DetectorOptions(threads=1),
         report=lambda *stage: stages.append(stage),
     )
     assert detectors[0].options == {"threads": 1, "people": "one"}
@@ -606,3 +602,87 @@ def test_slow_clips_are_lifted_frame_by_frame(film: Film, fps: float):
 def test_a_rate_that_no_clip_has_is_refused(film: Film):
     with pytest.raises(ValueError, match="fps"):
         lifted(film(seconds=0.4), fps=1e-300)
+
+
+# --- keypoints and frames in memory -----------------------------------------------------------
+
+
+def test_keypoints_give_the_same_result_as_their_file(film: Film, tmp_path: Path):
+    scene = film()
+    known = {"height": scene.height_m, "fov": 50.0, "world": WorldOptions(smooth_hz=None)}
+    result = lift_keypoints(scene.keypoints, image_size=scene.image_size, fps=scene.fps, **known)
+    again = lift(keypoint_file(tmp_path / "walk.npz", scene), **known)
+    person, other = result.people[0], again.people[0]
+    assert person.person == other.person == 1
+    assert person.world is not None
+    assert other.world is not None
+    np.testing.assert_allclose(person.world.points, other.world.points, atol=2e-3)
+    assert (result.frames, result.fps, result.image_size) == (50, 25.0, (640, 480))
+    assert result.warnings == again.warnings == []
+    bare = lift_keypoints(scene.keypoints, image_size=scene.image_size, fps=25, world=None)
+    assert bare.people[0].world is None
+
+
+def grey_frames(count: int, image_size: tuple[int, int]) -> np.ndarray:
+    """What `make_video` writes."""
+    levels = (10 + 3 * np.arange(count)).astype(np.uint8)
+    return np.broadcast_to(levels[:, None, None, None], (count, *image_size[::-1], 3))
+
+
+def test_an_array_and_an_iterator_are_lifted_as_their_video(
+    film: Film, make_video: Any, detecting: Any
+):
+    scene = film(seconds=1.6)
+    detectors = detecting(scene.keypoints[:, None])
+    known = {"height": scene.height_m, "focal": scene.focal_px, "start": 0.2, "end": 1.2}
+    expected = lift(make_video(40, 25, scene.image_size), **known)
+    frames = grey_frames(40, scene.image_size)
+    ahead: list[int] = []
+
+    def one_by_one() -> Any:
+        for index, frame in enumerate(frames):
+            ahead.append(index - 5 - len(detectors[-1].frames) if len(detectors) == 3 else 0)
+            yield frame
+
+    for source in (frames, one_by_one()):
+        result = lift(source, fps=25, **known)
+        assert detectors[-1].frames == list(range(5, 30))
+        assert (result.frames, result.fps, result.image_size) == (25, 25.0, scene.image_size)
+        np.testing.assert_array_equal(
+            result.people[0].joints_camera, expected.people[0].joints_camera
+        )
+    assert len(ahead) <= 31
+    assert max(ahead) <= 1  # no frame waits in memory
+
+
+@pytest.mark.parametrize(
+    ("frames", "options", "message"),
+    [
+        (np.zeros((3, 8, 8, 3), np.uint8), {}, "give how many of the frames are a second"),
+        (np.zeros((3, 8, 8, 3), np.uint8), {"fps": 0}, "fps is 0"),
+        (np.zeros((3, 17, 3)), {"fps": 25}, r"\(3, 17, 3\) float64: .*go to lift_keypoints"),
+        (np.zeros((3, 8, 8, 4), np.uint8), {"fps": 25}, r"\(8, 8, 4\) uint8"),
+        (np.zeros((0, 8, 8, 3), np.uint8), {"fps": 25}, "no frame to lift"),
+        ([], {"fps": 25}, "no frame to lift"),
+        ([np.zeros((8, 8, 3), np.uint8)], {"fps": 25, "start": 1.0}, "end before the start"),
+        (
+            [np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)],
+            {"fps": 25},
+            "9x8, those before are 8x8",
+        ),
+    ],
+)
+def test_frames_that_make_no_clip_are_refused(
+    detecting: Any, frames: Any, options: dict[str, Any], message: str
+):
+    detecting(np.full((9, 1, 17, 2), np.nan))
+    with pytest.raises(ValueError, match=message):
+        lift(frames, **options, world=None)
+
+
+def test_keywords_that_moved_say_where_to():
+    for name in ("threads", "boxes", "preset", "box_interval", "input_size", "models"):
+        with pytest.raises(TypeError, match=rf"give detector=DetectorOptions\({name}="):
+            lift("a.mp4", **{name: 1})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"no keyword 'hieght'$"):
+        lift("a.mp4", hieght=1.8)  # type: ignore[call-arg]

@@ -7,7 +7,7 @@ import pytest
 
 from lithepose.anthropometry import BLAZEPOSE_SEES, SEGMENTS, TEMPLATE
 from lithepose.cameras import look_at, world_to_camera
-from lithepose.pipeline.lift import lift_keypoints
+from lithepose.pipeline import lift_keypoints
 from lithepose.skeletons import SKELETONS, convert
 from lithepose.synthetic.bodies import Body, rest_joints
 from lithepose.world import extremities
@@ -391,7 +391,8 @@ def test_a_real_walker_has_toes_that_point_where_she_walks(shared):
     data = np.load(shared("video/walk_single_mediapipe2d.npz"))
     size, fps = tuple(int(x) for x in data["image_size"]), float(data["fps"])
     given = {"confidence": data["visibility"], "skeleton": "blazepose33"}
-    joints = lift_keypoints(data["kp2d"], image_size=size, fps=fps, **given)
+    lifted = lift_keypoints(data["kp2d"], image_size=size, fps=fps, **given)
+    joints = lifted.people[0].joints_camera
     keypoints, confidence, _ = convert(
         data["kp2d"], data["visibility"], "blazepose33", "lithepose31"
     )

@@ -27,7 +27,7 @@ def convert(result: Path, out: Path, name: str | None) -> None:
     """
     with failing_clearly():
         from lithepose.formats.figure import note_of_holes
-        from lithepose.pipeline.files import WriteError
+        from lithepose.pipeline import WriteError
 
         name = name or format_of(out)
         write = format_writer(name)

@@ -60,7 +60,7 @@ def import_mocap(
 
 def _import_splits(folder: Path, out: Path, split: str | None, trial_list: Path | None) -> None:
     from lithepose.mocap.importing import FILE_SPLITS, import_split, originals_folder
-    from lithepose.pipeline.files import WriteError, check_writable
+    from lithepose.pipeline import WriteError, check_writable
 
     if split == "all" or trial_list is not None:
         raise ValueError(
@@ -131,7 +131,7 @@ def _import_file(folder: Path, out: Path, split: str | None, trial_list: Path | 
         read_trial_list,
         write_motions,
     )
-    from lithepose.pipeline.files import WriteError, check_writable
+    from lithepose.pipeline import WriteError, check_writable
 
     if out.suffix != ".npz":
         raise ValueError(

@@ -30,7 +30,7 @@ def demo(out: Path, models: Path | None, video: bool) -> None:
 
         with progress_of() as report:
             result = run_demo(out, models=models, video=video, report=report)
-        print_summary(result.written)
+        print_summary(result.lifted)
         click.echo(
             f"against the exact truth: {result.mpjpe_mm:.0f} mm MPJPE, {result.p_mpjpe_mm:.0f} mm "
             "P-MPJPE over the twelve limb joints"

@@ -62,6 +62,7 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
     help="The person the clip shows most; the largest of several; or everyone.",
 )
 @click.option("--height", type=float, help="The person's height in metres.  [default: 1.71]")
+@click.option("--focal", type=float, help="Focal length in pixels, instead of --fov.")
 @click.option(
     "--fov",
     type=float,
@@ -147,7 +148,8 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
 @click.option(
     "--skeleton", help="Joint set of a keypoint file or pose network that does not name its own."
 )
-@click.option("--size", callback=_size, help="WIDTHxHEIGHT in pixels, for a keypoint file.")
+@click.option("--image-size", callback=_size, help="WIDTHxHEIGHT in pixels, for a keypoint file.")
+@click.option("--size", callback=_size, hidden=True)  # what --image-size was called
 @click.option("--fps", type=float, help="Frames per second of a keypoint file or image folder.")
 @click.option(
     "--models",
@@ -155,7 +157,7 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
     help="Folder of BlazePose's files.  [default: fetched once and kept]",
 )
 @click.option("--threads", type=click.IntRange(1), help="CPU threads of the 2D stage.")
-def lift(source: Path, **options: Any) -> None:
+def lift(source: Path, size: tuple[int, int] | None, **options: Any) -> None:
     """Lift the people of a video, or of a file of 2D keypoints, to 3D joints in metres.
 
     The motion is given before the camera and in a world with a floor, with joint rotations.
@@ -163,12 +165,13 @@ def lift(source: Path, **options: Any) -> None:
     people. Exit codes: 2 wrong use or unreadable input, 3 nobody found, 4 not written.
     """
     with failing_clearly():
-        from lithepose.pipeline.files import lift_to_files
+        from lithepose.pipeline import DetectorOptions, lift_to_files
         from lithepose.world import WorldOptions
 
-        told = {field.name: options.pop(field.name) for field in fields(WorldOptions)}
-        told["smooth_hz"] = told["smooth_hz"] or None
-        options["world"] = WorldOptions(**told)
+        options["image_size"] = options["image_size"] or size
+        options["smooth_hz"] = options["smooth_hz"] or None
+        for name, record in (("world", WorldOptions), ("detector", DetectorOptions)):
+            options[name] = record(**{each.name: options.pop(each.name) for each in fields(record)})
         with progress_of() as report:
-            written = lift_to_files(source, report=report, **options)
-        print_summary(written)
+            lifted = lift_to_files(source, report=report, **options)
+        print_summary(lifted)

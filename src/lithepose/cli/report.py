@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from lithepose.pipeline.files import Written
+    from lithepose.pipeline import LiftedFiles
 
 # Exit codes beside 0; 1 is left to crashes.
 UNREADABLE, NOBODY, UNWRITTEN, INTERRUPTED = 2, 3, 4, 130
@@ -22,8 +22,7 @@ UNREADABLE, NOBODY, UNWRITTEN, INTERRUPTED = 2, 3, 4, 130
 def failing_clearly() -> Iterator[None]:
     """Turn the library's errors into a message on stderr and an exit code."""
     from lithepose.assets import ModelsError
-    from lithepose.pipeline.files import WriteError
-    from lithepose.pipeline.lift import NoPersonError
+    from lithepose.pipeline import NoPersonError, WriteError
 
     try:
         yield
@@ -96,18 +95,18 @@ class _Lines:
             click.echo(f"{stage}: {done}{of}, {done / (now - self.began):.1f}/s", err=True)
 
 
-def print_summary(written: Written) -> None:
+def print_summary(lifted: LiftedFiles) -> None:
     """People, frames, gaps, confidence, speed and files of a finished clip."""
-    result = written.result
+    result = lifted.result
     click.echo(
         f"{result.frames} frames of {result.image_size[0]}x{result.image_size[1]} at "
         f"{result.fps:.2f} frames/s"
     )
-    for number, person in enumerate(result.people, 1):
+    for person in result.people:
         facts = person.metadata
         height = f"{facts['height_m']:.2f} m" + ("" if facts["height_known"] else " (assumed)")
         click.echo(
-            f"person {number}: {facts['frames_with_person']} frames, "
+            f"person {person.person}: {facts['frames_with_person']} frames, "
             f"{facts['gaps']} gaps, "
             f"mean confidence {facts['mean_confidence']:.2f}, height {height}, "
             f"reprojection {facts['reprojection_px']} px"
@@ -122,7 +121,7 @@ def print_summary(written: Written) -> None:
     seconds = sum(result.seconds.values())
     stages = ", ".join(f"{stage} {spent:.1f} s" for stage, spent in result.seconds.items())
     click.echo(f"{result.frames / max(seconds, 1e-9):.1f} frames/s ({stages})")
-    for path in written.files:
+    for path in lifted.files:
         click.echo(printable(path))
 
 

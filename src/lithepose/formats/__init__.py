@@ -92,19 +92,30 @@ def format_writer(name: str) -> Callable[[str | os.PathLike[str], Track3D], None
     return getattr(import_module(module), function)
 
 
+def person_stem(stem: str | os.PathLike[str], number: int) -> Path:
+    """The path of a person's files without their ending: the first has `stem` itself, further ones
+    `stem-2` and so on."""
+    stem = Path(stem)
+    return stem if number == 1 else stem.with_name(f"{stem.name}-{number}")
+
+
 def write_result(
-    stem: str | os.PathLike[str], track: Track3D, formats: Sequence[str]
+    path: str | os.PathLike[str],
+    people: Track3D | Sequence[Track3D],
+    formats: Sequence[str] | None = None,
 ) -> list[Path]:
-    """Write one person's motion in one or more formats.
+    """Write the motion of one person, or of the people of a clip, in one or more formats.
 
     Args:
-        stem: path of the files without their ending: `out/walk` gives `out/walk.npz` and so on.
-            A dot in it is part of the name.
-        track: the motion.
-        formats: names from `FORMATS`; a repeated name is written once.
+        path: the file to write, such as `out/walk.bvh`; with `formats` the same without its ending:
+            `out/walk` gives `out/walk.npz` and so on, and a dot in it is part of the name. Further
+            people get `-2`, `-3`, ... in their names.
+        people: the motion.
+        formats: names from `FORMATS`; a repeated name is written once. None: what the name of the
+            file ends in.
 
     Returns:
-        The files, in the order of `formats`.
+        The files, by person, each in the order of `formats`.
 
     Raises:
         ValueError: an unknown format (nothing has been written then), or a track whose arrays do
@@ -112,13 +123,17 @@ def write_result(
         OSError: a file cannot be written; the files before it are complete, it and those after it
             are absent.
     """
+    path = Path(path)
+    if formats is None:
+        formats = [format_of(path)]
+        path = path.with_name(path.name[: -len(FORMATS[formats[0]][0])])
     check_formats(formats)
-    stem = Path(stem)
     written = []
-    for name in dict.fromkeys(formats):
-        path = stem.with_name(stem.name + FORMATS[name][0])
-        format_writer(name)(path, track)
-        written.append(path)
+    for number, track in enumerate([people] if isinstance(people, Track3D) else people, 1):
+        stem = person_stem(path, number)
+        for name in dict.fromkeys(formats):
+            written.append(stem.with_name(stem.name + FORMATS[name][0]))
+            format_writer(name)(written[-1], track)
     return written
 
 

@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -257,6 +259,34 @@ def create_lifter(name: str, **overrides: Any) -> nn.Module:
     network = load_family(row.family if row else name).network
     settings = {**(row.settings if row else {}), **overrides}
     return network(network.Config(**settings))
+
+
+def load_lifter(name: str | os.PathLike[str]) -> nn.Module:
+    """Build a trained lifter, ready to evaluate.
+
+    Args:
+        name: a weights file (`lithepose.lifters.weights`), or `lithepose-81-9`, the shipped lifter.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or no weights file of this package.
+        ImportError: PyTorch is not installed.
+    """
+    from lithepose.lifters.default import WEIGHTS
+
+    try:
+        from lithepose.lifters import weights
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ImportError(
+            'loading a lifter needs PyTorch, which is not installed: pip install "lithepose[train]"'
+        ) from error
+    if str(name) != WEIGHTS:
+        return weights.load_lifter(name)
+    shipped = resources.files("lithepose") / "weights" / f"{WEIGHTS}.safetensors"
+    with resources.as_file(shipped) as path:
+        return weights.load_lifter(path)
 
 
 def convert_state_dict(

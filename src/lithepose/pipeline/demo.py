@@ -15,8 +15,8 @@ from lithepose.arrays import Flags, Floats
 from lithepose.cameras import Camera
 from lithepose.files import atomic_write
 from lithepose.metrics.pose3d import mpjpe, p_mpjpe
-from lithepose.pipeline.files import WriteError, Written, check_writable, lift_to_files
-from lithepose.pipeline.lift import Report
+from lithepose.pipeline.files import LiftedFiles, WriteError, check_writable, lift_to_files
+from lithepose.pipeline.options import DetectorOptions, Report
 from lithepose.skeletons import LIMB_JOINTS
 
 FILES = files("lithepose") / "demo"  # demo.mp4 and truth.npz
@@ -70,7 +70,7 @@ def read_truth() -> DemoTruth:
 class DemoResult:
     """What the demonstration wrote and how far it is from the truth, in millimetres."""
 
-    written: Written
+    lifted: LiftedFiles
     mpjpe_mm: float
     p_mpjpe_mm: float
 
@@ -103,7 +103,7 @@ def run_demo(
     except OSError as error:
         raise WriteError(str(error)) from error
     truth = read_truth()
-    written = lift_to_files(
+    lifted = lift_to_files(
         path,
         out=out,
         formats=("npz", "json", "csv", "trc", "bvh", "glb"),
@@ -111,16 +111,16 @@ def run_demo(
         overwrite=True,  # of an older version's demonstration
         height=truth.height_m,
         focal=float(np.mean(truth.camera.focal_px)),
-        models=models,
+        detector=DetectorOptions(models=models),
         report=report,
     )
     limbs = list(LIMB_JOINTS)
-    lifted = written.result.people[0].joints_camera
-    seen = np.isfinite(lifted).all((1, 2))
-    found = (lifted - lifted[:, :1])[seen][:, limbs]
+    joints = lifted.result.people[0].joints_camera
+    seen = np.isfinite(joints).all((1, 2))
+    found = (joints - joints[:, :1])[seen][:, limbs]
     true = (truth.joints_camera - truth.joints_camera[:, :1])[seen][:, limbs]
     return DemoResult(
-        written=written,
+        lifted=lifted,
         mpjpe_mm=1000 * float(mpjpe(found, true).mean()),
         p_mpjpe_mm=1000 * float(p_mpjpe(found, true).mean()),
     )

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lithepose.formats import FORMATS, check_formats, check_without_world, write_result
+from lithepose.formats import (
+    FORMATS,
+    check_formats,
+    check_without_world,
+    person_stem,
+    write_result,
+)
 from lithepose.formats.figure import note_of_holes
-from lithepose.pipeline.lift import Report, Result, is_keypoints, lift
+from lithepose.keypoints.reading import is_keypoints
+from lithepose.pipeline.lift import lift_source
+from lithepose.pipeline.options import LiftOptions, Report
 from lithepose.pipeline.owners import TELLING, fingerprint_of, first_of_another, forget, note
-
-if TYPE_CHECKING:
-    from lithepose.arrays import Image
-    from lithepose.view.html import PageVideo
+from lithepose.pipeline.result import Result
+from lithepose.pipeline.sources import open_clip
 
 
 class WriteError(OSError):
@@ -27,11 +32,14 @@ class WriteError(OSError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
+class LiftedFiles:
     """A lifted clip and the files made of it, complete or absent."""
 
     result: Result
     files: list[Path]
+
+    def __repr__(self) -> str:
+        return "\n  ".join([f"LiftedFiles({self.result!r}", *map(str, self.files)]) + ")"
 
 
 def lift_to_files(
@@ -41,11 +49,10 @@ def lift_to_files(
     formats: Sequence[str] = ("npz",),
     video: bool = True,
     page: bool | None = None,
-    size: tuple[int, int] | None = None,
     overwrite: bool = False,
     report: Report | None = None,
     **options: Any,
-) -> Written:
+) -> LiftedFiles:
     """Lift a clip and write each person's motion as `out/<name of the source>` plus suffix.
 
     Args:
@@ -53,7 +60,6 @@ def lift_to_files(
         formats: names from `lithepose.formats.FORMATS`.
         video: also write `<name>.overlay.mp4`; not for a file of keypoints, which has no pictures.
         page: also write `<name>.html`, a page to look at in a browser; None: as `video` says.
-        size: (width, height) of a file of keypoints.
         overwrite: also replace files that are not results of this source. Its own are always
             replaced.
         options: as of `lithepose.lift`.
@@ -63,43 +69,42 @@ def lift_to_files(
             begins too.
         As `lithepose.lift` otherwise.
     """
+    asked = LiftOptions.of(options)
     source, out = Path(source), Path(out)
     check_formats(formats)
-    if options.get("world", True) is None:
+    if asked.world is None:
         check_without_world(formats)
     if not source.exists():
         raise FileNotFoundError(f"there is no file or folder {source}")
     check_writable(out)
     name = _name_of(source)
+    with_page = video if page is None else page
+    overlay = out / f"{name}.overlay.mp4" if video and not is_keypoints(source) else None
+    html = out / f"{name}.html" if with_page else None
     endings = [FORMATS[each][0] for each in formats]
     _check_spares(source, [out / (name + ending) for ending in endings])
-    views = (video and not is_keypoints(source), video if page is None else page)
-    endings += [".overlay.mp4"] * views[0] + [".html", ".page.mp4"] * views[1]
+    endings += [".overlay.mp4"] * (overlay is not None) + [".html", ".page.mp4"] * with_page
     fingerprint = fingerprint_of(source)
-    several = options.get("people") == "all"
     if not overwrite:
+        several = asked.people == "all"
         _check_owner(source, fingerprint, out, name, endings, numbered=several)
-    result = lift(source, image_size=size, report=report, **options)
+    result = lift_source(source, asked, report)
     result = _with_source(result, source, fingerprint, formats)
-    stems = [
-        name if number == 1 else f"{name}-{number}" for number in range(1, len(result.people) + 1)
-    ]
+    stems = [person_stem(name, person.person).name for person in result.people]
     silent = [stem + each for stem in stems for each in endings if each not in TELLING]
-    files: list[Path] = []
     try:
         if not {"npz", "json"} & {*formats}:  # before the first file: the page comes last
             note(fingerprint, out, name, silent)
-        for stem, person in zip(stems, result.people, strict=True):
-            files += write_result(out / stem, person, formats)
+        files = write_result(out / name, result.people, formats)
         begin = time.perf_counter()
-        files += _views(source, out / name, result, views, report, options)
-        if any(views):
+        files += _write_views(overlay, html, source, result, asked, report)
+        if overlay is not None or with_page:
             result.seconds["views"] = time.perf_counter() - begin
         if any(file.suffix in TELLING for file in files):
             forget(out, name, silent)
     except OSError as error:
         raise WriteError(str(error)) from error
-    return Written(result=result, files=files)
+    return LiftedFiles(result=result, files=files)
 
 
 def _name_of(source: Path) -> str:
@@ -157,85 +162,50 @@ def check_writable(out: Path) -> None:
         ) from error
 
 
-def _views(
+def _write_views(
+    overlay: Path | None,
+    page: Path | None,
     source: Path,
-    stem: Path,
     result: Result,
-    views: tuple[bool, bool],
+    options: LiftOptions,
     report: Report | None,
-    options: dict[str, Any],
 ) -> list[Path]:
-    """Write the overlay video and the page, as `views` asks for; the clip is decoded once."""
-    from lithepose.video import open_video
-    from lithepose.view.html import PageVideo, write_page
-    from lithepose.view.overlay import OverlayVideo, resized
-
-    with_overlay, with_page = views
-    overlay = stem.with_name(f"{stem.name}.overlay.mp4")
-    page = stem.with_name(f"{stem.name}.html")
-    if is_keypoints(source):
-        return write_page(page, result.people, title=stem.name) if with_page else []
-    if not with_overlay and not with_page:
+    """Write the overlay video and the page; the clip is decoded once for both."""
+    if overlay is None and page is None:
         return []
+    from lithepose.view import OverlayVideo, PageVideo, write_page
+    from lithepose.view.overlay import resized
 
-    def progress(done: int) -> None:
-        if report is not None:
-            report("views", done, result.frames)
-
+    title = _name_of(source)
+    if page is not None and is_keypoints(source):
+        return write_page(page, result.people, title=title)
     with ExitStack() as stack:
-        reader = stack.enter_context(
-            open_video(
-                source,
-                start_s=options.get("start"),
-                end_s=options.get("end"),
-                fps=options.get("fps") if source.is_dir() else None,
-            )
-        )
+        reader = stack.enter_context(open_clip(source, options))
+        size, rate = reader.size, reader.fps
         shown, clip = None, None
-        if with_page:
-            clip = stack.enter_context(PageVideo(page, size=reader.size, fps=reader.fps))
-        if with_overlay:
-            shown = stack.enter_context(
-                OverlayVideo(overlay, result.people, size=reader.size, fps=reader.fps)
-            )
-        # Of most clips both show pictures of one size, which are made once.
-        alike = shown is not None and clip is not None and shown.clip_size == clip.size
-        size = clip.size if clip is not None and alike else reader.size
-        with _Aside(clip) if clip is not None else nullcontext() as aside:
-            for done, frame in enumerate(reader, 1):
-                image = resized(frame.image, size)
-                if aside is not None:
-                    aside.add(image, frame.time_s)
-                if shown is not None:
-                    shown.add(image, frame.time_s)
-                progress(done)
-        written = write_page(page, result.people, video=clip, title=stem.name) if clip else []
-    return [*([overlay] if with_overlay else []), *written]
-
-
-class _Aside:
-    """Adds frames to a page's clip in another thread, while the next overlay is painted.
-
-    Leaving the `with` block waits for what is still to be added; errors come out at the next call.
-    """
-
-    MOST = 4  # frames that wait
-
-    def __init__(self, clip: PageVideo):
-        self.clip = clip
-        self._thread = ThreadPoolExecutor(1)
-        self._waiting: deque[Future[None]] = deque()
-
-    def add(self, image: Image, time_s: float) -> None:
-        self._waiting.append(self._thread.submit(self.clip.add, image, time_s))
-        if len(self._waiting) > self.MOST:
-            self._waiting.popleft().result()
-
-    def __enter__(self) -> _Aside:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self._thread.shutdown(wait=True, cancel_futures=kind is not None)
-        if kind is None:
-            for frame in self._waiting:
-                frame.result()
+        if page is not None:
+            clip = stack.enter_context(PageVideo(page, size=size, fps=rate))
+        if overlay is not None:
+            shown = OverlayVideo(overlay, result.people, size=size, fps=rate)
+            stack.enter_context(shown)
+        if clip is not None and shown is not None and shown.clip_size == clip.size:
+            size = clip.size  # both show one picture, which is shrunk once
+        # The page's frame is added while the overlay's is painted.
+        aside = stack.enter_context(ThreadPoolExecutor(1))
+        added: Future[None] | None = None
+        for done, frame in enumerate(reader, 1):
+            image = resized(frame.image, size)
+            if added is not None:
+                added.result()
+            if clip is not None:
+                added = aside.submit(clip.add, image, frame.time_s)
+            if shown is not None:
+                shown.add(image, frame.time_s)
+            if report is not None:
+                report("views", done, result.frames)
+        if added is not None:
+            added.result()
+        written = [] if overlay is None else [overlay]
+        if page is not None:
+            written += write_page(page, result.people, video=clip, title=title)
+    return written

@@ -8,9 +8,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from lithepose.video import VideoReader, open_video
 from lithepose.video.frames import Frame, VideoError, VideoWarning
 from lithepose.video.images import IMAGE_SUFFIXES
+from lithepose.video.read import VideoReader, open_video
 from lithepose.video.write import LONGEST_STEP_S, VideoWriter
 
 if TYPE_CHECKING:

@@ -64,8 +64,7 @@ LONGEST_STEP_S = 5400
 # Key frames this close make jumping in a player feel immediate.
 _KEY_FRAME_EVERY = 12
 # What FFmpeg calls BT.709 and BT.601. By the matrix of BT.601 OpenCV converts in a third of the
-# time of FFmpeg, and players that ignore what a video says of its colours take it where lines are
-# few.
+# time, and players that ignore what a video says of its colours take it where lines are few.
 _BT709, _BT601 = 1, 6
 
 

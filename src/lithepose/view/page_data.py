@@ -60,6 +60,7 @@ def _person(track: Track3D, rotation: Floats, position: Floats) -> dict[str, Any
     points = np.asarray(track.points_camera if whole else track.joints_camera, float)
     trust = track.confidence_3d if whole else track.confidence
     world = track.world
+    angles = {} if world is None else joint_angles(world.rotations)
     if world is None:
         shown = points @ rotation + position  # the inverse of R (X - p)
     else:
@@ -76,11 +77,10 @@ def _person(track: Track3D, rotation: Floats, position: Floats) -> dict[str, Any
         "contact": None if world is None else _stored(world.contact, "uint8"),
         "rig": None if world is None or not whole else _rig(world),
         "angles": {
-            name: _stepped(values[:, None], _ANGLE_STEP_DEG)
-            for name, values in _angles(track).items()
+            name: _stepped(values[:, None], _ANGLE_STEP_DEG) for name, values in angles.items()
         },
         "facts": facts_of(track),
-        "warnings": [str(text) for text in _listed(track.metadata.get("warnings"))],
+        "warnings": [str(text) for text in np.atleast_1d(track.metadata.get("warnings") or [])],
         "metadata": json_ready(track.metadata),
     }
 
@@ -92,18 +92,6 @@ def _rig(world: World) -> dict[str, Any]:
         "markers": np.asarray(world.markers, float).round(6).tolist(),
         "rotations": _stepped(world.rotations, _QUATERNION_STEP),
     }
-
-
-def _angles(track: Track3D) -> dict[str, Floats]:
-    if track.world is None:
-        return {}
-    return joint_angles(track.world.rotations)
-
-
-def _listed(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _stored(values: NDArray[Any], kind: str) -> dict[str, Any]:
