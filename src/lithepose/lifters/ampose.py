@@ -30,6 +30,7 @@ from lithepose.lifters.blocks import (
     check_heads,
     check_probabilities,
     drop_path_rates,
+    full_precision,
 )
 
 # Bones between each joint and the spine (joint 7), from which in and out are told apart.
@@ -260,13 +261,12 @@ class AMPose(nn.Module):
         check_clips(joints_2d, max(length, 1), channels)
         # (B·T, 17, c), or (B, 17, frames·c), frame by frame
         window = joints_2d.transpose(1, 2).flatten(2) if frames > 1 else joints_2d.flatten(0, 1)
-        # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
-        with torch.autocast(joints_2d.device.type, enabled=False):
+        with full_precision(joints_2d):
             x = self.embed(window.float())
             if self.joint_embedding is not None:
                 x = x + self.joint_embedding
         for block in self.blocks:
             x = block(x)
-        with torch.autocast(joints_2d.device.type, enabled=False):
+        with full_precision(joints_2d):
             poses = self.head(self.head_norm(x.float()))
         return poses.unsqueeze(1) if frames > 1 else poses.unflatten(0, joints_2d.shape[:2])

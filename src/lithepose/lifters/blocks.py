@@ -10,6 +10,7 @@ Convolutional Network for 3D Human Pose Estimation" (2021).
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -93,6 +94,14 @@ def check_finite(joints: Tensor) -> None:
             "the clips hold nan or infinity: fill the gaps of a track before lifting it, or give a "
             "missing joint the value 0"
         )
+
+
+def full_precision(x: Tensor) -> AbstractContextManager[Any]:
+    """Autocast turned off on the device of a tensor, for the first and last layers of a lifter: a
+    pixel or a millimetre is finer than what bfloat16 resolves."""
+    # The meta device, where networks are counted, has no autocast.
+    device = x.device.type
+    return nullcontext() if device == "meta" else torch.autocast(device, enabled=False)
 
 
 def drop_path_rates(first: float, last: float, layers: int) -> list[float]:
@@ -236,8 +245,7 @@ class VideoTransformer(nn.Module):
         tokens = self.embed(joints_2d)
         for index in range(len(self.blocks)):
             tokens = self.run_block(index, tokens)
-        # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
-        with torch.autocast(joints_2d.device.type, enabled=False):
+        with full_precision(joints_2d):
             return self.head(self.finish(tokens.float()))
 
 

@@ -28,6 +28,7 @@ from lithepose.lifters.blocks import (
     check_counts,
     check_probabilities,
     drop_path_rates,
+    full_precision,
 )
 from lithepose.lifters.weights import authors_config, prefixed, translate
 
@@ -97,12 +98,11 @@ class HTNet(nn.Module):
         (B, T, 17, 3), metres, camera axes, relative to the root joint."""
         length = joints_2d.shape[1] if joints_2d.ndim == 4 else 1
         check_clips(joints_2d, max(length, 1), self.config.in_channels)
-        # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
-        with torch.autocast(joints_2d.device.type, enabled=False):
+        with full_precision(joints_2d):
             x = self.embed(joints_2d.float().flatten(0, 1)) + self.position  # (B·T, 17, C)
         for block in self.blocks:
             x = block(x)
-        with torch.autocast(joints_2d.device.type, enabled=False):
+        with full_precision(joints_2d):
             poses = self.head(self.norm(x.float()))  # (B·T, 17, 3)
         return poses.unflatten(0, joints_2d.shape[:2])
 

@@ -33,6 +33,7 @@ from lithepose.lifters.blocks import (
     check_counts,
     check_probabilities,
     drop_path_rates,
+    full_precision,
 )
 from lithepose.lifters.weights import authors_config, prefixed, translate
 
@@ -281,10 +282,9 @@ class MHFormer(VideoTransformer):
             ValueError: the clips have another shape.
         """
         check_clips(joints_2d, self.config.frames, self.config.in_channels)
-        # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
         trajectories = joints_2d.float().flatten(2).transpose(1, 2)  # (B, 17·c, T), joint by joint
         hypotheses = self.generate(trajectories)
-        with torch.autocast(joints_2d.device.type, enabled=False):
+        with full_precision(joints_2d):
             tokens = [
                 self.position_dropout(embedding(hypothesis.float().transpose(1, 2)) + position)
                 for hypothesis, embedding, position in zip(

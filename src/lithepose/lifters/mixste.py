@@ -27,6 +27,7 @@ from lithepose.lifters.blocks import (
     check_heads,
     check_probabilities,
     drop_path_rates,
+    full_precision,
     mix_frames,
     mix_joints,
 )
@@ -101,8 +102,7 @@ class MixSTE(VideoTransformer):
     def embed(self, joints_2d: Tensor) -> Tensor:
         """Tokens of (B, T, 17, in_channels) joints: (B, T, 17, C)."""
         check_clips(joints_2d, self.config.frames, self.config.in_channels)
-        # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
-        with torch.autocast(joints_2d.device.type, enabled=False):
+        with full_precision(joints_2d):
             return self.joint_embed(joints_2d.float()) + self.joint_position
 
     def run_block(self, index: int, tokens: Tensor) -> Tensor:

@@ -34,6 +34,7 @@ from lithepose.lifters.blocks import (
     check_clips,
     check_counts,
     check_heads,
+    full_precision,
     mix_frames,
     mix_joints,
 )
@@ -130,7 +131,7 @@ def similar_frames(x: Tensor, neighbours: int) -> Tensor:
     """
     x = x.detach()
     # Half precision would choose among near equals at random.
-    with torch.autocast(x.device.type, enabled=False):
+    with full_precision(x):
         x = x.float()
         # Without the mean of the frames every product of a row is less by the same number, which
         # changes no choice. But neighbouring frames are alike: what is left of them is small, and
@@ -265,8 +266,7 @@ class MotionAGFormer(VideoTransformer):
     def embed(self, joints_2d: Tensor) -> Tensor:
         """Tokens of (B, T, 17, in_channels) joints: (B, T, 17, C)."""
         check_clips(joints_2d, self.config.frames, self.config.in_channels)
-        # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
-        with torch.autocast(joints_2d.device.type, enabled=False):
+        with full_precision(joints_2d):
             return self.joint_embed(joints_2d.float()) + self.joint_position
 
 

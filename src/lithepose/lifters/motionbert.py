@@ -28,6 +28,7 @@ from lithepose.lifters.blocks import (
     check_clips,
     check_counts,
     check_heads,
+    full_precision,
     mix_frames,
     mix_joints,
 )
@@ -113,8 +114,7 @@ class MotionBERT(VideoTransformer):
         """Tokens of (B, T, 17, in_channels) joints, T up to `frames`: (B, T, 17, C)."""
         check_clips(joints_2d, self.config.frames, self.config.in_channels, shorter=True)
         positions = self.joint_position + self.frame_position[:, : joints_2d.shape[1]]
-        # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
-        with torch.autocast(joints_2d.device.type, enabled=False):
+        with full_precision(joints_2d):
             return self.joint_embed(joints_2d.float()) + positions
 
 
