@@ -23,8 +23,9 @@ from torch import Tensor, nn
 
 from lithepose.lifters.blocks import (
     JOINTS,
-    PARENTS,
+    SKELETON,
     TransformerBlock,
+    bone_graph,
     check_clips,
     check_counts,
     check_heads,
@@ -35,7 +36,6 @@ from lithepose.lifters.blocks import (
 
 # Bones between each joint and the spine (joint 7), from which in and out are told apart.
 BONES_TO_CENTRE = (1, 2, 3, 4, 2, 3, 4, 0, 1, 2, 3, 2, 3, 4, 2, 3, 4)
-SYMMETRIC_PAIRS = ((1, 4), (2, 5), (3, 6), (11, 14), (12, 15), (13, 16))
 BLOCK_KINDS = {
     "encoder-graph": ("encoder", "graph"),
     "graph-encoder": ("graph", "encoder"),
@@ -139,12 +139,9 @@ def neighbour_matrices(classes: int) -> Tensor:
     Returns:
         (classes, 17, 17), row v, column w, float32. The columns of their sum add up to one.
     """
-    edges = torch.eye(JOINTS)
-    for joint, parent in enumerate(PARENTS):
-        if parent >= 0:
-            edges[joint, parent] = edges[parent, joint] = 1.0
+    edges = torch.eye(JOINTS) + bone_graph()
     if classes == 4:
-        for right, left in SYMMETRIC_PAIRS:
+        for left, right in SKELETON.pairs:
             edges[right, left] = edges[left, right] = 1.0
     edges /= edges.sum(dim=0)
     if classes == 1:

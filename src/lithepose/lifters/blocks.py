@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lithepose.lifters.weights import prefixed
+from lithepose.skeletons import SKELETONS
 
-JOINTS = 17
-PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15)
+SKELETON = SKELETONS["h36m17"]
+JOINTS = len(SKELETON)
 # Right leg, left leg, left arm, right arm, each from the trunk outwards.
 LIMBS = ((1, 2, 3), (4, 5, 6), (11, 12, 13), (14, 15, 16))
 
@@ -279,13 +280,19 @@ class RepresentationHead(nn.Module):
         return self.pose(torch.tanh(self.represent(x)))
 
 
+def bone_graph() -> Tensor:
+    """1 between the two ends of each bone, both ways: (17, 17), float32."""
+    bones = torch.zeros(JOINTS, JOINTS)
+    for joint, parent in enumerate(SKELETON.parents):
+        if parent >= 0:
+            bones[joint, parent] = bones[parent, joint] = 1.0
+    return bones
+
+
 def skeleton_adjacency() -> Tensor:
     """Bone graph of the 17 joints: each row divided by its number of neighbours, ones on the
     diagonal. (17, 17), float32. Not symmetric; the graph convolution symmetrises it."""
-    bones = torch.zeros(JOINTS, JOINTS)
-    for joint, parent in enumerate(PARENTS):
-        if parent >= 0:
-            bones[joint, parent] = bones[parent, joint] = 1.0
+    bones = bone_graph()
     return bones / bones.sum(dim=1, keepdim=True) + torch.eye(JOINTS)
 
 

@@ -166,14 +166,7 @@ PUBLISHED = {"n_joints": JOINTS, "out_joints": JOINTS}
 def from_authors(
     state: Mapping[str, Tensor], **options: Any
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Translate an authors' checkpoint; the arguments are their command-line options.
-
-    Returns:
-        The fields of the config, and the tensors by our names.
-
-    Raises:
-        ValueError: the tensors are not those of a network with these options.
-    """
+    """Translate an authors' checkpoint; see `convert_state_dict`."""
     # Their data loader reads `frames`, their network does not.
     config = authors_config(HTNetConfig, AUTHORS_OPTIONS, options, PUBLISHED, ignored=("frames",))
     names = {

@@ -361,14 +361,8 @@ PUBLISHED = {
 def from_authors(
     state: Mapping[str, Tensor], **options: Any
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Translate an authors' checkpoint; the arguments are their options, and the two numbers of
-    heads that their code fixes.
-
-    Returns:
-        The fields of the config, and the tensors by our names.
-
-    Raises:
-        ValueError: the tensors are not those of a network with these options.
+    """Translate an authors' checkpoint; see `convert_state_dict`. The two numbers of heads are
+    fixed in their code.
     """
     config = authors_config(MHFormerConfig, AUTHORS_OPTIONS, options, PUBLISHED)
     parsed = MHFormerConfig(**config)

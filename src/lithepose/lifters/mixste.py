@@ -149,15 +149,9 @@ AUTHORS_OPTIONS = {
 def from_authors(
     state: Mapping[str, Tensor], **options: Any
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Translate an authors' checkpoint: in their files, the tensors under `model_pos`.
-
-    The arguments are the options by the names of the later code of HoT, which has the same network.
-
-    Returns:
-        The fields of the config, and the tensors by our names.
-
-    Raises:
-        ValueError: the tensors are not those of a network with these options.
+    """Translate an authors' checkpoint, in their files the tensors under `model_pos`; see
+    `convert_state_dict`. The options have the names of the later code of HoT, which has the same
+    network.
     """
     config = authors_config(MixSTEConfig, AUTHORS_OPTIONS, options, {"n_joints": JOINTS})
     names = dict(ENDS_NAMES)

@@ -25,12 +25,12 @@ from torch import Tensor, nn
 
 from lithepose.lifters.blocks import (
     JOINTS,
-    PARENTS,
     AdaptiveFusion,
     Attention,
     Mlp,
     RepresentationHead,
     VideoTransformer,
+    bone_graph,
     check_clips,
     check_counts,
     check_heads,
@@ -111,10 +111,7 @@ def directed_skeleton() -> Tensor:
     The pelvis does not receive from the left hip, nor the thorax from the shoulders, although they
     receive from it: so it is in the authors' code, and their weights are trained for that.
     """
-    edges = torch.zeros(JOINTS, JOINTS)
-    for joint, parent in enumerate(PARENTS):
-        if parent >= 0:
-            edges[joint, parent] = edges[parent, joint] = 1.0
+    edges = bone_graph()
     edges[0, 4] = edges[8, 11] = edges[8, 14] = 0.0
     return edges
 
@@ -337,17 +334,9 @@ PUBLISHED = {
 def from_authors(
     state: Mapping[str, Tensor], **options: Any
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Translate an authors' checkpoint: in their files, the tensors under `model`.
-
-    The arguments are the options of the authors' configs, with the defaults of the base size. How
-    many frames each layer sees is read from the tensors: in a HoT, later layers see fewer.
-
-    Returns:
-        The fields of the config, and the tensors by our names.
-
-    Raises:
-        ValueError: the tensors are not those of a network with these options, or no published
-            network has such options.
+    """Translate an authors' checkpoint, in their files the tensors under `model`; see
+    `convert_state_dict`. How many frames each layer sees is read from the tensors: in a HoT, later
+    layers see fewer.
     """
     config = authors_config(
         MotionAGFormerConfig, AUTHORS_OPTIONS, options, PUBLISHED, ("layer_scale_init_value",)

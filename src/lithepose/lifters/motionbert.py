@@ -193,15 +193,8 @@ def from_authors(
     """Translate an authors' checkpoint (in their files, the tensors under `model_pos`), or MMPose's
     copy of one (the tensors under `state_dict`).
 
-    The arguments are the options of the authors' configs; the defaults are those of the larger
-    network, and the smaller one has `dim_feat=256, mlp_ratio=4`.
-
-    Returns:
-        The fields of the config, and the tensors by our names.
-
-    Raises:
-        ValueError: the tensors are not those of a network with these options, or no published
-            network has such options.
+    See `convert_state_dict`. The defaults are those of the larger network; the smaller one has
+    `dim_feat=256, mlp_ratio=4`.
     """
     mlp_ratio = options.pop("mlp_ratio", 2)
     config = authors_config(MotionBERTConfig, AUTHORS_OPTIONS, options, PUBLISHED)
