@@ -20,13 +20,15 @@ MODULES = sorted(
     for path in FOLDER.rglob("*.py")
     if path.parent != FOLDER or not path.stem.startswith("__")
 )
+CORE_LIFTERS = {"lifters.default", "lifters.table", "lifters.windows"}
 # What a user without the extra "train" runs: all but the networks, their training, and the
 # pictures that are drawn on the device that trains.
 NETWORKS = {"data.rendering", "detect.hevitpose", "detect.weights"} | {
     name
     for name in MODULES
     if name.startswith(("train.", "deploy."))
-    or (name.startswith("lifters.") and name not in ("lifters.default", "lifters.windows"))
+    or (name.startswith("lifters.") and name not in CORE_LIFTERS)
+    or name == "weights_file"
 }
 CORE = [name for name in MODULES if name not in NETWORKS]
 
