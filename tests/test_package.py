@@ -20,15 +20,16 @@ MODULES = sorted(
     for path in FOLDER.rglob("*.py")
     if path.parent != FOLDER or not path.stem.startswith("__")
 )
+CORE_LIFTERS = {"lifters.default", "lifters.table", "lifters.windows"}
 # What a user without the extra "train" runs: all but the networks, their training and measurement,
 # and the pictures of synthetic people.
 DRAWING = ("backdrops", "batch_rng", "camera_effects", "paint", "rasteriser", "render", "scenes")
-NETWORKS = {"detect.hevitpose", "detect.weights", "mocap.device_windows"} | {
+NETWORKS = {"detect.hevitpose", "detect.weights", "mocap.device_windows", "weights_file"} | {
     name
     for name in MODULES
     if name.startswith(("train.", "deploy.", "bench."))
     or name in {f"synthetic.{part}" for part in DRAWING}
-    or (name.startswith("lifters.") and name not in ("lifters.default", "lifters.windows"))
+    or (name.startswith("lifters.") and name not in CORE_LIFTERS)
 }
 CORE = [name for name in MODULES if name not in NETWORKS]
 

@@ -16,7 +16,7 @@ from lithepose.detect.weights import (  # noqa: E402
     load_pose_network,
     save_pose_network,
 )
-from lithepose.lifters.weights import load_weights, write_weights  # noqa: E402
+from lithepose.weights_file import load_weights, write_weights  # noqa: E402
 
 SMALL = {"image_size": (64, 64), "widths": (16, 16, 16), "depths": (1, 1, 1), "groups": (1, 1, 1),
          "heads": (1, 1, 1), "head_filters": (8, 8)}  # fmt: skip

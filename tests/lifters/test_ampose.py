@@ -69,7 +69,7 @@ def test_edges_have_the_weights_of_their_target() -> None:
 
 def test_distances_to_the_spine_are_those_of_the_tree() -> None:
     steps = torch.zeros(17, 17)
-    for joint, parent in enumerate(blocks.PARENTS):
+    for joint, parent in enumerate(blocks.SKELETON.parents):
         if parent >= 0:
             steps[joint, parent] = steps[parent, joint] = 1.0
     reached = torch.eye(17)[7]
@@ -82,7 +82,7 @@ def test_distances_to_the_spine_are_those_of_the_tree() -> None:
 def test_the_fourth_class_joins_left_and_right() -> None:
     matrix = ampose.neighbour_matrices(4)[3]
     assert {tuple(edge) for edge in torch.nonzero(matrix).tolist()} == {
-        edge for a, b in ampose.SYMMETRIC_PAIRS for edge in ((a, b), (b, a))
+        edge for a, b in blocks.SKELETON.pairs for edge in ((a, b), (b, a))
     }
     assert matrix[3, 6].item() == pytest.approx(1 / 3)  # ankle: itself, the knee, the other ankle
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,17 +67,24 @@ DISTINCT = list(
 )[::-1]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def small(set_weights: Callable[[Any], None]) -> Callable[[str], Any]:
     """Builds a size of the table with its frames and its kind, otherwise small; with weights as
-    after training, for zeros and tiny ones at the start hide what depends on them."""
+    after training, for zeros and tiny ones at the start hide what depends on them. Each is built
+    once for all tests, which leave its weights alone."""
 
+    @cache
     def build(name: str) -> Any:
-        model = seeded(name, **small_settings(name))
-        set_weights(model)
+        with torch.inference_mode(mode=False):  # whatever the test that builds it is in
+            model = seeded(name, **small_settings(name))
+            set_weights(model)
         return model
 
-    return build
+    def fresh(name: str) -> Any:
+        build(name).zero_grad()
+        return build(name)
+
+    return fresh
 
 
 @pytest.mark.parametrize("name", LIFTERS)

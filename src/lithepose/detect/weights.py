@@ -1,6 +1,6 @@
 """Weights files of pose networks: saved with their config, and loaded again.
 
-The form is that of the lifters' files (`lithepose.lifters.weights`): safetensors, with the network,
+The form is that of the lifters' files (`lithepose.weights_file`): safetensors, with the network,
 its config and what is said about the weights in the header.
 """
 
@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from lithepose.detect.sizes import POSE_FAMILIES, create_pose_network
-from lithepose.lifters.weights import load_weights, write_weights
+from lithepose.weights_file import load_weights, write_weights
 
 _CONSTANTS = {"qk_divisor": 2, "ffn_expansion": 2, "subsample_expansion": 4, "norm_eps": 1e-5}
 

@@ -23,18 +23,19 @@ from torch import Tensor, nn
 
 from lithepose.lifters.blocks import (
     JOINTS,
-    PARENTS,
+    SKELETON,
     TransformerBlock,
+    bone_graph,
     check_clips,
     check_counts,
     check_heads,
     check_probabilities,
     drop_path_rates,
+    full_precision,
 )
 
 # Bones between each joint and the spine (joint 7), from which in and out are told apart.
 BONES_TO_CENTRE = (1, 2, 3, 4, 2, 3, 4, 0, 1, 2, 3, 2, 3, 4, 2, 3, 4)
-SYMMETRIC_PAIRS = ((1, 4), (2, 5), (3, 6), (11, 14), (12, 15), (13, 16))
 BLOCK_KINDS = {
     "encoder-graph": ("encoder", "graph"),
     "graph-encoder": ("graph", "encoder"),
@@ -138,12 +139,9 @@ def neighbour_matrices(classes: int) -> Tensor:
     Returns:
         (classes, 17, 17), row v, column w, float32. The columns of their sum add up to one.
     """
-    edges = torch.eye(JOINTS)
-    for joint, parent in enumerate(PARENTS):
-        if parent >= 0:
-            edges[joint, parent] = edges[parent, joint] = 1.0
+    edges = torch.eye(JOINTS) + bone_graph()
     if classes == 4:
-        for right, left in SYMMETRIC_PAIRS:
+        for left, right in SKELETON.pairs:
             edges[right, left] = edges[left, right] = 1.0
     edges /= edges.sum(dim=0)
     if classes == 1:
@@ -260,13 +258,12 @@ class AMPose(nn.Module):
         check_clips(joints_2d, max(length, 1), channels)
         # (B·T, 17, c), or (B, 17, frames·c), frame by frame
         window = joints_2d.transpose(1, 2).flatten(2) if frames > 1 else joints_2d.flatten(0, 1)
-        # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
-        with torch.autocast(joints_2d.device.type, enabled=False):
+        with full_precision(joints_2d):
             x = self.embed(window.float())
             if self.joint_embedding is not None:
                 x = x + self.joint_embedding
         for block in self.blocks:
             x = block(x)
-        with torch.autocast(joints_2d.device.type, enabled=False):
+        with full_precision(joints_2d):
             poses = self.head(self.head_norm(x.float()))
         return poses.unsqueeze(1) if frames > 1 else poses.unflatten(0, joints_2d.shape[:2])

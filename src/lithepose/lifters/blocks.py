@@ -10,6 +10,7 @@ Convolutional Network for 3D Human Pose Estimation" (2021).
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -17,9 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lithepose.lifters.weights import prefixed
+from lithepose.skeletons import SKELETONS
 
-JOINTS = 17
-PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15)
+SKELETON = SKELETONS["h36m17"]
+JOINTS = len(SKELETON)
 # Right leg, left leg, left arm, right arm, each from the trunk outwards.
 LIMBS = ((1, 2, 3), (4, 5, 6), (11, 12, 13), (14, 15, 16))
 
@@ -93,6 +95,14 @@ def check_finite(joints: Tensor) -> None:
             "the clips hold nan or infinity: fill the gaps of a track before lifting it, or give a "
             "missing joint the value 0"
         )
+
+
+def full_precision(x: Tensor) -> AbstractContextManager[Any]:
+    """Autocast turned off on the device of a tensor, for the first and last layers of a lifter: a
+    pixel or a millimetre is finer than what bfloat16 resolves."""
+    # The meta device, where networks are counted, has no autocast.
+    device = x.device.type
+    return nullcontext() if device == "meta" else torch.autocast(device, enabled=False)
 
 
 def drop_path_rates(first: float, last: float, layers: int) -> list[float]:
@@ -236,8 +246,7 @@ class VideoTransformer(nn.Module):
         tokens = self.embed(joints_2d)
         for index in range(len(self.blocks)):
             tokens = self.run_block(index, tokens)
-        # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
-        with torch.autocast(joints_2d.device.type, enabled=False):
+        with full_precision(joints_2d):
             return self.head(self.finish(tokens.float()))
 
 
@@ -271,13 +280,19 @@ class RepresentationHead(nn.Module):
         return self.pose(torch.tanh(self.represent(x)))
 
 
+def bone_graph() -> Tensor:
+    """1 between the two ends of each bone, both ways: (17, 17), float32."""
+    bones = torch.zeros(JOINTS, JOINTS)
+    for joint, parent in enumerate(SKELETON.parents):
+        if parent >= 0:
+            bones[joint, parent] = bones[parent, joint] = 1.0
+    return bones
+
+
 def skeleton_adjacency() -> Tensor:
     """Bone graph of the 17 joints: each row divided by its number of neighbours, ones on the
     diagonal. (17, 17), float32. Not symmetric; the graph convolution symmetrises it."""
-    bones = torch.zeros(JOINTS, JOINTS)
-    for joint, parent in enumerate(PARENTS):
-        if parent >= 0:
-            bones[joint, parent] = bones[parent, joint] = 1.0
+    bones = bone_graph()
     return bones / bones.sum(dim=1, keepdim=True) + torch.eye(JOINTS)
 
 

@@ -37,6 +37,7 @@ from lithepose.lifters.blocks import (
     check_heads,
     check_probabilities,
     drop_path_rates,
+    full_precision,
 )
 
 MLP_RATIO = 2
@@ -239,8 +240,7 @@ class ConvFormer(nn.Module):
                 "and train the lifter for this length"
             )
         check_finite(joints_2d)
-        # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
-        with torch.autocast(joints_2d.device.type, enabled=False):
+        with full_precision(joints_2d):
             x = self.embed(joints_2d.float().flatten(0, 1)) + self.spatial_position  # (B·T, J, d)
         for block in self.spatial_blocks:
             x = block(x)
@@ -248,7 +248,7 @@ class ConvFormer(nn.Module):
         x = x + self.temporal_position
         for block in self.temporal_blocks:
             x = block(x)
-        with torch.autocast(joints_2d.device.type, enabled=False):
+        with full_precision(joints_2d):
             return self.head(x.float())
 
 

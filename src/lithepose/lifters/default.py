@@ -9,9 +9,10 @@ from importlib.resources import as_file, files
 import numpy as np
 
 from lithepose.arrays import Floats
+from lithepose.lifters.table import SHIPPED
 from lithepose.onnx import OnnxModel
 
-WEIGHTS = "lithepose-81-9"
+WEIGHTS = SHIPPED
 
 
 class DefaultLifter:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from lithepose.lifters import load_family
-from lithepose.lifters.blocks import attend
+from lithepose.lifters.blocks import attend, full_precision
 from lithepose.lifters.weights import translate
 
 NEIGHBOURS = 2  # that make the density around a frame, the frame itself among them
@@ -178,7 +178,7 @@ class DensityPruner(Pruner):
             noise = torch.rand(tokens.shape[:2], device=tokens.device)
         elif noise is None:
             noise = even_noise(frames, tokens.device)
-        with torch.autocast(tokens.device.type, enabled=False):
+        with full_precision(tokens):
             pooled = tokens.float()
             if pooled.dim() > 3:
                 pooled = pooled.flatten(2, -2).mean(dim=2)  # (B, N, C)
@@ -423,8 +423,7 @@ class Hourglass(nn.Module):
                     tokens = tokens + slots.reshape(1, slots.shape[1], *axes, -1)
             tokens = host.run_block(index, tokens)
 
-        # A millimetre is finer than what bfloat16 resolves, hence the float32 end.
-        with torch.autocast(joints_2d.device.type, enabled=False):
+        with full_precision(joints_2d):
             tokens = host.finish(tokens.float())
             if self.recoverer is None:
                 return Lifted(host.head(tokens), chosen)

@@ -28,6 +28,7 @@ from lithepose.lifters.blocks import (
     check_counts,
     check_probabilities,
     drop_path_rates,
+    full_precision,
 )
 from lithepose.lifters.weights import authors_config, prefixed, translate
 
@@ -97,12 +98,11 @@ class HTNet(nn.Module):
         (B, T, 17, 3), metres, camera axes, relative to the root joint."""
         length = joints_2d.shape[1] if joints_2d.ndim == 4 else 1
         check_clips(joints_2d, max(length, 1), self.config.in_channels)
-        # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
-        with torch.autocast(joints_2d.device.type, enabled=False):
+        with full_precision(joints_2d):
             x = self.embed(joints_2d.float().flatten(0, 1)) + self.position  # (B·T, 17, C)
         for block in self.blocks:
             x = block(x)
-        with torch.autocast(joints_2d.device.type, enabled=False):
+        with full_precision(joints_2d):
             poses = self.head(self.norm(x.float()))  # (B·T, 17, 3)
         return poses.unflatten(0, joints_2d.shape[:2])
 
@@ -166,14 +166,7 @@ PUBLISHED = {"n_joints": JOINTS, "out_joints": JOINTS}
 def from_authors(
     state: Mapping[str, Tensor], **options: Any
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Translate an authors' checkpoint; the arguments are their command-line options.
-
-    Returns:
-        The fields of the config, and the tensors by our names.
-
-    Raises:
-        ValueError: the tensors are not those of a network with these options.
-    """
+    """Translate an authors' checkpoint; see `convert_state_dict`."""
     # Their data loader reads `frames`, their network does not.
     config = authors_config(HTNetConfig, AUTHORS_OPTIONS, options, PUBLISHED, ignored=("frames",))
     names = {

@@ -33,6 +33,7 @@ from lithepose.lifters.blocks import (
     check_counts,
     check_probabilities,
     drop_path_rates,
+    full_precision,
 )
 from lithepose.lifters.weights import authors_config, prefixed, translate
 
@@ -281,10 +282,9 @@ class MHFormer(VideoTransformer):
             ValueError: the clips have another shape.
         """
         check_clips(joints_2d, self.config.frames, self.config.in_channels)
-        # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
         trajectories = joints_2d.float().flatten(2).transpose(1, 2)  # (B, 17·c, T), joint by joint
         hypotheses = self.generate(trajectories)
-        with torch.autocast(joints_2d.device.type, enabled=False):
+        with full_precision(joints_2d):
             tokens = [
                 self.position_dropout(embedding(hypothesis.float().transpose(1, 2)) + position)
                 for hypothesis, embedding, position in zip(
@@ -361,14 +361,8 @@ PUBLISHED = {
 def from_authors(
     state: Mapping[str, Tensor], **options: Any
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Translate an authors' checkpoint; the arguments are their options, and the two numbers of
-    heads that their code fixes.
-
-    Returns:
-        The fields of the config, and the tensors by our names.
-
-    Raises:
-        ValueError: the tensors are not those of a network with these options.
+    """Translate an authors' checkpoint; see `convert_state_dict`. The two numbers of heads are
+    fixed in their code.
     """
     config = authors_config(MHFormerConfig, AUTHORS_OPTIONS, options, PUBLISHED)
     parsed = MHFormerConfig(**config)

@@ -27,6 +27,7 @@ from lithepose.lifters.blocks import (
     check_heads,
     check_probabilities,
     drop_path_rates,
+    full_precision,
     mix_frames,
     mix_joints,
 )
@@ -101,8 +102,7 @@ class MixSTE(VideoTransformer):
     def embed(self, joints_2d: Tensor) -> Tensor:
         """Tokens of (B, T, 17, in_channels) joints: (B, T, 17, C)."""
         check_clips(joints_2d, self.config.frames, self.config.in_channels)
-        # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
-        with torch.autocast(joints_2d.device.type, enabled=False):
+        with full_precision(joints_2d):
             return self.joint_embed(joints_2d.float()) + self.joint_position
 
     def run_block(self, index: int, tokens: Tensor) -> Tensor:
@@ -149,15 +149,9 @@ AUTHORS_OPTIONS = {
 def from_authors(
     state: Mapping[str, Tensor], **options: Any
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Translate an authors' checkpoint: in their files, the tensors under `model_pos`.
-
-    The arguments are the options by the names of the later code of HoT, which has the same network.
-
-    Returns:
-        The fields of the config, and the tensors by our names.
-
-    Raises:
-        ValueError: the tensors are not those of a network with these options.
+    """Translate an authors' checkpoint, in their files the tensors under `model_pos`; see
+    `convert_state_dict`. The options have the names of the later code of HoT, which has the same
+    network.
     """
     config = authors_config(MixSTEConfig, AUTHORS_OPTIONS, options, {"n_joints": JOINTS})
     names = dict(ENDS_NAMES)

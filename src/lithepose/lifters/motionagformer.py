@@ -25,15 +25,16 @@ from torch import Tensor, nn
 
 from lithepose.lifters.blocks import (
     JOINTS,
-    PARENTS,
     AdaptiveFusion,
     Attention,
     Mlp,
     RepresentationHead,
     VideoTransformer,
+    bone_graph,
     check_clips,
     check_counts,
     check_heads,
+    full_precision,
     mix_frames,
     mix_joints,
 )
@@ -110,10 +111,7 @@ def directed_skeleton() -> Tensor:
     The pelvis does not receive from the left hip, nor the thorax from the shoulders, although they
     receive from it: so it is in the authors' code, and their weights are trained for that.
     """
-    edges = torch.zeros(JOINTS, JOINTS)
-    for joint, parent in enumerate(PARENTS):
-        if parent >= 0:
-            edges[joint, parent] = edges[parent, joint] = 1.0
+    edges = bone_graph()
     edges[0, 4] = edges[8, 11] = edges[8, 14] = 0.0
     return edges
 
@@ -130,7 +128,7 @@ def similar_frames(x: Tensor, neighbours: int) -> Tensor:
     """
     x = x.detach()
     # Half precision would choose among near equals at random.
-    with torch.autocast(x.device.type, enabled=False):
+    with full_precision(x):
         x = x.float()
         # Without the mean of the frames every product of a row is less by the same number, which
         # changes no choice. But neighbouring frames are alike: what is left of them is small, and
@@ -265,8 +263,7 @@ class MotionAGFormer(VideoTransformer):
     def embed(self, joints_2d: Tensor) -> Tensor:
         """Tokens of (B, T, 17, in_channels) joints: (B, T, 17, C)."""
         check_clips(joints_2d, self.config.frames, self.config.in_channels)
-        # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
-        with torch.autocast(joints_2d.device.type, enabled=False):
+        with full_precision(joints_2d):
             return self.joint_embed(joints_2d.float()) + self.joint_position
 
 
@@ -337,17 +334,9 @@ PUBLISHED = {
 def from_authors(
     state: Mapping[str, Tensor], **options: Any
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Translate an authors' checkpoint: in their files, the tensors under `model`.
-
-    The arguments are the options of the authors' configs, with the defaults of the base size. How
-    many frames each layer sees is read from the tensors: in a HoT, later layers see fewer.
-
-    Returns:
-        The fields of the config, and the tensors by our names.
-
-    Raises:
-        ValueError: the tensors are not those of a network with these options, or no published
-            network has such options.
+    """Translate an authors' checkpoint, in their files the tensors under `model`; see
+    `convert_state_dict`. How many frames each layer sees is read from the tensors: in a HoT, later
+    layers see fewer.
     """
     config = authors_config(
         MotionAGFormerConfig, AUTHORS_OPTIONS, options, PUBLISHED, ("layer_scale_init_value",)

@@ -28,6 +28,7 @@ from lithepose.lifters.blocks import (
     check_clips,
     check_counts,
     check_heads,
+    full_precision,
     mix_frames,
     mix_joints,
 )
@@ -113,8 +114,7 @@ class MotionBERT(VideoTransformer):
         """Tokens of (B, T, 17, in_channels) joints, T up to `frames`: (B, T, 17, C)."""
         check_clips(joints_2d, self.config.frames, self.config.in_channels, shorter=True)
         positions = self.joint_position + self.frame_position[:, : joints_2d.shape[1]]
-        # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
-        with torch.autocast(joints_2d.device.type, enabled=False):
+        with full_precision(joints_2d):
             return self.joint_embed(joints_2d.float()) + positions
 
 
@@ -193,15 +193,8 @@ def from_authors(
     """Translate an authors' checkpoint (in their files, the tensors under `model_pos`), or MMPose's
     copy of one (the tensors under `state_dict`).
 
-    The arguments are the options of the authors' configs; the defaults are those of the larger
-    network, and the smaller one has `dim_feat=256, mlp_ratio=4`.
-
-    Returns:
-        The fields of the config, and the tensors by our names.
-
-    Raises:
-        ValueError: the tensors are not those of a network with these options, or no published
-            network has such options.
+    See `convert_state_dict`. The defaults are those of the larger network; the smaller one has
+    `dim_feat=256, mlp_ratio=4`.
     """
     mlp_ratio = options.pop("mlp_ratio", 2)
     config = authors_config(MotionBERTConfig, AUTHORS_OPTIONS, options, PUBLISHED)

@@ -36,6 +36,7 @@ from lithepose.lifters.blocks import (
     check_counts,
     check_probabilities,
     drop_path_rates,
+    full_precision,
 )
 from lithepose.lifters.weights import authors_config, prefixed, translate
 
@@ -222,8 +223,7 @@ class NanoHTNet(nn.Module):
             feature_dim), not negative, with the contrastive head.
         """
         check_clips(joints_2d, self.config.frames, self.config.in_channels)
-        # A pixel or a millimetre is finer than what bfloat16 resolves, hence the float32 ends.
-        with torch.autocast(joints_2d.device.type, enabled=False):
+        with full_precision(joints_2d):
             series = joints_2d.float().flatten(2)  # (B, F, 17·c), joint by joint
             frequencies = torch.matmul(self.dct, series)
             temporal = self.temporal_embed(frequencies) + self.temporal_position  # (B, K, C)
@@ -235,7 +235,7 @@ class NanoHTNet(nn.Module):
         for block in self.spatial_blocks:
             spatial = block(spatial)
 
-        with torch.autocast(joints_2d.device.type, enabled=False):
+        with full_precision(joints_2d):
             temporal = self.temporal_features(self.temporal_norm(temporal.float()))  # (B, K, 17·E)
             spatial = self.spatial_features(self.spatial_norm(spatial.float()))  # (B, 17, K·E)
             kept, features = self.config.kept_frames, self.config.features
@@ -284,14 +284,7 @@ PUBLISHED = {"n_joints": JOINTS, "out_joints": JOINTS}
 def from_authors(
     state: Mapping[str, Tensor], **options: Any
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Translate an authors' checkpoint; the arguments are their command-line options.
-
-    Returns:
-        The fields of the config, and the tensors by our names.
-
-    Raises:
-        ValueError: the tensors are not those of a network with these options.
-    """
+    """Translate an authors' checkpoint; see `convert_state_dict`."""
     config = authors_config(NanoHTNetConfig, AUTHORS_OPTIONS, options, PUBLISHED)
     names = dict(ENDS_NAMES)
     for i in range(config["layers"]):

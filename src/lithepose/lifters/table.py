@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.resources import files
 
 from lithepose.lifters import LIFTERS
@@ -20,31 +20,18 @@ SHIPPED_FAMILY = "nanohtnet"
 
 _HUMAN36M = "research only (Human3.6M)"  # the licence of the data that they were trained on
 _NONE = "none published"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Licence:
-    """Of a method and its weights, as far as its authors say.
-
-    Attributes:
-        code: of the authors' own code; ours is Apache-2.0 throughout.
-        weights: of their weights.
-    """
-
-    code: str
-    weights: str
-
-
+# Family -> licence of the authors' code and of their weights, as far as they say. Our code is
+# Apache-2.0 throughout.
 LICENCES = {
-    "ampose": Licence(code=_NONE, weights=_NONE),
-    "convformer": Licence(code="none published; US patents", weights=_NONE),
-    "hot": Licence(code="MIT", weights=_HUMAN36M),
-    "htnet": Licence(code="MIT", weights=_HUMAN36M),
-    "mhformer": Licence(code="MIT", weights=_HUMAN36M),
-    "mixste": Licence(code="not stated", weights=_HUMAN36M),
-    "motionagformer": Licence(code="Apache-2.0", weights=_HUMAN36M),
-    "motionbert": Licence(code="Apache-2.0", weights=_HUMAN36M),
-    "nanohtnet": Licence(code="MIT", weights=_HUMAN36M),
+    "ampose": (_NONE, _NONE),
+    "convformer": ("none published; US patents", _NONE),
+    "hot": ("MIT", _HUMAN36M),
+    "htnet": ("MIT", _HUMAN36M),
+    "mhformer": ("MIT", _HUMAN36M),
+    "mixste": ("not stated", _HUMAN36M),
+    "motionagformer": ("Apache-2.0", _HUMAN36M),
+    "motionbert": ("Apache-2.0", _HUMAN36M),
+    "nanohtnet": ("MIT", _HUMAN36M),
 }
 # The authors published the networks, but neither weights nor the training.
 WITHOUT_WEIGHTS = {"hot-motionagformer-243", "hot-motionbert-243"}
@@ -58,18 +45,20 @@ class Line:
         name: what `create_lifter` takes, or the default model.
         source: where the size is published.
         frames_in, frames_out: of a clip.
+        licence: of the authors' code and of their weights.
         parameters: all that are trained.
         macs: multiply-adds of a clip: every matrix product and convolution.
-        licence: of the method and of the weights there are.
+
+    Both counts are None where they are not recorded (`benchmarks/profiles.py --sizes`).
     """
 
     name: str
     source: str
     frames_in: int
     frames_out: int
-    parameters: int
-    macs: int
-    licence: Licence
+    licence: tuple[str, str]
+    parameters: int | None = None
+    macs: int | None = None
 
 
 def recorded_sizes() -> dict[str, dict[str, int]]:
@@ -79,42 +68,30 @@ def recorded_sizes() -> dict[str, dict[str, int]]:
 
 
 def table() -> list[Line]:
-    """Every lifter, the default model first.
-
-    Raises:
-        ValueError: a lifter's size is not recorded.
-    """
+    """Every lifter, the default model first."""
     recorded = recorded_sizes()
-    missing = [name for name in (SHIPPED, *LIFTERS) if name not in recorded]
-    if missing:
-        raise ValueError(
-            f"no size is recorded for {', '.join(missing)}: run benchmarks/profiles.py --sizes"
-        )
     shipped = Line(
         name=SHIPPED,
         source="ours, docs/models/lithepose-81-9.md",
-        frames_in=81,
-        frames_out=9,
-        licence=Licence(code="Apache-2.0", weights="Apache-2.0, shipped"),
-        **recorded[SHIPPED],
+        frames_in=SHIPPED_SETTINGS["frames"],
+        frames_out=SHIPPED_SETTINGS["kept_frames"],
+        licence=("Apache-2.0", "Apache-2.0, shipped"),
+        **recorded.get(SHIPPED, {}),
     )
-    lines = [
-        Line(
-            name=name,
-            source=row.source,
-            frames_in=row.frames_in,
-            frames_out=row.frames_out,
-            licence=_licence(name),
-            **recorded[name],
+    lines = [shipped]
+    for name, spec in LIFTERS.items():
+        code, weights = LICENCES[spec.family]
+        lines.append(
+            Line(
+                name=name,
+                source=spec.source,
+                frames_in=spec.frames_in,
+                frames_out=spec.frames_out,
+                licence=(code, _NONE if name in WITHOUT_WEIGHTS else weights),
+                **recorded.get(name, {}),
+            )
         )
-        for name, row in LIFTERS.items()
-    ]
-    return [shipped, *lines]
-
-
-def _licence(name: str) -> Licence:
-    licence = LICENCES[LIFTERS[name].family]
-    return replace(licence, weights=_NONE) if name in WITHOUT_WEIGHTS else licence
+    return lines
 
 
 def short(number: float) -> str:
@@ -145,11 +122,10 @@ def cells(line: Line) -> tuple[str, ...]:
         line.name,
         str(line.frames_in),
         str(line.frames_out),
-        f"{line.parameters:,}",
-        short(line.macs),
-        short(line.macs / line.frames_out),
-        line.licence.code,
-        line.licence.weights,
+        "-" if line.parameters is None else f"{line.parameters:,}",
+        "-" if line.macs is None else short(line.macs),
+        "-" if line.macs is None else short(line.macs / line.frames_out),
+        *line.licence,
         line.source,
     )
 

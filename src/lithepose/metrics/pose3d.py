@@ -1,12 +1,15 @@
 """Errors and scores of 3D poses, one value per pose.
 
-Poses are (..., J, 3). Errors have the unit of the inputs; scores (PCK, AUC) read metres and are
-percent. Averages over frames, sequences and actions belong to the protocols, each of which averages
-its own way (`lithepose.metrics.evaluate`). Everything is computed in float64.
+What all functions of two poses share: `predicted` and `target` are (..., J, 3), of one shape, unit
+and axes, both already relative to the same root. `valid`, (..., J) booleans, marks the joints that
+count, in the mean as in an alignment; all do without it, and what the others hold is never read.
+The result has the leading axes and the unit of the inputs; scores (PCK, AUC) read metres and are
+percent. A pose without a joint that counts is nan, as is one with a missing (nan) joint that
+counts. ValueError: the shapes differ (broadcasting would hide the mistake). Each function says what
+is otherwise. Everything is computed in float64.
 
-A pose with a missing (nan) joint has a nan result, unless `valid` leaves that joint out: True in
-`valid` marks the joints that count, in the mean as in the alignment, and what the others hold is
-never read. A pose without a joint that counts is nan.
+Averages over frames, sequences and actions belong to the protocols, each of which averages its own
+way (`lithepose.metrics.evaluate`).
 """
 
 from __future__ import annotations
@@ -74,35 +77,14 @@ def root_relative(poses: ArrayLike, root: int = 0) -> Floats:
 def joint_errors(
     predicted: ArrayLike, target: ArrayLike, *, valid: ArrayLike | None = None
 ) -> Floats:
-    """Position error of every joint: what tables by joint and all of PCK and AUC are made of.
-
-    Args:
-        predicted: (..., J, 3), both poses already relative to the same root.
-        target: same shape, unit and axes as `predicted`.
-        valid: (..., J) booleans, the joints that count; all without it.
-
-    Returns:
-        (..., J), in the unit of the inputs; nan for joints that do not count.
-
-    Raises:
-        ValueError: the shapes differ.
+    """Position error of every joint, (..., J), nan for joints that do not count: what tables by
+    joint and all of PCK and AUC are made of.
     """
     return _joint_distance(*_pair(predicted, target, valid))
 
 
 def mpjpe(predicted: ArrayLike, target: ArrayLike, *, valid: ArrayLike | None = None) -> Floats:
     """Mean per-joint position error of each pose ("protocol 1" on Human3.6M).
-
-    Args:
-        predicted: (..., J, 3), both poses already relative to the same root.
-        target: same shape, unit and axes as `predicted`.
-        valid: (..., J) booleans, the joints that count; all without it.
-
-    Returns:
-        (...), in the unit of the inputs.
-
-    Raises:
-        ValueError: the shapes differ (broadcasting would hide the mistake).
 
     Source: Ionescu et al., Human3.6M, TPAMI 2014.
     """
@@ -114,19 +96,14 @@ def align_scale(
     predicted: ArrayLike, target: ArrayLike, *, valid: ArrayLike | None = None
 ) -> Floats:
     """Each predicted pose after the scale about the common root that brings it closest to its
-    target, in the sum of squared joint distances.
+    target, in the sum of squared joint distances of the joints that count.
 
     Args:
-        predicted: (..., J, 3), any unit, both poses already relative to the same root.
-        target: same shape and axes.
-        valid: (..., J) booleans, the joints that decide the scale; all without it.
+        predicted: (..., J, 3), any unit.
 
     Returns:
         (..., J, 3), in the unit of `target`. A pose with all joints at the root has nothing to
         scale and stays.
-
-    Raises:
-        ValueError: the shapes differ.
 
     Source: Rhodin et al., Unsupervised geometry-aware representation for 3D human pose estimation,
     ECCV 2018.
@@ -140,19 +117,8 @@ def align_scale(
 
 
 def n_mpjpe(predicted: ArrayLike, target: ArrayLike, *, valid: ArrayLike | None = None) -> Floats:
-    """MPJPE after the best scale of each predicted pose, about the common root.
-
-    Args:
-        predicted: (..., J, 3), any unit, both poses already relative to the same root.
-        target: same shape and axes.
-        valid: (..., J) booleans, the joints that count; all without it.
-
-    Returns:
-        (...), in the unit of `target`. A predicted pose with all joints at the root has nothing to
-        scale and its error is the size of the target.
-
-    Raises:
-        ValueError: the shapes differ.
+    """MPJPE after the best scale of each predicted pose, about the common root; `predicted` may be
+    in any unit. A predicted pose with all joints at the root has the size of the target as error.
 
     Source: as `align_scale`; "protocol 3" of VideoPose3D, which others use for MPJVE.
     """
@@ -167,18 +133,13 @@ def align_similarity(
     Closest in the sum of squared joint distances (Procrustes analysis); the rotation never mirrors.
 
     Args:
-        predicted: (..., J, 3), any unit and axes.
-        target: same shape.
-        valid: (..., J) booleans, the joints that decide the transform; all without it.
+        predicted: (..., J, 3), any unit, axes and root.
 
     Returns:
         (..., J, 3), in the axes and unit of `target`. Joints on one line or at one point leave the
         rotation open; one of the equally good ones is taken. A predicted pose with all joints at
         one point lands on the mean of the target. nan for a pose with a missing joint among those
         that count, and for joints that do not count.
-
-    Raises:
-        ValueError: the shapes differ.
 
     Source: Umeyama, Least-squares estimation of transformation parameters between two point
     patterns, TPAMI 1991.
@@ -214,18 +175,8 @@ def align_similarity(
 
 
 def p_mpjpe(predicted: ArrayLike, target: ArrayLike, *, valid: ArrayLike | None = None) -> Floats:
-    """MPJPE after the best similarity transform of each predicted pose ("protocol 2", PA-MPJPE).
-
-    Args:
-        predicted: (..., J, 3), any unit, axes and root.
-        target: same shape.
-        valid: (..., J) booleans, the joints that count; all without it.
-
-    Returns:
-        (...), in the unit of `target`. See `align_similarity` for degenerate poses.
-
-    Raises:
-        ValueError: the shapes differ.
+    """MPJPE after the best similarity transform of each predicted pose ("protocol 2", PA-MPJPE);
+    `predicted` may be in any unit, axes and root. See `align_similarity` for degenerate poses.
 
     Source: Bogo et al., Keep it SMPL, ECCV 2016; the definition with scale, as all tables of video
     lifting models use it.
@@ -239,11 +190,9 @@ def step_errors(
     """Error of every joint's difference of that order in time: 1 velocity, 2 acceleration.
 
     Args:
-        predicted: (..., T, J, 3), consecutive frames of one sequence, T above `order`.
-        target: same shape, unit and axes.
+        predicted, target: (..., T, J, 3), consecutive frames of one sequence, T above `order`.
         order: how often the difference between one frame and the next is taken.
-        valid: (..., T, J) booleans, the joints that count; a difference counts where its joint
-            counts in all frames it reads.
+        valid: (..., T, J); a difference counts where its joint counts in all frames it reads.
 
     Returns:
         (..., T - order, J), in the unit of the inputs per frame (squared for `order` 2); nan for
@@ -272,18 +221,8 @@ def _step_error(
 
 
 def mpjve(predicted: ArrayLike, target: ArrayLike, *, valid: ArrayLike | None = None) -> Floats:
-    """Mean per-joint velocity error of each step between two frames of one sequence.
-
-    Args:
-        predicted: (..., T, J, 3), consecutive frames of one sequence, T at least 2.
-        target: same shape, unit and axes.
-        valid: (..., T, J) booleans; a step counts where its joint counts in both frames.
-
-    Returns:
-        (..., T - 1), in the unit of the inputs per frame; times the frame rate for per second.
-
-    Raises:
-        ValueError: the shapes differ, or there are too few frames.
+    """Mean per-joint velocity error of each step between two frames of one sequence: (..., T, J, 3)
+    to (..., T - 1), per frame; times the frame rate for per second. See `step_errors`.
 
     Source: Pavllo et al., 3D human pose estimation in video, CVPR 2019. "Protocol III" of
     ConvFormer.
@@ -294,18 +233,8 @@ def mpjve(predicted: ArrayLike, target: ArrayLike, *, valid: ArrayLike | None = 
 def acceleration_error(
     predicted: ArrayLike, target: ArrayLike, *, valid: ArrayLike | None = None
 ) -> Floats:
-    """Mean per-joint error of the second difference over three frames of one sequence.
-
-    Args:
-        predicted: (..., T, J, 3), consecutive frames of one sequence, T at least 3.
-        target: same shape, unit and axes.
-        valid: (..., T, J) booleans; a difference counts where its joint counts in all three frames.
-
-    Returns:
-        (..., T - 2), in the unit of the inputs per frame squared.
-
-    Raises:
-        ValueError: the shapes differ, or there are too few frames.
+    """Mean per-joint error of the second difference over three frames of one sequence:
+    (..., T, J, 3) to (..., T - 2), per frame squared. See `step_errors`.
 
     Source: Kanazawa et al., Learning 3D human dynamics from video, CVPR 2019.
     """
@@ -336,16 +265,8 @@ def pck(
     *,
     valid: ArrayLike | None = None,
 ) -> Floats:
-    """Percentage of correct keypoints: joints nearer to the truth than a threshold.
-
-    Args:
-        predicted: (..., J, 3) metres, both poses already relative to the same root.
-        target: same shape and axes.
-        threshold_m: metres; an error equal to it is not correct.
-        valid: (..., J) booleans, the joints that count; all without it.
-
-    Returns:
-        (...) percent of the joints that count.
+    """Percentage of correct keypoints: joints nearer to the truth than `threshold_m` metres, in
+    percent of those that count; an error equal to the threshold is not correct.
 
     Raises:
         ValueError: the shapes differ, or the threshold is not above 0.
@@ -359,17 +280,7 @@ def pck(
 
 def auc(predicted: ArrayLike, target: ArrayLike, *, valid: ArrayLike | None = None) -> Floats:
     """Area under the curve of PCK: its mean over the 31 official thresholds 0, 5, ..., 150 mm.
-
-    Args:
-        predicted: (..., J, 3) metres, both poses already relative to the same root.
-        target: same shape and axes.
-        valid: (..., J) booleans, the joints that count; all without it.
-
-    Returns:
-        (...) percent. Nothing is below 0 mm, so a perfect pose has 30/31 = 96.77.
-
-    Raises:
-        ValueError: the shapes differ.
+    Nothing is below 0 mm, so a perfect pose has 30/31 = 96.77 %.
 
     Source: the evaluation tool of MPI-INF-3DHP (Mehta et al., 3DV 2017).
     """
@@ -380,9 +291,7 @@ def auc_by_millimetre(
     predicted: ArrayLike, target: ArrayLike, *, valid: ArrayLike | None = None
 ) -> Floats:
     """Mean PCK over the 150 thresholds 0, 1, ..., 149 mm, as the code of GraphMLP and NanoHTNet
-    has it. It lies above `auc`: a perfect pose has 149/150 = 99.33.
-
-    Args, Returns and Raises as `auc`.
+    has it. It lies above `auc`: a perfect pose has 149/150 = 99.33 %.
     """
     return _score(predicted, target, AUC_MILLIMETRE_THRESHOLDS_M, valid)
 
@@ -414,16 +323,8 @@ def end_joint_error(
     *,
     valid: ArrayLike | None = None,
 ) -> Floats:
-    """Mean position error of the ends of the limbs, ankles and wrists: where lifting is hardest.
-
-    Args:
-        predicted: (..., J, 3), both poses already relative to the same root.
-        target: same shape, unit and axes as `predicted`.
-        skeleton: the joint set of both.
-        valid: (..., J) booleans, the joints that count; all without it.
-
-    Returns:
-        (...), in the unit of the inputs.
+    """Mean position error of the ends of a skeleton's limbs, ankles and wrists: where lifting is
+    hardest.
 
     Raises:
         ValueError: the shapes differ, or are not those of the skeleton, or it has no such joints.
