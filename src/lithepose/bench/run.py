@@ -30,9 +30,16 @@ from lithepose.deploy.profiling import machine
 from lithepose.files import atomic_write
 from lithepose.lifters import create_lifter
 from lithepose.lifters.weights import save_weights
-from lithepose.lifters.windows import CHANNELS, LIFT_FPS, LIMBS
+from lithepose.lifters.windows import (
+    CHANNELS,
+    LIFT_FPS,
+    LIMBS,
+    look_at_person,
+    mirror_sides,
+    unrotate,
+)
 from lithepose.metrics.pose3d import mpjpe, mpjve, p_mpjpe
-from lithepose.mocap.device_windows import DeviceClips, look_at_person, mirrored
+from lithepose.mocap.device_windows import DeviceClips
 from lithepose.mocap.motions import Motions, read_motions
 from lithepose.mocap.noise import DetectorNoise
 from lithepose.mocap.windows import ClipSettings
@@ -538,10 +545,9 @@ def _lift(
     for start in range(0, len(windows), _EVALUATION_BATCH):
         part = torch.from_numpy(windows[start : start + _EVALUATION_BATCH]).to(device)
         values, rotation = look_at_person(rays[part], sure[part])
-        both = torch.cat([values, mirrored(values)])
+        both = torch.cat([values, mirror_sides(values)])
         straight, turned = entry.answer(network, both).float().chunk(2)
-        pose = (straight + mirrored(turned)) / 2
-        pose = (pose.flatten(1, 2) @ rotation.transpose(-1, -2)).view(pose.shape)
+        pose = unrotate((straight + mirror_sides(turned)) / 2, rotation)
         poses[frames[start : start + _EVALUATION_BATCH]] = pose.cpu().numpy()
     poses = poses[:-1]
     return poses - (poses[:, 1:2] + poses[:, 4:5]) / 2

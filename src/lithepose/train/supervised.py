@@ -28,7 +28,7 @@ from lithepose.metrics.pose3d import mpjpe, p_mpjpe
 from lithepose.mocap.device_windows import DeviceClips
 from lithepose.mocap.motions import Motions, read_motions, without_clips
 from lithepose.mocap.noise import DetectorNoise
-from lithepose.mocap.windows import Batch, ClipSettings, Noise, draw_batch
+from lithepose.mocap.windows import Batch, ClipSettings, draw_batch
 from lithepose.train.engine import Progress, kept_weights, run
 from lithepose.train.losses import joint_distance, velocity_distance
 from lithepose.train.settings import Optimisation, RunSettings
@@ -87,7 +87,7 @@ DEFAULT = Recipe(
 
 
 def validation_windows(
-    motions: Motions, recipe: Recipe, noise: Noise | None, count: int = 2048
+    motions: Motions, recipe: Recipe, noise: DetectorNoise | None, count: int = 2048
 ) -> Batch:
     """Windows of other people, the same for every run: recorded bodies and limbs, known lens."""
     settings = replace(
@@ -150,7 +150,7 @@ class _Drawn:
 
     motions: Motions
     settings: ClipSettings
-    noise: Noise | None
+    noise: DetectorNoise | None
 
     def __len__(self) -> int:
         return len(self.motions.positions)
