@@ -10,11 +10,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from lithepose.mocap.device_windows import DeviceClips  # noqa: E402
+from lithepose.mocap.device_windows import DeviceWindows  # noqa: E402
 from lithepose.mocap.motions import Motions, read_motions  # noqa: E402
 from lithepose.mocap.noise import DetectorNoise  # noqa: E402
 from lithepose.mocap.windows import (  # noqa: E402
-    ClipSettings,
+    WindowSettings,
     draw_batch,
     draw_focal_errors,
     draw_motion,
@@ -23,7 +23,7 @@ from lithepose.mocap.windows import (  # noqa: E402
     tables_of,
 )
 
-SETTINGS = ClipSettings(frames=27, targets=9)
+SETTINGS = WindowSettings(frames=27, targets=9)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def noise() -> DetectorNoise:
     return DetectorNoise.measured()
 
 
-def drawn(clips: DeviceClips, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def drawn(clips: DeviceWindows, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     values, targets = clips(count, torch.Generator().manual_seed(seed))
     return values.numpy(), targets.numpy()
 
@@ -56,7 +56,7 @@ def test_the_same_numbers_make_the_same_windows(
     motions: Motions, noise: DetectorNoise, noisy: bool
 ) -> None:
     # NumPy draws partners and noise for the windows that need them: here these are all.
-    settings = ClipSettings(frames=27, targets=9, exchange_arms=1.0, clean=0.0)
+    settings = WindowSettings(frames=27, targets=9, exchange_arms=1.0, clean=0.0)
     random, count = np.random.default_rng(4), 32
     centre = random.integers(0, len(motions.positions), count)
     motion = draw_motion(centre, settings, random)
@@ -72,7 +72,7 @@ def test_the_same_numbers_make_the_same_windows(
 
 
 def test_shapes_and_types_are_those_of_a_batch(motions: Motions, noise: DetectorNoise) -> None:
-    values, targets = drawn(DeviceClips(motions, SETTINGS, noise), 6)
+    values, targets = drawn(DeviceWindows(motions, SETTINGS, noise), 6)
     batch = draw_batch(motions, 6, SETTINGS, noise, np.random.default_rng(0))
     assert values.shape == batch.values.shape
     assert targets.shape == batch.targets.shape
@@ -82,14 +82,14 @@ def test_shapes_and_types_are_those_of_a_batch(motions: Motions, noise: Detector
 
 
 def test_a_seed_gives_the_same_windows_again(motions: Motions, noise: DetectorNoise) -> None:
-    clips = DeviceClips(motions, SETTINGS, noise)
+    clips = DeviceWindows(motions, SETTINGS, noise)
     np.testing.assert_array_equal(drawn(clips, 4, 3)[0], drawn(clips, 4, 3)[0])
     assert not np.array_equal(drawn(clips, 4, 3)[0], drawn(clips, 4, 4)[0])
 
 
 def test_nothing_waits_for_a_value(motions: Motions, noise: DetectorNoise) -> None:
     """Tensors without values pass: no shape and no branch depends on one."""
-    clips = DeviceClips(motions, SETTINGS, noise)
+    clips = DeviceWindows(motions, SETTINGS, noise)
     numbers = clips.numbers(6, torch.Generator())
     values, targets = clips.to("meta").make(*(number.to("meta") for number in numbers))
     assert values.shape == (6, 27, 17, 4)
@@ -98,7 +98,7 @@ def test_nothing_waits_for_a_value(motions: Motions, noise: DetectorNoise) -> No
 
 @pytest.mark.slow
 def test_the_compiler_sees_one_graph(motions: Motions, noise: DetectorNoise) -> None:
-    clips = DeviceClips(motions, SETTINGS, noise)
+    clips = DeviceWindows(motions, SETTINGS, noise)
     numbers = clips.numbers(6, torch.Generator().manual_seed(1))
     make = torch.compile(clips.make, fullgraph=True, backend="eager")
     with torch.no_grad():
@@ -111,7 +111,7 @@ def test_windows_are_spread_as_those_of_numpy(
     motions: Motions, noise: DetectorNoise, noisy: bool
 ) -> None:
     errors = noise if noisy else None
-    values, targets = drawn(DeviceClips(motions, SETTINGS, errors), 3000)
+    values, targets = drawn(DeviceWindows(motions, SETTINGS, errors), 3000)
     batch = draw_batch(motions, 3000, SETTINGS, errors, np.random.default_rng(5))
     for ours, theirs in ((values, batch.values), (targets, batch.targets)):
         # 3,000 windows tell a mean to about 2 % of the spread, and the spread to about 2 %.

@@ -25,11 +25,11 @@ from lithepose.mocap.multiview import (
     recordings_of,
 )
 from lithepose.mocap.noise import DetectorNoise
-from lithepose.mocap.windows import ClipSettings
+from lithepose.mocap.windows import WindowSettings
 from lithepose.synthetic.bodies import random_body
 from lithepose.synthetic.movements import motion
 
-SMALL = ClipSettings(frames=9, targets=1)
+SMALL = WindowSettings(frames=9, targets=1)
 
 
 def recorded(trial: str = "Walking", views: int = 4, frames: int = 30, fps: float = 50.0) -> Any:

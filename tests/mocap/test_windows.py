@@ -15,8 +15,8 @@ from lithepose.mocap.motions import BONE_OF_JOINT, Motions, trunk_frame
 from lithepose.mocap.noise import DetectorNoise
 from lithepose.mocap.windows import (
     Batch,
-    ClipSettings,
     MotionNumbers,
+    WindowSettings,
     blur_definitions,
     cut_stretches,
     draw_batch,
@@ -30,7 +30,7 @@ from lithepose.mocap.windows import (
 from lithepose.synthetic.bodies import random_body
 from lithepose.synthetic.movements import motion
 
-SMALL = ClipSettings(frames=9, targets=3)
+SMALL = WindowSettings(frames=9, targets=3)
 # Nothing changed but the place of the camera.
 PLAIN = replace(
     SMALL, redraw_bodies=False, exchange_arms=0.0, bend=0.0, mirror=0.0, focal_known=1.0
@@ -62,7 +62,7 @@ def motions() -> Motions:
 
 
 def drawn(
-    motions: Motions, settings: ClipSettings, count: int = 64
+    motions: Motions, settings: WindowSettings, count: int = 64
 ) -> tuple[np.ndarray, np.ndarray, MotionNumbers]:
     """Stretches of motion, their clips, and the numbers that they were drawn by."""
     random = np.random.default_rng(0)
@@ -72,7 +72,7 @@ def drawn(
 
 
 def varied_poses(
-    motions: Motions, settings: ClipSettings, count: int = 64
+    motions: Motions, settings: WindowSettings, count: int = 64
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Stretches of motion, the same on other bodies, and their clips."""
     joints, clip, numbers = drawn(motions, settings, count)

@@ -39,10 +39,10 @@ from lithepose.lifters.windows import (
     unrotate,
 )
 from lithepose.metrics.pose3d import mpjpe, mpjve, p_mpjpe
-from lithepose.mocap.device_windows import DeviceClips
+from lithepose.mocap.device_windows import DeviceWindows
 from lithepose.mocap.motions import Motions, read_motions
 from lithepose.mocap.noise import DetectorNoise
-from lithepose.mocap.windows import ClipSettings
+from lithepose.mocap.windows import WindowSettings
 from lithepose.train.engine import LOG, kept_weights, read_log, run
 from lithepose.train.poseclr import PoseCLRSettings, encoder_state
 from lithepose.train.pretraining import motion_task
@@ -392,9 +392,9 @@ def faults(entry: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def clip_settings(entry: Entry) -> ClipSettings:
+def clip_settings(entry: Entry) -> WindowSettings:
     """How training windows of an entry are drawn."""
-    return ClipSettings(frames=entry.frames, targets=entry.targets)
+    return WindowSettings(frames=entry.frames, targets=entry.targets)
 
 
 class BenchTask:
@@ -417,7 +417,7 @@ class BenchTask:
     ):
         self.entry, self.encoder = entry, encoder
         self.examples = Endless(len(train.positions))
-        self.clips = DeviceClips(train, clip_settings(entry), DetectorNoise.measured())
+        self.clips = DeviceWindows(train, clip_settings(entry), DetectorNoise.measured())
         self.make = torch.compile(self.clips.make) if compiled else self.clips.make
         self.error = weighted_loss(limb_weight=2.0, velocity_weight=0.5)
 

@@ -23,17 +23,17 @@ from lithepose.mocap.windows import (
     BENT,
     BLUR,
     Batch,
-    ClipSettings,
     MotionNumbers,
     Tables,
     ViewNumbers,
+    WindowSettings,
     focal_errors,
     make_windows,
     tables_of,
 )
 
 
-class DeviceClips(nn.Module):
+class DeviceWindows(nn.Module):
     """Draws batches of training windows; moves between devices like a network.
 
     Args:
@@ -44,7 +44,7 @@ class DeviceClips(nn.Module):
 
     positions: Tensor
 
-    def __init__(self, motions: Motions, settings: ClipSettings, noise: DetectorNoise | None):
+    def __init__(self, motions: Motions, settings: WindowSettings, noise: DetectorNoise | None):
         super().__init__()
         self.settings, self.noisy = settings, noise is not None
         self._keep("", tables_of(motions, settings))
@@ -167,7 +167,7 @@ class _Columns:
         return self.take(1)[:, 0]
 
 
-def compiled(clips: DeviceClips) -> Callable[[int, torch.Generator], Batch]:
-    """`clips` with its arithmetic compiled: worth the minute it takes on a GPU."""
-    make = torch.compile(clips.make)
-    return lambda count, generator: make(*clips.numbers(count, generator))
+def compiled(windows: DeviceWindows) -> Callable[[int, torch.Generator], Batch]:
+    """`windows` with its arithmetic compiled: worth the minute it takes on a GPU."""
+    make = torch.compile(windows.make)
+    return lambda count, generator: make(*windows.numbers(count, generator))

@@ -34,7 +34,7 @@ from lithepose.lifters.windows import (
 )
 from lithepose.mocap.motions import Motions
 from lithepose.mocap.noise import DetectorNoise
-from lithepose.mocap.windows import ClipSettings, draw_focal_errors, draw_views
+from lithepose.mocap.windows import WindowSettings, draw_focal_errors, draw_views
 from lithepose.skeletons import convert
 
 SKELETON = "h36m17"
@@ -223,7 +223,7 @@ class VirtualViews:
     """
 
     motions: Motions
-    settings: ClipSettings
+    settings: WindowSettings
     channels: int
     views: int = 2
     noise: DetectorNoise | None = None

@@ -48,7 +48,7 @@ UNKNOWN = {7: 0.6, 9: 0.15, 10: 0.6}
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipSettings:
+class WindowSettings:
     """How training windows are drawn.
 
     Attributes:
@@ -164,7 +164,7 @@ class ViewNumbers(NamedTuple):
     unknown: Array
 
 
-def tables_of(motions: Motions, settings: ClipSettings) -> Tables:
+def tables_of(motions: Motions, settings: WindowSettings) -> Tables:
     """What making windows of some motions looks up, in NumPy."""
     bones = list(TRAINING_MEAN)
     return Tables(
@@ -197,7 +197,7 @@ def make_windows(
     focal: Array,
     tables: Tables,
     noise: NoiseTables | None,
-    settings: ClipSettings,
+    settings: WindowSettings,
 ) -> Batch:
     """The windows that given random numbers make.
 
@@ -213,7 +213,7 @@ def make_windows(
 
 
 def cut_stretches(
-    numbers: MotionNumbers, tables: Tables, settings: ClipSettings
+    numbers: MotionNumbers, tables: Tables, settings: WindowSettings
 ) -> tuple[Array, Array]:
     """Stretches of motion around recorded frames, each at a drawn frame rate.
 
@@ -236,7 +236,7 @@ def cut_stretches(
 
 
 def vary_poses(
-    joints: Array, clip: Array, numbers: MotionNumbers, tables: Tables, settings: ClipSettings
+    joints: Array, clip: Array, numbers: MotionNumbers, tables: Tables, settings: WindowSettings
 ) -> Array:
     """Give stretches of motion other arms, slightly other limb directions, other bodies and sides.
 
@@ -331,7 +331,7 @@ def observe(
     numbers: ViewNumbers,
     tables: Tables,
     noise: NoiseTables | None,
-    settings: ClipSettings,
+    settings: WindowSettings,
 ) -> tuple[Array, Array]:
     """What a detector tells of stretches before their cameras.
 
@@ -357,7 +357,7 @@ def observe(
     return with_midpoints(rays, xp.where(unknown[:, None], 0, confidence))
 
 
-def focal_errors(guess: Array, known: Array, settings: ClipSettings) -> Array:
+def focal_errors(guess: Array, known: Array, settings: WindowSettings) -> Array:
     """(B,), the focal length that the lifter takes over the true one; 1 where it is known.
 
     Args:
@@ -367,7 +367,7 @@ def focal_errors(guess: Array, known: Array, settings: ClipSettings) -> Array:
     return xp.where(known < settings.focal_known, 1.0, xp.exp(FOCAL_GUESS * guess))
 
 
-def _targets(camera: Array, inputs: WindowInputs, settings: ClipSettings) -> Array:
+def _targets(camera: Array, inputs: WindowInputs, settings: WindowSettings) -> Array:
     first = settings.frames // 2 - settings.targets // 2
     targets = camera[:, first : first + settings.targets]
     targets = targets - targets[..., :1, :]
@@ -380,7 +380,7 @@ def _targets(camera: Array, inputs: WindowInputs, settings: ClipSettings) -> Arr
 def draw_batch(
     motions: Motions,
     count: int,
-    settings: ClipSettings,
+    settings: WindowSettings,
     noise: DetectorNoise | None,
     random: np.random.Generator,
 ) -> Batch:
@@ -399,7 +399,7 @@ def draw_views(
     motions: Motions,
     centre: Indices,
     views: int,
-    settings: ClipSettings,
+    settings: WindowSettings,
     noise: DetectorNoise | None,
     random: np.random.Generator,
 ) -> tuple[Floats, Floats]:
@@ -426,7 +426,7 @@ def draw_views(
 
 
 def draw_motion(
-    centre: Indices, settings: ClipSettings, random: np.random.Generator
+    centre: Indices, settings: WindowSettings, random: np.random.Generator
 ) -> MotionNumbers:
     """Draw the motion of windows around recorded frames (B,)."""
     count = len(centre)
@@ -451,7 +451,7 @@ def draw_motion(
 
 def draw_view(
     rate: Floats,
-    settings: ClipSettings,
+    settings: WindowSettings,
     noise: DetectorNoise | None,
     random: np.random.Generator,
 ) -> tuple[ViewNumbers, NoiseTables | None]:
@@ -493,6 +493,6 @@ def draw_view(
     return numbers, errors
 
 
-def draw_focal_errors(count: int, settings: ClipSettings, random: np.random.Generator) -> Floats:
+def draw_focal_errors(count: int, settings: WindowSettings, random: np.random.Generator) -> Floats:
     """Draw `focal_errors`, (count,)."""
     return focal_errors(random.standard_normal(count), random.random(count), settings)

@@ -25,10 +25,10 @@ from lithepose.lifters import create_lifter
 from lithepose.lifters.weights import load_into
 from lithepose.lifters.windows import CHANNELS, LIMBS
 from lithepose.metrics.pose3d import mpjpe, p_mpjpe
-from lithepose.mocap.device_windows import DeviceClips
+from lithepose.mocap.device_windows import DeviceWindows
 from lithepose.mocap.motions import Motions, read_motions, without_clips
 from lithepose.mocap.noise import DetectorNoise
-from lithepose.mocap.windows import Batch, ClipSettings, draw_batch
+from lithepose.mocap.windows import Batch, WindowSettings, draw_batch
 from lithepose.train.engine import Progress, kept_weights, run
 from lithepose.train.losses import joint_distance, velocity_distance
 from lithepose.train.settings import Optimisation, RunSettings
@@ -51,7 +51,7 @@ class Recipe:
 
     lifter: str = "nanohtnet-81-9"
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    clips: ClipSettings = field(default_factory=ClipSettings)
+    clips: WindowSettings = field(default_factory=WindowSettings)
     optimisation: Optimisation
     limb_weight: float = 2.0
     velocity_weight: float = 0.5
@@ -149,7 +149,7 @@ class _Drawn:
     """Windows drawn by NumPy; a class, so that it can be sent to another process."""
 
     motions: Motions
-    settings: ClipSettings
+    settings: WindowSettings
     noise: DetectorNoise | None
 
     def __len__(self) -> int:
@@ -207,10 +207,10 @@ class LifterTask:
         self.recipe, self.weights = recipe, weights
         noise = DetectorNoise.measured() if recipe.noise else None
         self.score = "noisy_mpjpe" if noise else "mpjpe"
-        self.clips: DeviceClips | None = None
+        self.clips: DeviceWindows | None = None
         if on_device:
             self.examples: Endless | _Drawn = Endless(len(train.positions))
-            self.clips = DeviceClips(train, recipe.clips, noise)
+            self.clips = DeviceWindows(train, recipe.clips, noise)
             self.make = torch.compile(self.clips.make) if compiled else self.clips.make
         else:
             self.examples = _Drawn(train, recipe.clips, noise)
