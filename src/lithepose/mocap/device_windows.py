@@ -9,7 +9,6 @@ branch, which a compiler fuses and a GPU runs without waiting for the processor.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -165,9 +164,3 @@ class _Columns:
     def next(self) -> Tensor:
         """(B,), the next column."""
         return self.take(1)[:, 0]
-
-
-def compiled(windows: DeviceWindows) -> Callable[[int, torch.Generator], Batch]:
-    """`windows` with its arithmetic compiled: worth the minute it takes on a GPU."""
-    make = torch.compile(windows.make)
-    return lambda count, generator: make(*windows.numbers(count, generator))
