@@ -162,65 +162,40 @@ class DetectorNoise:
 
 
 class NoiseTables(NamedTuple):
-    """What `add_noise` looks up; arrays of one kind. Pairs are of visible and hidden joints.
+    """What `add_noise` looks up; arrays of one kind. Pairs are of visible and hidden joints."""
 
-    Attributes:
-        strength: lowest and highest.
-        exchange_share: share of frames in which an exchange begins.
-        constant, wandering, white, burst: (2, 17) as in `JointErrors`.
-        burst_over: (2, 17) how unsure a joint is at least where a burst happens.
-        confidence: (2, 17, 7) as in `JointErrors`.
-        outward_m, forward_m, upward_m: (17, 1) offsets; outward is to the left or the right.
-        mixing: (F, F) of `autoregression`.
-        parents: (17,) the joint at the other end of each joint's bone.
-        up_the_limb: (17, 1) whether the upward offset is towards the parent.
-        hideable: `HIDEABLE`.
-        not_own: (10, 9) whether such a joint is none of the cover's own.
-        looked_at: (F, 1) in which of the frames that are looked at a frame's hiding is seen.
-        hideable_column: (17,) each joint's place in `HIDEABLE`, 9 for those never hidden.
-    """
-
-    strength: tuple[float, float]
-    exchange_share: float
-    constant: Array
+    strength: tuple[float, float]  # lowest and highest
+    exchange_share: float  # of frames, in which an exchange begins
+    constant: Array  # (2, 17), this and the next three as in `JointErrors`
     wandering: Array
     white: Array
     burst: Array
-    burst_over: Array
-    confidence: Array
-    outward_m: Array
-    forward_m: Array
-    upward_m: Array
-    mixing: Array
-    parents: Array
-    up_the_limb: Array
-    hideable: Array
-    not_own: Array
-    looked_at: Array
-    hideable_column: Array
+    burst_over: Array  # (2, 17) how unsure a joint is at least where a burst happens
+    confidence: Array  # (2, 17, 7) as in `JointErrors`
+    outward_m: Array  # (17, 1) offset to the left, or to the right
+    forward_m: Array  # (17, 1)
+    upward_m: Array  # (17, 1)
+    mixing: Array  # (F, F) of `autoregression`
+    parents: Array  # (17,) the joint at the other end of each joint's bone
+    up_the_limb: Array  # (17, 1) whether the upward offset is towards the parent
+    hideable: Array  # `HIDEABLE`
+    not_own: Array  # (10, 9) whether such a joint is none of the cover's own
+    looked_at: Array  # (F, 1) in which of the frames that are looked at a frame's hiding is seen
+    hideable_column: Array  # (17,) each joint's place in `HIDEABLE`, 9 for those never hidden
 
 
 class NoiseNumbers(NamedTuple):
-    """Random numbers of N windows with noise, normal unless said otherwise.
+    """Random numbers of N windows with noise, normal unless uniform."""
 
-    Attributes:
-        slow: (N, F, 17, 2) of the wandering part; unsure: (N, F, 17), high where a burst happens
-            and where trust is low.
-        white: (N, F, 17, 2); constant: (N, 1, 17, 2).
-        strength: (N,) uniform.
-        offset: (N,) how much a window's offsets differ from the measured ones.
-        level: (N, F, 17) of the confidence.
-        slips: 4 times (N, F), uniform: whether an exchange of the legs, and of the arms, begins,
-            and whether it lasts a second frame.
-    """
-
-    slow: Array
-    unsure: Array
-    white: Array
-    constant: Array
-    strength: Array
-    offset: Array
-    level: Array
+    slow: Array  # (N, F, 17, 2) of the wandering part
+    unsure: Array  # (N, F, 17) high where a burst happens, and where trust is low
+    white: Array  # (N, F, 17, 2)
+    constant: Array  # (N, 1, 17, 2)
+    strength: Array  # (N,) uniform
+    offset: Array  # (N,) how much a window's offsets differ from the measured ones
+    level: Array  # (N, F, 17) of the confidence
+    # Four times (N, F), uniform: whether an exchange of the legs, and of the arms, begins, and
+    # whether it lasts a second frame.
     slips: Array | Sequence[Array]
 
 

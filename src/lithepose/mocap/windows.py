@@ -92,76 +92,47 @@ class Batch(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """Motions, and what making windows looks up; arrays of one kind.
+    """Motions, and what making windows looks up; arrays of one kind."""
 
-    Attributes:
-        fps, positions, start, lengths, height: as in `Motions`.
-        offsets: (F,) the frames of a window, counted from its middle.
-        parents: (17,) the joint at the other end of each joint's bone.
-        bone_mean, bone_spread: (9,) metres, and relative, of the segments of drawn bodies.
-        bone_of_joint: (17,) which of them each joint's bone is; 9 at the root.
-        unknown_share: (17,) `UNKNOWN` of each joint.
-    """
-
-    fps: float
+    fps: float  # this and the next four as in `Motions`
     positions: Array
     start: Array
     lengths: Array
     height: Array
-    offsets: Array
-    parents: Array
-    bone_mean: Array
-    bone_spread: Array
-    bone_of_joint: Array
-    unknown_share: Array
+    offsets: Array  # (F,) the frames of a window, counted from its middle
+    parents: Array  # (17,) the joint at the other end of each joint's bone
+    bone_mean: Array  # (9,) metres, of the segments of drawn bodies
+    bone_spread: Array  # (9,) relative to the mean
+    bone_of_joint: Array  # (17,) which segment each joint's bone is; 9 at the root
+    unknown_share: Array  # (17,) `UNKNOWN` of each joint
 
 
 class MotionNumbers(NamedTuple):
-    """Random numbers of the motion in B windows; uniform in [0, 1) unless normal.
+    """Random numbers of the motion in B windows; uniform in [0, 1) unless normal."""
 
-    Attributes:
-        centre: (B,) recorded frames in the middle.
-        rate: (B,) the frame rate.
-        exchange: (B,) whether the arms move as in another window.
-        partner: (N,) whose arms they get: places among the windows worked out by `changed_where`.
-        bend_axis, bend: (B, 8, 3), (B, 8) normal, the turns of `BENT`.
-        bones: (B, 9) normal, lengths of a drawn body's segments.
-        mirror: (B,) whether the window is mirrored.
-    """
-
-    centre: Array
-    rate: Array
-    exchange: Array
-    partner: Array
-    bend_axis: Array
-    bend: Array
-    bones: Array
-    mirror: Array
+    centre: Array  # (B,) recorded frames in the middle
+    rate: Array  # (B,) the frame rate
+    exchange: Array  # (B,) whether the arms move as in another window
+    partner: Array  # (N,) whose: places among the windows that `changed_where` works out
+    bend: Array  # (B, 8) normal, by how much each of `BENT` is turned
+    bend_axis: Array  # (B, 8, 3) normal
+    bones: Array  # (B, 9) normal, lengths of a drawn body's segments
+    mirror: Array  # (B,) whether the window is mirrored
 
 
 class ViewNumbers(NamedTuple):
-    """Random numbers of how B windows are seen; uniform in [0, 1) unless normal.
+    """Random numbers of how B windows are seen; uniform in [0, 1) unless normal."""
 
-    Attributes:
-        distance, height: (B,) of the camera.
-        azimuth: (B,) turns around the person.
-        tilt_axis, tilt, roll: (B, 3), (B,), (B,) normal.
-        blur: (B, 5) normal, the movements of `BLUR`.
-        clean: (B,) whether the 2D stays exact.
-        noise: of the N windows with noise, as `changed_where` works them out; None without any.
-        unknown: (B, 17) whether the detector does not know a joint.
-    """
-
-    distance: Array
-    azimuth: Array
-    height: Array
-    tilt_axis: Array
-    tilt: Array
-    roll: Array
-    blur: Array
-    clean: Array
-    noise: NoiseNumbers | None
-    unknown: Array
+    distance: Array  # (B,) of the camera
+    azimuth: Array  # (B,) turns around the person
+    height: Array  # (B,) of the camera
+    tilt: Array  # (B,) normal
+    tilt_axis: Array  # (B, 3) normal
+    roll: Array  # (B,) normal
+    blur: Array  # (B, 5) normal, the movements of `BLUR`
+    clean: Array  # (B,) whether the 2D stays exact
+    noise: NoiseNumbers | None  # of the windows that `changed_where` works out
+    unknown: Array  # (B, 17) whether the detector does not know a joint
 
 
 def tables_of(motions: Motions, settings: WindowSettings) -> Tables:
@@ -437,16 +408,8 @@ def draw_motion(
         bend, axis = random.standard_normal(bend.shape), random.standard_normal(axis.shape)
     if settings.redraw_bodies:
         bones = random.standard_normal((9, count)).T
-    return MotionNumbers(
-        centre=centre,
-        rate=rate,
-        exchange=exchange,
-        partner=partner,
-        bend_axis=axis,
-        bend=bend,
-        bones=bones,
-        mirror=random.random(count),
-    )
+    mirror = random.random(count)
+    return MotionNumbers(centre, rate, exchange, partner, bend, axis, bones, mirror)
 
 
 def draw_view(
@@ -463,34 +426,27 @@ def draw_view(
         The numbers, and what adding the noise looks up.
     """
     count = len(rate)
-    distance, azimuth = random.random(count), random.uniform(-0.5, 0.5, count)
-    height, tilt = random.random(count), random.standard_normal(count)
-    axis, roll = random.standard_normal((count, 3)), random.standard_normal(count)
-    blur, clean = random.standard_normal((len(BLUR), count)).T, np.zeros(count)
-    errors, drawn = None, None
-    if noise is not None:
-        clean = random.random(count)
-        noisy = clean >= settings.clean
-        if noisy.any():
-            rates = log_uniform(settings.fps, rate[noisy])
-            errors = noise.tables(settings.frames, float(np.median(rates)))
-            drawn = noise.draw(int(noisy.sum()), settings.frames, random)
-    unknown = np.ones((count, 17))
-    for joint in UNKNOWN:
-        unknown[:, joint] = random.random(count)
     numbers = ViewNumbers(
-        distance=distance,
-        azimuth=azimuth,
-        height=height,
-        tilt_axis=axis,
-        tilt=tilt,
-        roll=roll,
-        blur=blur,
-        clean=clean,
-        noise=drawn,
-        unknown=unknown,
+        distance=random.random(count),
+        azimuth=random.uniform(-0.5, 0.5, count),
+        height=random.random(count),
+        tilt=random.standard_normal(count),
+        tilt_axis=random.standard_normal((count, 3)),
+        roll=random.standard_normal(count),
+        blur=random.standard_normal((len(BLUR), count)).T,
+        clean=random.random(count) if noise else np.zeros(count),
+        noise=None,
+        unknown=np.ones((count, 17)),
     )
-    return numbers, errors
+    tables, noisy = None, numbers.clean >= settings.clean
+    if noise is not None and noisy.any():
+        rates = log_uniform(settings.fps, rate[noisy])
+        tables = noise.tables(settings.frames, float(np.median(rates)))
+        drawn = noise.draw(int(noisy.sum()), settings.frames, random)
+        numbers = numbers._replace(noise=drawn)
+    for joint in UNKNOWN:
+        numbers.unknown[:, joint] = random.random(count)
+    return numbers, tables
 
 
 def draw_focal_errors(count: int, settings: WindowSettings, random: np.random.Generator) -> Floats:
