@@ -1,4 +1,4 @@
-"""The detector's errors as training adds them: sizes, correlation, hiding, exchanges."""
+"""The detector's errors as training adds them: sizes, correlation, hiding, left-right swaps."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def only(*, hidden: JointErrors | None = None, **changes: Any) -> DetectorNoise:
         visible=visible,
         hidden=visible if hidden is None else hidden,
         offset=np.zeros((17, 3)),
-        exchange_per_s=0.0,
+        swaps_per_s=0.0,
         strength=(1.0, 1.0),
     )
 
@@ -85,7 +85,7 @@ def test_the_measurement_is_in_the_package():
     assert noise.offset.shape == (17, 3)
     assert np.abs(noise.offset).max() < 0.05  # of the stature
     assert noise.visible.white[LIMBS].mean() < noise.hidden.white[LIMBS].mean()
-    assert 0 < noise.exchange_per_s < 5
+    assert 0 < noise.swaps_per_s < 5
 
 
 def test_rays_become_noisy_rays_and_confidences():
@@ -182,17 +182,17 @@ def test_hidden_joints_have_the_errors_and_trust_of_hidden_ones():
     assert np.abs(seen[hidden] - rays[hidden]).mean() > 0.01
 
 
-def test_exchanges_happen_as_often_as_set_and_last_a_frame_or_two():
+def test_sides_are_swapped_as_often_as_set_and_last_a_frame_or_two():
     rays, camera, fps = people(count=200, frames=50)
-    noise = replace(only(), exchange_per_s=1.0)
+    noise = replace(only(), swaps_per_s=1.0)
     seen, _ = noise(rays, camera, fps, np.random.default_rng(0))
     for joints in ([1, 2, 3, 4, 5, 6], [11, 12, 13, 14, 15, 16]):
-        exchanged = np.abs(seen - rays)[..., joints, :].max((-1, -2)) > 1e-5
+        swapped = np.abs(seen - rays)[..., joints, :].max((-1, -2)) > 1e-5
         right = np.abs(seen - rays[..., MIRROR, :])[..., joints, :].max((-1, -2)) < 1e-5
-        assert right[exchanged].all()
-        begins = exchanged & ~np.pad(exchanged, ((0, 0), (1, 0)))[:, :-1]
+        assert right[swapped].all()
+        begins = swapped & ~np.pad(swapped, ((0, 0), (1, 0)))[:, :-1]
         assert begins.sum() / (200 * 2) == pytest.approx(1.0, rel=0.15)  # two seconds each
-        assert exchanged.sum() / begins.sum() == pytest.approx(1.45, abs=0.12)
+        assert swapped.sum() / begins.sum() == pytest.approx(1.45, abs=0.12)
 
 
 def test_offsets_move_joints_outward_and_towards_their_parents():

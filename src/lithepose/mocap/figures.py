@@ -185,8 +185,8 @@ class Limbs:
 
 
 def limbs_of(
-    places: Floats,
-    turns: Floats,
+    positions: Floats,
+    rotations: Floats,
     names: Sequence[str],
     *,
     fps: float,
@@ -195,8 +195,8 @@ def limbs_of(
     """What the recipe takes from a figure after forward kinematics.
 
     Args:
-        places: (T, N, 3) metres, y up: for `amc` the ends of the bones, for others the joints.
-        turns: (T, N, 3, 3) how the nodes are turned against the file's axes.
+        positions: (T, N, 3) metres, y up: for `amc` the ends of the bones, for others the joints.
+        rotations: (T, N, 3, 3) how the nodes are turned against the file's axes.
         names: of the N nodes.
         fps: frames per second.
         figure: which of `FIGURES` it is; guessed from the names where it isn't told.
@@ -211,45 +211,24 @@ def limbs_of(
     missing = sorted(known.nodes() - set(names))
     if missing:
         raise ValueError(f"a file of kind {figure} has the joints {', '.join(missing)} too")
-    if not len(places):
+    if not len(positions):
         raise ValueError("there are no frames in it")
     index = {name: at for at, name in enumerate(names)}
 
-    def place(name: str) -> Floats:
-        return places[:, index[name]]
-
-    # (T, 2 sides, 6 joints, 3)
-    joints = np.stack(
-        [
-            np.stack([place(known.joint(at, side)) for at in range(6)], axis=1)
-            for side in _SIDES
-        ],
-        axis=1,
-    )  # fmt: skip
+    which = np.array([[index[known.joint(at, side)] for at in range(6)] for side in _SIDES])
+    joints = positions[:, which]  # (T, 2 sides, 6 joints, 3)
     if figure == "max":
-        thorax = turns[:, index[_MAX_CHEST], :, 1] * _MAX_THORAX * known.unit_m
+        thorax = rotations[:, index[_MAX_CHEST], :, 1] * _MAX_THORAX * known.unit_m
         joints[:, :, 3:] += thorax[:, None, None]
     links = joints[:, :, [1, 2, 4, 5]] - joints[:, :, [0, 1, 3, 4]]
+    directions = links
     if figure == "daz":
-        directions = np.stack(
-            [
-                np.stack(
-                    [
-                        turns[:, index[known.joint(at, side)]] @ np.array(own)
-                        for at, own in zip((0, 1, 3, 4), _DAZ_LIMBS[side], strict=True)
-                    ],
-                    axis=1,
-                )
-                for side in _SIDES
-            ],
-            axis=1,
-        )
-    else:
-        directions = links
-    head = turns[:, index[known.head]]
+        own = np.array([_DAZ_LIMBS[side] for side in _SIDES])  # (2, 4, 3)
+        directions = (rotations[:, which[:, [0, 1, 3, 4]]] @ own[..., None])[..., 0]
+    head = rotations[:, index[known.head]]
     hips, shoulders = joints[:, 1, 0] - joints[:, 0, 0], joints[:, 1, 3] - joints[:, 0, 3]
     pelvis, middle = joints[:, :, 0].mean(1), joints[:, :, 3].mean(1)
-    spine = np.mean([place(name) for name in known.spine], axis=0) - pelvis
+    spine = np.mean([positions[:, index[name]] for name in known.spine], axis=0) - pelvis
     for vectors in (links, hips, shoulders, middle - pelvis, spine):
         if (np.linalg.norm(vectors, axis=-1) < 1e-6).any():
             raise ValueError("a limb, the trunk, the hips or the shoulders have no length")
@@ -299,8 +278,8 @@ def read_limbs(
         figure = figure or guess_figure(names)
         if not unit_m and figure in FIGURES:
             unit_m = FIGURES[figure].unit_m
-        places, turns = motion.places()
-        return limbs_of(places * unit_m, turns, names, fps=fps, figure=figure), figure
+        positions, rotations = motion.places()
+        return limbs_of(positions * unit_m, rotations, names, fps=fps, figure=figure), figure
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

@@ -3,9 +3,9 @@
 The measurement (docs/benchmarks/detector_noise.md) gives for every joint, in units of the person's
 size in the image and separately for visible and hidden joints: a part constant over a clip, a part
 that wanders (first-order autoregression), a white part, and rare bursts of large errors; a place on
-the body at which the detector puts the joint; how sure it says it is; and how often legs or arms
-are exchanged for a moment. Which joints are hidden follows here from the pose: what lies behind the
-trunk, the head or another limb.
+the body at which the detector puts the joint; how sure it says it is; and how often left and right
+legs or arms are swapped for a moment. Which joints are hidden follows here from the pose: what lies
+behind the trunk, the head or another limb.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class DetectorNoise:
         visible, hidden: errors in the two states.
         offset: (17, 3) statures, outward (to the joint's own side), forward and up (towards the
             parent joint for knees, ankles, elbows, wrists): where the detector puts the joint.
-        exchange_per_s: how often legs, and how often arms, are exchanged for one or two frames.
+        swaps_per_s: how often left and right legs, and arms, are swapped for one or two frames.
         strength: (lowest, highest) factor on all errors, drawn for each clip, because people in
             photographs are harder or easier to see than rendered ones.
     """
@@ -82,7 +82,7 @@ class DetectorNoise:
     visible: JointErrors
     hidden: JointErrors
     offset: Floats
-    exchange_per_s: float
+    swaps_per_s: float
     strength: tuple[float, float] = (0.6, 1.6)
 
     @classmethod
@@ -96,8 +96,7 @@ class DetectorNoise:
             visible=_errors(rows, "visible"),
             hidden=_errors(rows, "hidden"),
             offset=_both_sides(np.array([row["body_offset"] for row in rows])),
-            exchange_per_s=(exchanges["legs"]["onsets_per_s"] + exchanges["arms"]["onsets_per_s"])
-            / 2,
+            swaps_per_s=(exchanges["legs"]["onsets_per_s"] + exchanges["arms"]["onsets_per_s"]) / 2,
         )
 
     def __call__(
@@ -124,7 +123,7 @@ class DetectorNoise:
         column[HIDEABLE] = np.arange(len(HIDEABLE))
         return NoiseTables(
             strength=self.strength,
-            exchange_share=self.exchange_per_s / rate,
+            swap_share=self.swaps_per_s / rate,
             constant=both("constant"),
             wandering=both("wandering"),
             white=both("white"),
@@ -165,7 +164,7 @@ class NoiseTables(NamedTuple):
     """What `add_noise` looks up; arrays of one kind. Pairs are of visible and hidden joints."""
 
     strength: tuple[float, float]  # lowest and highest
-    exchange_share: float  # of frames, in which an exchange begins
+    swap_share: float  # of frames, in which a left-right swap begins
     constant: Array  # (2, 17), this and the next three as in `JointErrors`
     wandering: Array
     white: Array
@@ -194,8 +193,8 @@ class NoiseNumbers(NamedTuple):
     strength: Array  # (N,) uniform
     offset: Array  # (N,) how much a window's offsets differ from the measured ones
     level: Array  # (N, F, 17) of the confidence
-    # Four times (N, F), uniform: whether an exchange of the legs, and of the arms, begins, and
-    # whether it lasts a second frame.
+    # Four times (N, F), uniform: whether a left-right swap of the legs begins, and whether it lasts
+    # a second frame; then of the arms.
     slips: Array | Sequence[Array]
 
 
@@ -237,7 +236,7 @@ def add_noise(
         rise = tables.confidence[..., i + 1] - tables.confidence[..., i]
         confidence = confidence + xp.clip((level - start) / (end - start), 0, 1) * of_state(rise)
     for sides, slips in ((_LEGS, numbers.slips[:2]), (_ARMS, numbers.slips[2:])):
-        seen, confidence = _exchanged(seen, confidence, sides, slips, tables)
+        seen, confidence = _swapped(seen, confidence, sides, slips, tables)
     return seen, confidence
 
 
@@ -278,28 +277,29 @@ def detector_offsets(camera: Array, tables: NoiseTables) -> Array:
     return tables.outward_m * left + tables.forward_m * forward + tables.upward_m * up
 
 
-def _exchanged(
+def _swapped(
     seen: Array,
     confidence: Array,
     sides: tuple[slice, slice],
     slips: Array | Sequence[Array],
     tables: NoiseTables,
 ) -> tuple[Array, Array]:
-    """Rays and confidences with two sides exchanged in some frames, and in some frames after."""
+    """Rays and confidences with left and right swapped in some frames, and in some frames after."""
     xp, (first, second), (begins, lasts) = namespace(seen), sides, slips
-    begins = begins < tables.exchange_share
+    begins = begins < tables.swap_share
     goes_on = (begins & (lasts < 0.4))[:, :-1]
     parts = (slice(first.start), second, first, slice(second.stop, None))
 
-    def exchanged(rows: Array) -> tuple[Array, Array]:
+    def swapped(rows: Array) -> tuple[Array, Array]:
         points, sure = seen[rows], confidence[rows]
         return (
             xp.concatenate([points[..., part, :] for part in parts], -2),
             xp.concatenate([sure[..., part] for part in parts], -1),
         )
 
-    exchange = xp.concatenate([begins[:, :1], begins[:, 1:] | goes_on], 1)
-    return changed_where(exchange, exchanged, seen, confidence)  # type: ignore[return-value]
+    swap = xp.concatenate([begins[:, :1], begins[:, 1:] | goes_on], 1)
+    seen, confidence = changed_where(swap, swapped, seen, confidence)
+    return seen, confidence
 
 
 def _both_sides(values: Floats) -> Floats:
