@@ -41,7 +41,7 @@ def without_confidence(batch: Batch) -> Batch:
     """Every joint that is seen counts as sure."""
     values = batch.values.copy()
     values[..., 2] = values[..., 2] > 0
-    return replace(batch, values=values)
+    return batch._replace(values=values)
 
 
 BATCH = 256

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lithepose.arrays import Floats
+from lithepose.arrays import Array, Floats, namespace
 from lithepose.skeletons import SKELETONS
 
 _BODY = SKELETONS["h36m17"]
@@ -43,13 +43,13 @@ def bones(joints: Floats) -> Floats:
     return vectors
 
 
-def from_bones(root: Floats, vectors: Floats) -> Floats:
-    """Joints (..., 17, 3) from the root's position (..., 3) and the bone vectors (..., 17, 3)."""
-    joints = np.empty_like(vectors)
-    joints[..., 0, :] = root
-    for joint in range(1, 17):
-        joints[..., joint, :] = joints[..., PARENTS[joint], :] + vectors[..., joint, :]
-    return joints
+def from_bones(root: Array, vectors: Array) -> Array:
+    """Joints (..., 17, 3) from the root's position (..., 3) and the bone vectors (..., 17, 3), of
+    NumPy or PyTorch."""
+    joints = [root]
+    for joint, parent in enumerate(_BODY.parents[1:], start=1):
+        joints.append(joints[parent] + vectors[..., joint, :])
+    return namespace(vectors).stack(joints, -2)
 
 
 def bone_lengths(poses: Floats) -> Floats:

@@ -12,9 +12,10 @@ from click.testing import CliRunner, Result
 from lithepose.cli import main
 from lithepose.cli.data_mocap import import_mocap
 from lithepose.datasets.inventory import take_inventory
-from lithepose.mocap import importing
-from lithepose.mocap.importing import SPLITS, import_split
+from lithepose.mocap import trials as listed
+from lithepose.mocap.importing import import_split
 from lithepose.mocap.motions import read_motions
+from lithepose.mocap.trials import SPLITS
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -134,12 +135,12 @@ def test_the_splits_offered_are_those_of_the_library():
 @pytest.fixture
 def short_list(monkeypatch) -> None:
     """A list of four trials: two to train on, one to validate, one to test."""
-    table = importing._table()
+    table = listed._table()
     stretches = {"08_01": [[0, 300]], "10_04": [[0, 90]], "02_01": [[0, 343]], "03_01": [[0, 100]]}
     trials = {
         name: {**table["trials"][name], "stretches": used} for name, used in stretches.items()
     }
-    monkeypatch.setattr(importing, "_table", lambda: {**table, "trials": trials})
+    monkeypatch.setattr(listed, "_table", lambda: {**table, "trials": trials})
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ import pytest
 from lithepose.datasets.pickles import (
     DamagedFile,
     ForbiddenPickle,
-    npz_names,
-    read_npz,
+    array_names,
+    read_arrays,
     read_pickle,
 )
 
@@ -97,8 +97,8 @@ def test_an_npz_gives_plain_arrays_and_stored_dictionaries(tmp_path: Path):
     path = tmp_path / "data.npz"
     stored: Any = {"data": values()}
     np.savez_compressed(path, plain=np.eye(3), fortran=np.asfortranarray(np.eye(4)[:3]), **stored)
-    assert npz_names(path) == ("plain", "fortran", "data")
-    read = read_npz(path, ["data", "plain", "fortran"])
+    assert array_names(path) == ("plain", "fortran", "data")
+    read = read_arrays(path, ["data", "plain", "fortran"])
     assert_same(read["data"], values())
     assert_same(read["plain"], np.eye(3))
     np.testing.assert_array_equal(read["fortran"], np.eye(4)[:3])
@@ -134,7 +134,7 @@ def test_a_pickle_that_asks_for_more_than_data_is_refused_unrun(
         inner[()] = {"S1": evil}
         np.savez(path, positions_3d=inner)
         with pytest.raises(ForbiddenPickle, match=name) as caught:
-            read_npz(path, ["positions_3d"])
+            read_arrays(path, ["positions_3d"])
     else:
         path = path.with_suffix(".pkl")
         path.write_bytes(pickle.dumps({"S1": evil}))
@@ -188,11 +188,11 @@ def test_a_cut_or_altered_npz_is_called_damaged(tmp_path: Path):
     for cut in (0, 10, len(whole) // 2, len(whole) - 5):
         path.write_bytes(whole[:cut])
         with pytest.raises(DamagedFile, match="damaged or cut off"):
-            read_npz(path, ["data"])
+            read_arrays(path, ["data"])
     middle = len(whole) // 2
     path.write_bytes(whole[:middle] + bytes(20) + whole[middle + 20 :])
     with pytest.raises(DamagedFile, match="damaged or cut off"):
-        read_npz(path, ["data"])
+        read_arrays(path, ["data"])
 
 
 def test_an_array_that_ends_early_is_called_damaged(tmp_path: Path):
@@ -202,15 +202,15 @@ def test_an_array_that_ends_early_is_called_damaged(tmp_path: Path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.npy", memory.getvalue()[:-8])
     with pytest.raises(DamagedFile, match="ends early"):
-        read_npz(path, ["a"])
+        read_arrays(path, ["a"])
 
 
 def test_missing_arrays_and_files_are_named(tmp_path: Path):
     path = tmp_path / "other.npz"
     np.savez(path, poses=np.zeros(3))
     with pytest.raises(ValueError, match=r"has no positions_3d \(but poses\)"):
-        read_npz(path, ["positions_3d"])
+        read_arrays(path, ["positions_3d"])
     with pytest.raises(FileNotFoundError):
-        read_npz(tmp_path / "none.npz", ["a"])
+        read_arrays(tmp_path / "none.npz", ["a"])
     with pytest.raises(FileNotFoundError):
         read_pickle(tmp_path / "none.pkl")

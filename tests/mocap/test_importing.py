@@ -11,24 +11,19 @@ import numpy as np
 import pytest
 
 from lithepose.anthropometry import SEGMENTS
-from lithepose.mocap.importing import (
+from lithepose.mocap.figures import (
     FIGURES,
     Limbs,
     guess_figure,
-    import_motions,
-    import_split,
     limbs_of,
-    listed_trials,
-    of_split,
     on_the_floor,
     positions17,
     read_limbs,
-    read_trial_list,
-    trial_named,
     usable_stretches,
-    write_motions,
 )
+from lithepose.mocap.importing import import_motions, import_split, write_motions
 from lithepose.mocap.motions import FILE_NAMES, read_motions
+from lithepose.mocap.trials import listed_trials, of_split, read_trial_list, trial_named
 
 LENGTHS = {
     "height": 1.7, "thigh": 0.4, "shin": 0.5, "hip_width": 0.2, "trunk": 0.6,

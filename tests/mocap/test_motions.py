@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lithepose.anthropometry import TRAINING_MEAN, TRAINING_SPREAD
+from lithepose.anthropometry import TRAINING_MEAN
 from lithepose.mocap.motions import (
     BONE_OF_JOINT,
     FILE_NAMES,
-    draw_bodies,
     read_motions,
     trunk_frame,
 )
@@ -118,18 +117,6 @@ def test_bones_are_scaled_alike_on_both_sides():
     mirror = SKELETONS["h36m17"].mirror
     assert tuple(BONE_OF_JOINT[joint] for joint in mirror) == BONE_OF_JOINT
     assert set(BONE_OF_JOINT) - {""} == set(TRAINING_MEAN)
-
-
-def test_bodies_are_drawn_around_the_average_and_scale_with_stature():
-    bodies = draw_bodies(4000, 1.71, np.random.default_rng(0))
-    assert bodies.shape == (4000, 17)
-    assert (bodies[:, 0] == 1).all()
-    np.testing.assert_array_equal(bodies[:, 2], bodies[:, 5])
-    mean, spread = TRAINING_MEAN["shin"], TRAINING_SPREAD["shin"]
-    assert bodies[:, 3].mean() == pytest.approx(1.71 * mean, rel=0.01)
-    assert bodies[:, 3].std() == pytest.approx(1.71 * mean * spread, rel=0.1)
-    small = draw_bodies(4000, 0.855, np.random.default_rng(0))
-    np.testing.assert_allclose(small[:, 1:] * 2, bodies[:, 1:], rtol=1e-6)
 
 
 def test_the_trunk_s_axes_are_orthonormal_and_turn_with_the_body():

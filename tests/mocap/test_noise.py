@@ -1,4 +1,4 @@
-"""The detector's errors as training adds them: sizes, correlation, hiding, exchanges."""
+"""The detector's errors as training adds them: sizes, correlation, hiding, left-right swaps."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lithepose.anthropometry import STANDARD_HEIGHT_M
 from lithepose.lifters.windows import LIMBS, MIRROR
 from lithepose.mocap import noise as module
-from lithepose.mocap.noise import DetectorNoise, JointErrors
+from lithepose.mocap.noise import (
+    DetectorNoise,
+    JointErrors,
+    autoregression,
+    detector_offsets,
+    hidden_joints,
+)
 from lithepose.synthetic.bodies import random_body
 from lithepose.synthetic.movements import motion
 
@@ -28,6 +35,10 @@ def people(count: int = 24, frames: int = 27) -> tuple[np.ndarray, np.ndarray, n
     joints = np.einsum("bij,fkj->bfki", turns, clip) @ TO_CAMERA.T + (0, 1.0, 4.0)
     rays = joints[..., :2] / joints[..., 2:]
     return rays.astype(np.float32), joints.astype(np.float32), np.full(count, 25.0)
+
+
+def hidden_in(camera: np.ndarray) -> np.ndarray:
+    return hidden_joints(camera, DetectorNoise.measured().tables(camera.shape[1], 25.0))
 
 
 def sizes(rays: np.ndarray) -> np.ndarray:
@@ -54,7 +65,7 @@ def only(*, hidden: JointErrors | None = None, **changes: Any) -> DetectorNoise:
         visible=visible,
         hidden=visible if hidden is None else hidden,
         offset=np.zeros((17, 3)),
-        exchange_per_s=0.0,
+        swaps_per_s=0.0,
         strength=(1.0, 1.0),
     )
 
@@ -74,7 +85,7 @@ def test_the_measurement_is_in_the_package():
     assert noise.offset.shape == (17, 3)
     assert np.abs(noise.offset).max() < 0.05  # of the stature
     assert noise.visible.white[LIMBS].mean() < noise.hidden.white[LIMBS].mean()
-    assert 0 < noise.exchange_per_s < 5
+    assert 0 < noise.swaps_per_s < 5
 
 
 def test_rays_become_noisy_rays_and_confidences():
@@ -149,20 +160,20 @@ def test_joints_behind_the_trunk_are_hidden():
     side[..., 8, :] = (0, -0.5, 4)
     side[..., 12, :] = (0.0, -0.25, 3.7)
     side[..., 15, :] = (0.0, -0.25, 4.3)
-    hidden = DetectorNoise.measured()._hidden(side)
+    hidden = hidden_in(side)
     assert hidden.shape == (2, 9, 17)
     assert hidden[..., 15].all()
     assert not hidden[..., 12].any()
     away = side.copy()
     away[..., 15, 0] = 0.5
-    assert not DetectorNoise.measured()._hidden(away)[..., 15].any()
+    assert not hidden_in(away)[..., 15].any()
 
 
 def test_hidden_joints_have_the_errors_and_trust_of_hidden_ones():
     rays, camera, fps = people()
     unsure = errors(white=np.full(17, 0.3), confidence=np.tile(np.linspace(0, 0.2, 7), (17, 1)))
     noise = only(hidden=unsure)
-    hidden = noise._hidden(camera)
+    hidden = hidden_in(camera)
     assert 0.02 < hidden.mean() < 0.3
     seen, sure = noise(rays, camera, fps, np.random.default_rng(0))
     assert sure[hidden].max() <= 0.2
@@ -171,17 +182,17 @@ def test_hidden_joints_have_the_errors_and_trust_of_hidden_ones():
     assert np.abs(seen[hidden] - rays[hidden]).mean() > 0.01
 
 
-def test_exchanges_happen_as_often_as_set_and_last_a_frame_or_two():
+def test_sides_are_swapped_as_often_as_set_and_last_a_frame_or_two():
     rays, camera, fps = people(count=200, frames=50)
-    noise = replace(only(), exchange_per_s=1.0)
+    noise = replace(only(), swaps_per_s=1.0)
     seen, _ = noise(rays, camera, fps, np.random.default_rng(0))
-    for joints in (module.LEGS, module.ARMS):
-        exchanged = np.abs(seen - rays)[..., joints, :].max((-1, -2)) > 1e-5
+    for joints in ([1, 2, 3, 4, 5, 6], [11, 12, 13, 14, 15, 16]):
+        swapped = np.abs(seen - rays)[..., joints, :].max((-1, -2)) > 1e-5
         right = np.abs(seen - rays[..., MIRROR, :])[..., joints, :].max((-1, -2)) < 1e-5
-        assert right[exchanged].all()
-        begins = exchanged & ~np.pad(exchanged, ((0, 0), (1, 0)))[:, :-1]
+        assert right[swapped].all()
+        begins = swapped & ~np.pad(swapped, ((0, 0), (1, 0)))[:, :-1]
         assert begins.sum() / (200 * 2) == pytest.approx(1.0, rel=0.15)  # two seconds each
-        assert exchanged.sum() / begins.sum() == pytest.approx(1.45, abs=0.12)
+        assert swapped.sum() / begins.sum() == pytest.approx(1.45, abs=0.12)
 
 
 def test_offsets_move_joints_outward_and_towards_their_parents():
@@ -189,8 +200,8 @@ def test_offsets_move_joints_outward_and_towards_their_parents():
     offset = np.zeros((17, 3))
     offset[[3, 6], 2] = 0.01  # ankles up the shin
     offset[[1, 4], 0] = 0.01  # hips outward
-    moved = replace(only(), offset=offset)._offsets(camera)
-    metres = 0.01 * module.STANDARD_HEIGHT_M
+    moved = detector_offsets(camera, replace(only(), offset=offset).tables(27, 25.0))
+    metres = 0.01 * STANDARD_HEIGHT_M
     for ankle, knee in ((3, 2), (6, 5)):
         shin = camera[..., knee, :] - camera[..., ankle, :]
         shin /= np.linalg.norm(shin, axis=-1, keepdims=True)
@@ -202,7 +213,7 @@ def test_offsets_move_joints_outward_and_towards_their_parents():
 
 
 def test_the_autoregression_has_unit_spread_and_the_given_memory():
-    matrix = module.autoregression(40, 5.0)
+    matrix = autoregression(40, 5.0)
     covariance = matrix @ matrix.T
     np.testing.assert_allclose(np.diag(covariance), 1, rtol=1e-4)
     np.testing.assert_allclose(np.diag(covariance, 5), np.exp(-1), rtol=1e-3)

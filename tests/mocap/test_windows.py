@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 
-from lithepose.anthropometry import STANDARD_HEIGHT_M
+from lithepose.anthropometry import STANDARD_HEIGHT_M, TRAINING_MEAN, TRAINING_SPREAD
 from lithepose.bones import bones
 from lithepose.lifters.windows import LIMBS, MIRROR
-from lithepose.mocap import windows as clips
-from lithepose.mocap.motions import BONE_OF_JOINT, Motions
+from lithepose.mocap import windows
+from lithepose.mocap.motions import BONE_OF_JOINT, Motions, trunk_frame
+from lithepose.mocap.noise import DetectorNoise
 from lithepose.mocap.windows import (
     Batch,
-    ClipSettings,
+    MotionNumbers,
+    WindowSettings,
     blur_definitions,
+    cut_stretches,
     draw_batch,
-    draw_stretches,
+    draw_motion,
+    draw_view,
+    log_uniform,
     place_cameras,
-    turn,
+    tables_of,
     vary_poses,
 )
 from lithepose.synthetic.bodies import random_body
 from lithepose.synthetic.movements import motion
 
-SMALL = ClipSettings(frames=9, targets=3)
+SMALL = WindowSettings(frames=9, targets=3)
 # Nothing changed but the place of the camera.
 PLAIN = replace(
     SMALL, redraw_bodies=False, exchange_arms=0.0, bend=0.0, mirror=0.0, focal_known=1.0
@@ -57,17 +61,31 @@ def motions() -> Motions:
     )
 
 
-def drawn(motions: Motions, settings: ClipSettings, count: int = 64, seed: int = 0) -> Any:
-    random = np.random.default_rng(seed)
-    joints, clip, fps = draw_stretches(motions, count, settings, random)
-    return joints, clip, fps, random
+def drawn(
+    motions: Motions, settings: WindowSettings, count: int = 64
+) -> tuple[np.ndarray, np.ndarray, MotionNumbers]:
+    """Stretches of motion, their clips, and the numbers that they were drawn by."""
+    random = np.random.default_rng(0)
+    centre = random.integers(0, len(motions.positions), count)
+    numbers = draw_motion(centre, settings, random)
+    return *cut_stretches(numbers, tables_of(motions, settings), settings), numbers
+
+
+def varied_poses(
+    motions: Motions, settings: WindowSettings, count: int = 64
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Stretches of motion, the same on other bodies, and their clips."""
+    joints, clip, numbers = drawn(motions, settings, count)
+    tables = tables_of(motions, settings)
+    return joints, vary_poses(joints, clip, numbers, tables, settings), clip
 
 
 # --- stretches --------------------------------------------------------------------------------
 
 
 def test_stretches_stay_within_their_clip(motions: Motions):
-    joints, clip, fps, _ = drawn(motions, SMALL, 500)
+    joints, clip, numbers = drawn(motions, SMALL, 500)
+    fps = log_uniform(SMALL.fps, numbers.rate)
     assert joints.shape == (500, 9, 17, 3)
     assert joints.dtype == np.float32
     assert set(clip.tolist()) == {0, 1}
@@ -84,7 +102,7 @@ def test_stretches_stay_within_their_clip(motions: Motions):
 
 def test_the_frame_rate_decides_how_far_apart_frames_are(motions: Motions):
     settings = replace(SMALL, fps=(25.0, 25.0001))
-    joints, clip, _, _ = drawn(motions, settings, 200)
+    joints, clip, _ = drawn(motions, settings, 200)
     part = motions.positions[:100]
     inner = [
         np.abs(part[:, 0] - window[4, 0]).sum(-1).argmin()
@@ -100,16 +118,14 @@ def test_the_frame_rate_decides_how_far_apart_frames_are(motions: Motions):
 
 
 def test_without_changes_only_the_stature_becomes_the_standard_one(motions: Motions):
-    joints, clip, _, random = drawn(motions, PLAIN)
-    varied = vary_poses(joints, clip, motions, PLAIN, random)
+    joints, varied, clip = varied_poses(motions, PLAIN)
     scale = STANDARD_HEIGHT_M / motions.height[clip]
     np.testing.assert_allclose(varied, joints * scale[:, None, None, None], atol=1e-4)
 
 
 def test_bones_stay_constant_within_a_window_and_the_same_on_both_sides(motions: Motions):
-    settings = replace(SMALL, exchange_arms=1.0, bend=20.0)
-    joints, clip, _, random = drawn(motions, replace(settings, fps=(49.99, 50.0)))
-    varied = vary_poses(joints, clip, motions, settings, random)
+    settings = replace(SMALL, exchange_arms=1.0, bend=20.0, fps=(49.99, 50.0))
+    _, varied, _ = varied_poses(motions, settings)
     lengths = np.linalg.norm(bones(varied), axis=-1)  # (B, F, 17)
     # Nose and head top turn with the head; between recorded frames bones are a little short.
     rigid = np.array([1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 14, 15, 16])
@@ -119,17 +135,15 @@ def test_bones_stay_constant_within_a_window_and_the_same_on_both_sides(motions:
 
 
 def test_the_root_is_the_middle_of_the_hips_whatever_the_body(motions: Motions):
-    joints, clip, _, random = drawn(motions, SMALL)
-    varied = vary_poses(joints, clip, motions, SMALL, random)
+    _, varied, _ = varied_poses(motions, SMALL)
     np.testing.assert_allclose(varied[..., 0, :], varied[..., [1, 4], :].mean(-2), atol=1e-4)
     np.testing.assert_allclose(varied[..., 8, :], varied[..., [11, 14], :].mean(-2), atol=1e-4)
 
 
 def test_the_share_of_mirrored_windows_is_as_set(motions: Motions):
     settings = replace(PLAIN, mirror=0.3)
-    joints, clip, _, random = drawn(motions, settings, 600)
+    joints, varied, clip = varied_poses(motions, settings, 600)
     plain = joints * (STANDARD_HEIGHT_M / motions.height[clip])[:, None, None, None]
-    varied = vary_poses(joints, clip, motions, settings, random)
     flipped = plain[..., MIRROR, :] * (-1, 1, 1)
     is_plain = np.abs(varied - plain).max((1, 2, 3)) < 1e-3
     is_flipped = np.abs(varied - flipped).max((1, 2, 3)) < 1e-3
@@ -139,12 +153,11 @@ def test_the_share_of_mirrored_windows_is_as_set(motions: Motions):
 
 def test_given_arms_keep_their_angles_to_the_trunk(motions: Motions):
     settings = replace(PLAIN, exchange_arms=1.0)
-    joints, clip, _, random = drawn(motions, settings)
-    varied = vary_poses(joints, clip, motions, settings, random)
-    turned = clips.trunk_frame(joints)
+    joints, varied, _ = varied_poses(motions, settings)
+    turned = trunk_frame(joints)
     of_donors = np.einsum("bfji,bfkj->bfki", turned, bones(joints)[..., [12, 13, 15, 16], :])
     mine = np.einsum(
-        "bfji,bfkj->bfki", clips.trunk_frame(varied), bones(varied)[..., [12, 13, 15, 16], :]
+        "bfji,bfkj->bfki", trunk_frame(varied), bones(varied)[..., [12, 13, 15, 16], :]
     )
     of_donors /= np.linalg.norm(of_donors, axis=-1, keepdims=True)
     mine /= np.linalg.norm(mine, axis=-1, keepdims=True)
@@ -154,22 +167,24 @@ def test_given_arms_keep_their_angles_to_the_trunk(motions: Motions):
     assert np.median(moved) > 0.05
 
 
-def test_small_rotations_turn_by_the_given_angle():
-    angle = np.array([0.0, 0.1, -0.5, 2.0])
-    rotation = clips._small_rotations(angle, np.random.default_rng(0))
-    identity = np.broadcast_to(np.eye(3), rotation.shape)
-    np.testing.assert_allclose(rotation @ np.swapaxes(rotation, 1, 2), identity, atol=1e-6)
-    np.testing.assert_allclose(np.linalg.det(rotation), 1, atol=1e-6)
-    trace = np.trace(rotation, axis1=1, axis2=2)
-    np.testing.assert_allclose(trace, 1 + 2 * np.cos(angle), atol=1e-6)
+def test_bodies_are_drawn_around_the_average(motions: Motions):
+    _, varied, _ = varied_poses(
+        motions, replace(PLAIN, redraw_bodies=True, fps=(49.99, 50.0)), 2000
+    )
+    lengths = np.linalg.norm(bones(varied)[:, 4], axis=-1)
+    for joint, bone in ((2, "thigh"), (3, "shin"), (12, "upper_arm")):
+        mean, spread = STANDARD_HEIGHT_M * TRAINING_MEAN[bone], TRAINING_SPREAD[bone]
+        assert lengths[:, joint].mean() == pytest.approx(mean, rel=0.01)
+        assert lengths[:, joint].std() == pytest.approx(mean * spread, rel=0.1)
 
 
 # --- cameras ----------------------------------------------------------------------------------
 
 
 def test_cameras_move_the_person_rigidly_to_a_place_before_them(motions: Motions):
-    joints, _, _, random = drawn(motions, SMALL, 200)
-    camera = place_cameras(joints, SMALL, random)
+    joints, _, numbers = drawn(motions, SMALL, 200)
+    view, _ = draw_view(numbers.rate, SMALL, None, np.random.default_rng(1))
+    camera = place_cameras(joints, view)
     assert camera[..., 2].min() > 0.89
     for pair in ((0, 10), (3, 13), (6, 16)):
         before = np.linalg.norm(joints[..., pair[0], :] - joints[..., pair[1], :], axis=-1)
@@ -186,19 +201,11 @@ def test_cameras_move_the_person_rigidly_to_a_place_before_them(motions: Motions
 
 
 def test_blurred_definitions_leave_the_limbs_alone(motions: Motions):
-    joints, _, _, random = drawn(motions, SMALL)
-    moved = blur_definitions(joints, random)
+    joints, _, _ = drawn(motions, SMALL)
+    moved = blur_definitions(joints, np.random.default_rng(1).standard_normal((64, 5)))
     np.testing.assert_array_equal(moved[..., LIMBS, :], joints[..., LIMBS, :])
     shift = np.linalg.norm(moved - joints, axis=-1)
     assert (shift[..., [7, 9, 10]].max((0, 1)) > 0.02).all()
-
-
-def test_turning_a_batch_is_a_rotation_of_each_vector():
-    random = np.random.default_rng(0)
-    rotation = clips._small_rotations(random.normal(size=5), random)
-    vectors = random.normal(size=(5, 4, 17, 3))
-    expected = np.einsum("bij,bfkj->bfki", rotation, vectors)
-    np.testing.assert_allclose(turn(rotation, vectors), expected, atol=1e-6)
 
 
 # --- batches ----------------------------------------------------------------------------------
@@ -216,7 +223,7 @@ def test_a_batch_has_the_promised_shapes(motions: Motions):
 
 
 def test_targets_project_onto_the_inputs(motions: Motions, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(clips, "blur_definitions", lambda camera, random: camera)
+    monkeypatch.setattr(windows, "blur_definitions", lambda camera, amounts: camera)
     batch = draw_batch(motions, 32, replace(SMALL, focal_known=1.0), None, np.random.default_rng(1))
     values = batch.values[:, 3:6]  # the frames of the targets
     size = np.exp(values[..., :1, 3].astype(float) - 2.4)[..., None]
@@ -266,20 +273,12 @@ def test_the_seed_decides_everything(motions: Motions):
     assert (first.values != other.values).any()
 
 
-def test_the_noise_gets_the_noisy_windows_only(motions: Motions):
-    seen: list[int] = []
-
-    def noise(rays: Any, camera: Any, fps: Any, random: Any) -> Any:
-        assert rays.shape == (len(fps), 9, 17, 2)
-        assert camera.shape == (len(fps), 9, 17, 3)
-        seen.append(len(fps))
-        return rays, np.full(rays.shape[:-1], 0.5, np.float32)
-
-    batch = draw_batch(motions, 400, SMALL, noise, np.random.default_rng(0))
-    assert seen[0] / 400 == pytest.approx(0.75, abs=0.06)
-    noisy = batch.values[:, 0, 3, 2] == 0.5
-    assert noisy.sum() == seen[0]
-    assert (batch.values[~noisy, 0, 3, 2] == 1).all()
+@pytest.mark.parametrize("clean", [0.0, 0.25, 1.0])
+def test_the_share_of_windows_without_noise_is_as_set(motions: Motions, clean: float):
+    settings, noise = replace(SMALL, clean=clean), DetectorNoise.measured()
+    batch = draw_batch(motions, 400, settings, noise, np.random.default_rng(0))
+    exact = (batch.values[:, :, LIMBS, 2] == 1).all((1, 2))
+    assert exact.mean() == pytest.approx(clean, abs=0.06)
 
 
 def test_the_recorded_motions_stay_as_they_are(motions: Motions):

@@ -29,12 +29,11 @@ from lithepose.bench.rule import View, seen_by_detector, views
 from lithepose.deploy.latency import machine
 from lithepose.files import atomic_write
 from lithepose.lifters.weights import save_weights
-from lithepose.lifters.windows import LIFT_FPS, LIMBS
+from lithepose.lifters.windows import LIFT_FPS, LIMBS, look_at_person, mirror_sides, unrotate
 from lithepose.metrics.pose3d import mpjpe, mpjve, p_mpjpe
-from lithepose.mocap.device_windows import look_at_person, mirrored
 from lithepose.mocap.motions import Motions, read_motions
 from lithepose.mocap.noise import DetectorNoise
-from lithepose.mocap.windows import ClipSettings
+from lithepose.mocap.windows import WindowSettings
 from lithepose.train.checkpoints import LAST, kept_weights
 from lithepose.train.engine import run
 from lithepose.train.log import LOG, read_log
@@ -50,9 +49,9 @@ _EVALUATION_BATCH = 512
 _DATA = "CMU motion capture (mocap.cs.cmu.edu), seen by virtual cameras"
 
 
-def clip_settings(entry: Entry) -> ClipSettings:
+def clip_settings(entry: Entry) -> WindowSettings:
     """How training windows of an entry are drawn."""
-    return ClipSettings(frames=entry.frames, targets=entry.targets)
+    return WindowSettings(frames=entry.frames, targets=entry.targets)
 
 
 class BenchTask:
@@ -200,10 +199,9 @@ def _lift(
     for start in range(0, len(windows), _EVALUATION_BATCH):
         part = torch.from_numpy(windows[start : start + _EVALUATION_BATCH]).to(device)
         values, rotation = look_at_person(rays[part], sure[part])
-        both = torch.cat([values, mirrored(values)])
+        both = torch.cat([values, mirror_sides(values)])
         straight, turned = entry.answer(network, both).float().chunk(2)
-        pose = (straight + mirrored(turned)) / 2
-        pose = (pose.flatten(1, 2) @ rotation.transpose(-1, -2)).view(pose.shape)
+        pose = unrotate((straight + mirror_sides(turned)) / 2, rotation)
         poses[frames[start : start + _EVALUATION_BATCH]] = pose.cpu().numpy()
     poses = poses[:-1]
     return poses - (poses[:, 1:2] + poses[:, 4:5]) / 2

@@ -10,7 +10,8 @@ import click
 from lithepose.cli.report import failing_clearly, printable, progress_of
 
 if TYPE_CHECKING:
-    from lithepose.mocap.importing import Imported, SplitFile, Trial
+    from lithepose.mocap.importing import ImportedTrials, SplitFile
+    from lithepose.mocap.trials import Trial
 
 _SPLITS = ("train", "val", "test", "all")
 
@@ -124,13 +125,8 @@ def _argument(path: Path) -> str:
 
 
 def _import_file(folder: Path, out: Path, split: str | None, trial_list: Path | None) -> None:
-    from lithepose.mocap.importing import (
-        import_motions,
-        listed_trials,
-        of_split,
-        read_trial_list,
-        write_motions,
-    )
+    from lithepose.mocap.importing import import_motions, write_motions
+    from lithepose.mocap.trials import listed_trials, of_split, read_trial_list
     from lithepose.pipeline import WriteError, check_writable
 
     if out.suffix != ".npz":
@@ -158,7 +154,7 @@ def _import_file(folder: Path, out: Path, split: str | None, trial_list: Path | 
     click.echo(printable(out))
 
 
-def _print_report(imported: Imported, trials: list[Trial]) -> None:
+def _print_report(imported: ImportedTrials, trials: list[Trial]) -> None:
     _print_found(imported, len(trials))
     if imported.missing:
         click.echo(f"missing: {' '.join(imported.missing)}", err=True)
@@ -173,7 +169,7 @@ def _print_report(imported: Imported, trials: list[Trial]) -> None:
         )
 
 
-def _print_found(imported: Imported, trials: int) -> None:
+def _print_found(imported: ImportedTrials, trials: int) -> None:
     click.echo(
         f"{imported.found} of {trials} trials found: {len(imported.clips)} clips, "
         f"{imported.seconds / 60:.1f} minutes"

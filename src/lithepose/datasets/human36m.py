@@ -9,7 +9,6 @@ Pavllo et al., 3D human pose estimation in video with temporal convolutions, CVP
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -28,14 +27,16 @@ from lithepose.cameras import (
 from lithepose.datasets import videopose3d
 from lithepose.datasets.pickles import read_pickle
 from lithepose.datasets.sequences import (
-    PoseSequence,
     check_metres,
     checked_array,
-    chosen,
-    relative_to_root,
     reprojection_px,
 )
-from lithepose.datasets.videopose3d import Keypoints, Positions, matching_keypoints
+from lithepose.datasets.videopose3d import (
+    Keypoints,
+    PosesAndKeypoints,
+    Positions,
+    Preparation,
+)
 from lithepose.rotations import from_quaternions
 
 GUIDE = "docs/data/human36m.md"
@@ -197,68 +198,20 @@ def camera(subject: str, name: str) -> Camera:
     )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Human36M:
-    """3D positions and 2D joints that belong together.
+def _placed(subject: str, name: str) -> tuple[Floats, Floats, tuple[int, int], Camera]:
+    seen_by = camera(subject, name)
+    return seen_by.rotation, seen_by.position, seen_by.image_size, seen_by
 
-    Attributes:
-        positions: subject -> trial -> (T, 17, 3) float32, metres, world axes (z up).
-        keypoints: 2D joints of the same trials, four cameras in the order of `CAMERAS`.
-    """
 
-    positions: Positions
-    keypoints: Keypoints
-
-    def sequences(
-        self,
-        subjects: Iterable[str] | None = None,
-        actions: Iterable[str] | None = None,
-        cameras: Iterable[str] | None = None,
-    ) -> Iterator[PoseSequence]:
-        """Every trial before every camera.
-
-        Args:
-            subjects: such as `TRAIN` or `TEST`; None takes all of the file.
-            actions: of `ACTIONS`, matched whole ("Sitting" is not "SittingDown"); None takes all.
-            cameras: of `CAMERAS`; None takes all.
-
-        Raises:
-            ValueError: a name is not known, or not in the file.
-        """
-        path = self.keypoints.path
-        subjects = list(chosen(subjects, self.positions, "subject", path))
-        actions = list(chosen(actions, ACTIONS, "action", path))
-        cameras = list(chosen(cameras, CAMERAS, "camera", path))
-        for subject in subjects:
-            for trial, points in self.positions[subject].items():
-                if action_of(trial) not in actions:
-                    continue
-                views = matching_keypoints(self.keypoints, subject, trial, len(points))
-                for name in cameras:
-                    view = views[CAMERAS.index(name)]
-                    if view is not None:
-                        yield self._sequence(subject, trial, name, points, view)
-
-    def _sequence(
-        self, subject: str, trial: str, name: str, points: Floats, view: Floats
-    ) -> PoseSequence:
-        seen_by = camera(subject, name)
-        joints, root = relative_to_root(seen_by.world_to_camera(points), SKELETON)
-        return PoseSequence(
-            subject=subject,
-            action=action_of(trial),
-            trial=trial,
-            view=name,
-            keypoints=view,
-            keypoints_skeleton=self.keypoints.skeleton,
-            joints_camera=joints,
-            root_camera=root,
-            skeleton=SKELETON,
-            counted=np.ones(len(points), bool),
-            image_size=seen_by.image_size,
-            fps=FPS,
-            camera=seen_by,
-        )
+PREPARATION = Preparation(
+    guide=GUIDE,
+    skeleton=SKELETON,
+    fps=FPS,
+    actions=ACTIONS,
+    cameras=CAMERAS,
+    action_of=action_of,
+    placed=_placed,
+)
 
 
 def read_positions(path: str | Path) -> Positions:
@@ -270,7 +223,7 @@ def read_positions(path: str | Path) -> Positions:
         FileNotFoundError: there is no such file.
         ValueError: it is damaged, or not this file (see also `lithepose.datasets.pickles`).
     """
-    path = _existing(path)
+    path = PREPARATION.file(path)
     positions: Positions = {}
     for subject, trials in videopose3d.read_positions(path, joints=32).items():
         if subject not in _PLACES:
@@ -300,7 +253,7 @@ def read_keypoints(path: str | Path) -> Keypoints:
         FileNotFoundError: there is no such file.
         ValueError: it is damaged, or not such a file, or of joints that are not known.
     """
-    read = videopose3d.read_keypoints(_existing(path), cameras=len(CAMERAS))
+    read = videopose3d.read_keypoints(PREPARATION.file(path), cameras=len(CAMERAS))
     tracks = {
         subject: {_table_name(trial): views for trial, views in trials.items()}
         for subject, trials in read.tracks.items()
@@ -308,14 +261,14 @@ def read_keypoints(path: str | Path) -> Keypoints:
     return Keypoints(path=read.path, tracks=tracks, skeleton=read.skeleton)
 
 
-def join(positions: Positions, keypoints: Keypoints) -> Human36M:
+def join(positions: Positions, keypoints: Keypoints) -> PosesAndKeypoints:
     """Put 3D and 2D together, after looking whether they belong together.
 
     Raises:
         ValueError: the 2D file lacks a trial or frames, or its joints lie elsewhere than the
             projected 3D joints: other cameras, another order of cameras, or no lens distortion.
     """
-    both = Human36M(positions=positions, keypoints=keypoints)
+    both = PosesAndKeypoints(preparation=PREPARATION, positions=positions, keypoints=keypoints)
     distances: dict[str, list[Floats]] = {}
     for sequence in both.sequences():
         if keypoints.skeleton == SKELETON:
@@ -337,7 +290,7 @@ def join(positions: Positions, keypoints: Keypoints) -> Human36M:
     return both
 
 
-def read_human36m(folder: str | Path, keypoints: str = "gt") -> Human36M:
+def read_human36m(folder: str | Path, keypoints: str = "gt") -> PosesAndKeypoints:
     """Read the 3D file and one 2D file of a folder, and look whether they belong together.
 
     Args:
@@ -351,15 +304,6 @@ def read_human36m(folder: str | Path, keypoints: str = "gt") -> Human36M:
     folder = Path(folder)
     positions = read_positions(folder / POSITIONS_FILE)
     return join(positions, read_keypoints(folder / f"data_2d_h36m_{keypoints}.npz"))
-
-
-def _existing(path: str | Path) -> Path:
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no {path.name} in {path.parent}: {GUIDE} says how to get it; pass the folder it is in"
-        )
-    return path
 
 
 # MotionBERT's preparation: poses in the picture, depth in pixels.
@@ -490,7 +434,7 @@ def read_image_space(path: str | Path) -> ImageSpace:
         ValueError: it is damaged, or lacks a field, or its fields differ in length (see also
             `lithepose.datasets.pickles`).
     """
-    path = _existing(path)
+    path = PREPARATION.file(path)
     file = read_pickle(path)
     if not isinstance(file, dict) or not all(isinstance(file.get(s), dict) for s in _SPLITS):
         raise ValueError(f"{path} should hold the dictionaries train and test: it is another file")

@@ -9,22 +9,20 @@ video with temporal convolutions, CVPR 2019.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from lithepose.arrays import Floats
-from lithepose.cameras import world_to_camera
 from lithepose.datasets import videopose3d
-from lithepose.datasets.sequences import (
-    PoseSequence,
-    check_metres,
-    chosen,
-    relative_to_root,
+from lithepose.datasets.sequences import check_metres
+from lithepose.datasets.videopose3d import (
+    Keypoints,
+    PosesAndKeypoints,
+    Positions,
+    Preparation,
+    matching_keypoints,
 )
-from lithepose.datasets.videopose3d import Keypoints, Positions, matching_keypoints
 from lithepose.rotations import from_quaternions
 
 GUIDE = "docs/data/humaneva.md"
@@ -87,67 +85,15 @@ def action_of(trial: str) -> str | None:
     return next((action for action, name in ACTIONS.items() if name == begins), None)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class HumanEva:
-    """3D positions and 2D joints that belong together.
-
-    Attributes:
-        positions: "Train/S1" ... -> "Walking 1 chunk0" ... -> (T, 15, 3) float32, metres, world
-            axes of the motion capture.
-        keypoints: 2D joints of the same chunks, three cameras in the order of `CAMERAS`.
-    """
-
-    positions: Positions
-    keypoints: Keypoints
-
-    def sequences(
-        self,
-        subjects: Iterable[str] | None = None,
-        actions: Iterable[str] | None = None,
-        cameras: Iterable[str] | None = None,
-    ) -> Iterator[PoseSequence]:
-        """Every chunk before every camera; results pool the chunks of an action.
-
-        Args:
-            subjects: such as `TRAIN` or `TEST`; None takes all of the file.
-            actions: of `ACTIONS`; None takes these three, and leaves out what else a file has.
-            cameras: of `CAMERAS`; None takes all.
-
-        Raises:
-            ValueError: a name is not known, or not in the file.
-        """
-        path = self.keypoints.path
-        subjects = list(chosen(subjects, self.positions, "subject", path))
-        actions = list(chosen(actions, ACTIONS, "action", path))
-        cameras = list(chosen(cameras, CAMERAS, "camera", path))
-        for subject in subjects:
-            for trial, points in self.positions[subject].items():
-                action = action_of(trial)
-                if action is None or action not in actions:
-                    continue
-                views = matching_keypoints(self.keypoints, subject, trial, len(points))
-                for name in cameras:
-                    view = views[CAMERAS.index(name)]
-                    if view is None:
-                        continue
-                    joints, root = relative_to_root(
-                        world_to_camera(points, *camera_place(subject, name)), SKELETON
-                    )
-                    yield PoseSequence(
-                        subject=subject,
-                        action=action,
-                        trial=trial,
-                        view=name,
-                        keypoints=view,
-                        keypoints_skeleton=self.keypoints.skeleton,
-                        joints_camera=joints,
-                        root_camera=root,
-                        skeleton=SKELETON,
-                        counted=np.ones(len(points), bool),
-                        image_size=IMAGE_SIZE,
-                        fps=FPS,
-                        camera=None,
-                    )
+PREPARATION = Preparation(
+    guide=GUIDE,
+    skeleton=SKELETON,
+    fps=FPS,
+    actions=tuple(ACTIONS),
+    cameras=CAMERAS,
+    action_of=action_of,
+    placed=lambda subject, camera: (*camera_place(subject, camera), IMAGE_SIZE, None),
+)
 
 
 def read_positions(path: str | Path) -> Positions:
@@ -157,7 +103,7 @@ def read_positions(path: str | Path) -> Positions:
         FileNotFoundError: there is no such file.
         ValueError: it is damaged, or not this file (see also `lithepose.datasets.pickles`).
     """
-    path = _existing(path)
+    path = PREPARATION.file(path)
     positions = videopose3d.read_positions(path, joints=15)
     strange = sorted(set(positions) - set(TRAIN + TEST))
     if strange:
@@ -179,10 +125,10 @@ def read_keypoints(path: str | Path) -> Keypoints:
         FileNotFoundError: there is no such file.
         ValueError: it is damaged, or not such a file, or of joints that are not known.
     """
-    return videopose3d.read_keypoints(_existing(path), cameras=len(CAMERAS))
+    return videopose3d.read_keypoints(PREPARATION.file(path), cameras=len(CAMERAS))
 
 
-def join(positions: Positions, keypoints: Keypoints) -> HumanEva:
+def join(positions: Positions, keypoints: Keypoints) -> PosesAndKeypoints:
     """Put 3D and 2D together.
 
     Raises:
@@ -191,10 +137,10 @@ def join(positions: Positions, keypoints: Keypoints) -> HumanEva:
     for subject, trials in positions.items():
         for trial, points in trials.items():
             matching_keypoints(keypoints, subject, trial, len(points))
-    return HumanEva(positions=positions, keypoints=keypoints)
+    return PosesAndKeypoints(preparation=PREPARATION, positions=positions, keypoints=keypoints)
 
 
-def read_humaneva(folder: str | Path, keypoints: str = "gt") -> HumanEva:
+def read_humaneva(folder: str | Path, keypoints: str = "gt") -> PosesAndKeypoints:
     """Read the 3D file and one 2D file of a folder.
 
     Args:
@@ -208,12 +154,3 @@ def read_humaneva(folder: str | Path, keypoints: str = "gt") -> HumanEva:
     folder = Path(folder)
     positions = read_positions(folder / POSITIONS_FILE)
     return join(positions, read_keypoints(folder / f"data_2d_humaneva15_{keypoints}.npz"))
-
-
-def _existing(path: str | Path) -> Path:
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no {path.name} in {path.parent}: {GUIDE} says how to get it; pass the folder it is in"
-        )
-    return path

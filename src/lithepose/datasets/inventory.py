@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lithepose.datasets import coco, human36m, humaneva, mpi_inf_3dhp, mpii
-from lithepose.datasets.pickles import npz_names, read_npz
+from lithepose.datasets.pickles import array_names, read_arrays
 from lithepose.datasets.videopose3d import Keypoints, Positions
 from lithepose.mocap.motions import read_motions
 
@@ -70,129 +70,103 @@ class DataSet:
     guide: str = ""
 
 
-_H36M_SITE = "vision.imar.ro/human3.6m, after registration"
-_VIDEOPOSE3D = "the repository of VideoPose3D (its DATASETS.md), from"
 _RESEARCH_WEIGHTS = (
     "no: train your own and keep them for research, unless the owners allow more in writing"
 )
+# Origins of several parts.
+_VIDEOPOSE3D = "the repository of VideoPose3D (its DATASETS.md), from"
+_DETECTIONS = "the authors of VideoPose3D"
+_PSTMO = "the repository of P-STMO, from vcai.mpi-inf.mpg.de/3dhp-dataset"
+_CMU = "mocap.cs.cmu.edu, whose files `lithepose data import-mocap` converts"
+_COCO, _WHOLE_BODY = "cocodataset.org", "the repository of COCO-WholeBody"
+_HRNET = "human-pose.mpi-inf.mpg.de, converted as for HRNet"
+_IN_THE_ROOM = "3D joints in the room: training targets and ground truth"
+_PROJECTED = "2D joints projected from 3D: input for ground-truth results"
+_DETECTED = "2D joints as a detector finds them: input for the usual results"
+_FEET_AND_HANDS = "133 joints, feet and hands among them: for"
+
+
+def _parts(*rows: tuple[str, str, str, str] | tuple[str, str, str, str, str]) -> dict[str, Part]:
+    """Rows of key, file, purpose, origin and, where it goes under others, a pattern of names."""
+    return {
+        key: Part(
+            file=file, purpose=purpose, origin=origin, names=names[0] if names else re.escape(file)
+        )
+        for key, file, purpose, origin, *names in rows
+    }
+
 
 DATA_SETS = {
     "human36m": DataSet(
         title="Human3.6M",
-        parts={
-            "positions": Part(
-                file="data_3d_h36m.npz",
-                names=r"data_3d_h36m\.npz",
-                purpose="3D joints in the room: training targets and ground truth",
-                origin=f"{_VIDEOPOSE3D} the poses at {_H36M_SITE}",
-            ),
-            "exact 2D": Part(
-                file="data_2d_h36m_gt.npz",
-                names=r"data_2d_h36m_gt\.npz",
-                purpose="2D joints projected from 3D: input for ground-truth results",
-                origin="made along with data_3d_h36m.npz",
-            ),
-            "detected 2D": Part(
-                file="data_2d_h36m_cpn_ft_h36m_dbb.npz",
-                names=r"data_2d_h36m_(?!gt\.).+\.npz",
-                purpose="2D joints as a detector finds them: input for the usual results",
-                origin="the authors of VideoPose3D",
-            ),
-            "image space": Part(
-                file=human36m.IMAGE_SPACE_FILE,
-                names=r"h36m_\w*cam_source\w*\.pkl",
-                purpose="MotionBERT's preparation: for results of MotionBERT and MotionAGFormer",
-                origin="the authors of MotionBERT",
-            ),
-        },
+        parts=_parts(
+            ("positions", human36m.POSITIONS_FILE, _IN_THE_ROOM,
+             f"{_VIDEOPOSE3D} the poses at vision.imar.ro/human3.6m, after registration"),
+            ("exact 2D", "data_2d_h36m_gt.npz", _PROJECTED, "made along with data_3d_h36m.npz"),
+            ("detected 2D", "data_2d_h36m_cpn_ft_h36m_dbb.npz", _DETECTED, _DETECTIONS,
+             r"data_2d_h36m_(?!gt\.).+\.npz"),
+            ("image space", human36m.IMAGE_SPACE_FILE,
+             "MotionBERT's preparation: for results of MotionBERT and MotionAGFormer",
+             "the authors of MotionBERT", r"h36m_\w*cam_source\w*\.pkl"),
+        ),
         terms="academic use by registered users only; not to be passed on",
         weights=_RESEARCH_WEIGHTS,
         guide=human36m.GUIDE,
     ),
     "mpi_inf_3dhp": DataSet(
         title="MPI-INF-3DHP",
-        parts={
-            "train": Part(
-                file=mpi_inf_3dhp.TRAIN_FILE,
-                names=r"data_train_3dhp\.npz",
-                purpose="2D and 3D joints of eight subjects: for training",
-                origin="the repository of P-STMO, from vcai.mpi-inf.mpg.de/3dhp-dataset",
-            ),
-            "test": Part(
-                file=mpi_inf_3dhp.TEST_FILE,
-                names=r"data_test_3dhp\.npz",
-                purpose="2D and 3D joints of six recordings: for testing",
-                origin="the repository of P-STMO, from vcai.mpi-inf.mpg.de/3dhp-dataset",
-            ),
-        },
+        parts=_parts(
+            ("train", mpi_inf_3dhp.TRAIN_FILE,
+             "2D and 3D joints of eight subjects: for training", _PSTMO),
+            ("test", mpi_inf_3dhp.TEST_FILE,
+             "2D and 3D joints of six recordings: for testing", _PSTMO),
+        ),
         terms="non-commercial research; not to be passed on",
         weights=_RESEARCH_WEIGHTS,
         guide=mpi_inf_3dhp.GUIDE,
     ),
     "humaneva": DataSet(
         title="HumanEva-I",
-        parts={
-            "positions": Part(
-                file=humaneva.POSITIONS_FILE,
-                names=r"data_3d_humaneva15\.npz",
-                purpose="3D joints in the room: training targets and ground truth",
-                origin=f"{_VIDEOPOSE3D} humaneva.is.tue.mpg.de, after registration",
-            ),
-            "exact 2D": Part(
-                file="data_2d_humaneva15_gt.npz",
-                names=r"data_2d_humaneva15_gt\.npz",
-                purpose="2D joints projected from 3D: input for ground-truth results",
-                origin="made along with data_3d_humaneva15.npz",
-            ),
-            "detected 2D": Part(
-                file="data_2d_humaneva15_detectron_pt_coco.npz",
-                names=r"data_2d_humaneva15_(?!gt\.).+\.npz",
-                purpose="2D joints as a detector finds them: input for the usual results",
-                origin="the authors of VideoPose3D",
-            ),
-        },
+        parts=_parts(
+            ("positions", humaneva.POSITIONS_FILE, _IN_THE_ROOM,
+             f"{_VIDEOPOSE3D} humaneva.is.tue.mpg.de, after registration"),
+            ("exact 2D", "data_2d_humaneva15_gt.npz", _PROJECTED,
+             "made along with data_3d_humaneva15.npz"),
+            ("detected 2D", "data_2d_humaneva15_detectron_pt_coco.npz", _DETECTED, _DETECTIONS,
+             r"data_2d_humaneva15_(?!gt\.).+\.npz"),
+        ),
         terms="research only; not to be passed on",
         weights=_RESEARCH_WEIGHTS,
         guide=humaneva.GUIDE,
     ),
     "cmu": DataSet(
         title="CMU motion capture",
-        parts={
-            split: Part(
-                file=f"cmu17_{split}.npz",
-                names=rf"cmu17_{split}\.npz",
-                purpose=purpose,
-                origin="mocap.cs.cmu.edu, whose files `lithepose data import-mocap` converts",
-            )
-            for split, purpose in (
-                ("train", "motions to train the default lifter on"),
-                ("val", "motions to watch the training by"),
-                ("test", "motions that are only measured on"),
-            )
-        },
+        parts=_parts(
+            ("train", "cmu17_train.npz", "motions to train the default lifter on", _CMU),
+            ("val", "cmu17_val.npz", "motions to watch the training by", _CMU),
+            ("test", "cmu17_test.npz", "motions that are only measured on", _CMU),
+        ),
         terms="free for all uses; the motions themselves may not be sold",
         weights="yes, also for commercial use",
         guide="docs/data/mocap_import.md",
     ),
     "coco": DataSet(
         title="COCO keypoints",
-        parts={
-            key: Part(file=file, names=re.escape(file), purpose=purpose, origin=origin)
-            for key, file, purpose, origin in (
-                ("train", "person_keypoints_train2017.json", "17 joints of people in pictures: for "
-                 "training 2D detectors", "cocodataset.org"),
-                ("val", "person_keypoints_val2017.json", "17 joints of people in pictures: for "
-                 "testing 2D detectors", "cocodataset.org"),
-                ("train pictures", "train2017/", "the pictures to train on", "cocodataset.org"),
-                ("val pictures", "val2017/", "the pictures to test on", "cocodataset.org"),
-                ("val boxes", coco.BOXES_FILE, "people that a detector finds in val2017: for the "
-                 "usual results", "the authors of HRNet (Simple Baselines)"),
-                ("whole-body train", "coco_wholebody_train_v1.0.json", "133 joints, feet and hands "
-                 "among them: for training", "the repository of COCO-WholeBody"),
-                ("whole-body val", "coco_wholebody_val_v1.0.json", "133 joints, feet and hands "
-                 "among them: for testing", "the repository of COCO-WholeBody"),
-            )
-        },
+        parts=_parts(
+            ("train", "person_keypoints_train2017.json",
+             "17 joints of people in pictures: for training 2D detectors", _COCO),
+            ("val", "person_keypoints_val2017.json",
+             "17 joints of people in pictures: for testing 2D detectors", _COCO),
+            ("train pictures", "train2017/", "the pictures to train on", _COCO),
+            ("val pictures", "val2017/", "the pictures to test on", _COCO),
+            ("val boxes", coco.BOXES_FILE,
+             "people that a detector finds in val2017: for the usual results",
+             "the authors of HRNet (Simple Baselines)"),
+            ("whole-body train", "coco_wholebody_train_v1.0.json", f"{_FEET_AND_HANDS} training",
+             _WHOLE_BODY),
+            ("whole-body val", "coco_wholebody_val_v1.0.json", f"{_FEET_AND_HANDS} testing",
+             _WHOLE_BODY),
+        ),
         terms="annotations CC BY 4.0, COCO-WholeBody's for research only; each picture belongs to "
         "its photographer",
         weights="commonly done for COCO alone; COCO-WholeBody: ask its authors",
@@ -200,22 +174,18 @@ DATA_SETS = {
     ),
     "mpii": DataSet(
         title="MPII Human Pose",
-        parts={
-            key: Part(file=file, names=re.escape(file), purpose=purpose, origin=origin)
-            for key, file, purpose, origin in (
-                ("train", "mpii_train.json", "16 joints of people in pictures: for training 2D "
-                 "detectors", "human-pose.mpi-inf.mpg.de, converted as for HRNet"),
-                ("val", "mpii_val.json", "16 joints of people in pictures: for testing 2D "
-                 "detectors", "human-pose.mpi-inf.mpg.de, converted as for HRNet"),
-                ("train and val", "mpii_trainval.json", "mpii_train.json and mpii_val.json in one",
-                 "human-pose.mpi-inf.mpg.de, converted as for HRNet"),
-                ("test", "mpii_test.json", "places of people without joints: for results that the "
-                 "data set's authors measure", "human-pose.mpi-inf.mpg.de, converted as for HRNet"),
-                ("heads", mpii.HEADS_FILE, "head boxes of the val persons: for PCKh",
-                 "human-pose.mpi-inf.mpg.de, converted as for HRNet"),
-                ("pictures", "images/", "the pictures of all parts", "human-pose.mpi-inf.mpg.de"),
-            )
-        },
+        parts=_parts(
+            ("train", "mpii_train.json",
+             "16 joints of people in pictures: for training 2D detectors", _HRNET),
+            ("val", "mpii_val.json",
+             "16 joints of people in pictures: for testing 2D detectors", _HRNET),
+            ("train and val", "mpii_trainval.json", "mpii_train.json and mpii_val.json in one",
+             _HRNET),
+            ("test", "mpii_test.json", "places of people without joints: for results that the "
+             "data set's authors measure", _HRNET),
+            ("heads", mpii.HEADS_FILE, "head boxes of the val persons: for PCKh", _HRNET),
+            ("pictures", "images/", "the pictures of all parts", "human-pose.mpi-inf.mpg.de"),
+        ),
         terms="research; ask the authors for other uses",
         weights="ask the authors; the pictures are from videos of others",
         guide=mpii.GUIDE,
@@ -224,7 +194,7 @@ DATA_SETS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class FoundFile:
     """A file that belongs to a data set.
 
     Attributes:
@@ -254,10 +224,10 @@ class Inventory:
     """
 
     root: Path
-    found: tuple[Found, ...]
+    found: tuple[FoundFile, ...]
     unread: tuple[Path, ...] = ()
 
-    def files(self, data_set: str) -> list[Found]:
+    def files(self, data_set: str) -> list[FoundFile]:
         """The files of one data set."""
         return [found for found in self.found if found.data_set == data_set]
 
@@ -267,7 +237,7 @@ class Inventory:
         return [part for key, part in DATA_SETS[data_set].parts.items() if key not in usable]
 
     @property
-    def broken(self) -> list[Found]:
+    def broken(self) -> list[FoundFile]:
         """The files that cannot be used."""
         return [found for found in self.found if found.problem]
 
@@ -336,11 +306,11 @@ def _by_content(path: Path) -> tuple[str, str] | None:
     if path.suffix != ".npz":
         return None
     try:
-        names = set(npz_names(path))
+        names = set(array_names(path))
         if {"pos", "clip_start", "body_names"} <= names:
             return "cmu", "train"
         key = next((k for k in ("positions_3d", "positions_2d", "data") if k in names), None)
-        stored = read_npz(path, [key])[key] if key else None
+        stored = read_arrays(path, [key])[key] if key else None
     except (ValueError, OSError):
         return None  # without a known name it is not ours to judge
     if not isinstance(stored, dict) or not stored:
@@ -358,7 +328,7 @@ def _by_content(path: Path) -> tuple[str, str] | None:
 
 def _examine(
     path: Path, data_set: str, part: str, beside: dict[tuple[str, Path], Positions]
-) -> Found:
+) -> FoundFile:
     notes = []
     if _by_name(path) is None:
         notes.append(f"its usual name is {DATA_SETS[data_set].parts[part].file}")
@@ -370,8 +340,10 @@ def _examine(
     except (ValueError, OSError) as error:
         # The library's messages begin with the path, which stands beside this one already.
         reason = str(error).removeprefix(f"{path}").lstrip(": ")
-        return Found(path=path, data_set=data_set, part=part, problem=reason, notes=tuple(notes))
-    return Found(path=path, data_set=data_set, part=part, facts=facts, notes=tuple(notes))
+        return FoundFile(
+            path=path, data_set=data_set, part=part, problem=reason, notes=tuple(notes)
+        )
+    return FoundFile(path=path, data_set=data_set, part=part, facts=facts, notes=tuple(notes))
 
 
 def _of_videopose3d(
@@ -564,7 +536,7 @@ _READERS: dict[tuple[str, str], Callable[[Path, list[str]], Facts]] = {
 }
 
 
-def describe(found: Found) -> str:
+def describe(found: FoundFile) -> str:
     """The facts of a file, or why it cannot be used, and what is odd about it, in one line."""
     parts = [found.problem] if found.problem else [_fact(*item) for item in found.facts.items()]
     return "; ".join([*parts, *found.notes])

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lithepose.arrays import Floats
-from lithepose.datasets.pickles import read_npz
+from lithepose.datasets.pickles import read_arrays
 from lithepose.datasets.sequences import (
     PoseSequence,
     check_metres,
@@ -227,7 +227,7 @@ def _stored(path: Path, name: str) -> tuple[Path, dict[Any, Any]]:
     path = path / name if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"no {path.name} in {path.parent}: {GUIDE} says how to get it")
-    stored = read_npz(path, ["data"])["data"]
+    stored = read_arrays(path, ["data"])["data"]
     if not isinstance(stored, dict) or not stored:
         raise ValueError(f"{path}: data should map recordings to poses; it is of another layout")
     return path, stored

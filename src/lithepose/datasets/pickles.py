@@ -189,7 +189,7 @@ def read_pickle(path: str | Path) -> Any:
         return _load(file, path)
 
 
-def npz_names(path: str | Path) -> tuple[str, ...]:
+def array_names(path: str | Path) -> tuple[str, ...]:
     """The names of the arrays in an npz file; nothing else of it is read.
 
     Raises:
@@ -204,7 +204,7 @@ def npz_names(path: str | Path) -> tuple[str, ...]:
         raise _damaged(path, error) from error
 
 
-def read_npz(path: str | Path, names: Iterable[str]) -> dict[str, Any]:
+def read_arrays(path: str | Path, names: Iterable[str]) -> dict[str, Any]:
     """Arrays of an npz file by name, those of objects included.
 
     Args:
@@ -221,7 +221,7 @@ def read_npz(path: str | Path, names: Iterable[str]) -> dict[str, Any]:
         ValueError: it lacks a name.
     """
     path = Path(path)
-    names, there = tuple(names), npz_names(path)
+    names, there = tuple(names), array_names(path)
     missing = [name for name in names if name not in there]
     if missing:
         raise ValueError(

@@ -7,6 +7,7 @@ for each camera, T' >= T, and `metadata`: how many joints, and which are left an
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,53 @@ from typing import Any
 import numpy as np
 
 from lithepose.arrays import Floats
-from lithepose.datasets.pickles import read_npz
-from lithepose.datasets.sequences import checked_array
+from lithepose.cameras import Camera, world_to_camera
+from lithepose.datasets.pickles import read_arrays
+from lithepose.datasets.sequences import PoseSequence, checked_array, chosen, relative_to_root
 from lithepose.skeletons import SKELETONS
 
 Positions = dict[str, dict[str, Floats]]  # subject -> trial -> (T, J, 3) metres, world axes
 
 # The joint sets of 2D files that occur; a file says which one by its left and right joints.
 LAYOUTS = ("h36m17", "coco17", "humaneva15")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """What VideoPose3D's files of one data set have in common.
+
+    Attributes:
+        guide: the page that says how to get them.
+        skeleton: name of the joint set of poses.
+        fps: frames per second.
+        actions: names in result tables, in their order.
+        cameras: names in the order of the 2D files.
+        action_of: trial -> its action; None for one that no table has.
+        placed: subject and camera -> its rotation and position, as `world_to_camera` takes them, in
+            metres; width and height of its picture; the camera with its lens, where that is known.
+    """
+
+    guide: str
+    skeleton: str
+    fps: float
+    actions: Collection[str]
+    cameras: tuple[str, ...]
+    action_of: Callable[[str], str | None]
+    placed: Callable[[str, str], tuple[Floats, Floats, tuple[int, int], Camera | None]]
+
+    def file(self, path: str | Path) -> Path:
+        """A file of the data set, which must be there.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"no {path.name} in {path.parent}: {self.guide} says how to get it; pass the "
+                "folder it is in"
+            )
+        return path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +90,7 @@ def read_positions(path: Path, joints: int) -> Positions:
         FileNotFoundError: there is no such file.
         ValueError: it is damaged or not in the layout (see also `lithepose.datasets.pickles`).
     """
-    stored = _subjects(read_npz(path, ["positions_3d"])["positions_3d"], "positions_3d", path)
+    stored = _subjects(read_arrays(path, ["positions_3d"])["positions_3d"], "positions_3d", path)
     return {
         subject: {
             trial: checked_array(points, (None, joints, 3), f"{path}: {subject} {trial}")
@@ -70,7 +110,7 @@ def read_keypoints(path: Path, cameras: int) -> Keypoints:
         FileNotFoundError: there is no such file.
         ValueError: it is damaged or not in the layout, or has joints that are not known.
     """
-    file = read_npz(path, ["positions_2d", "metadata"])
+    file = read_arrays(path, ["positions_2d", "metadata"])
     skeleton = _layout(file["metadata"], path)
     joints = len(SKELETONS[skeleton])
     tracks = {}
@@ -147,3 +187,68 @@ def matching_keypoints(
                 f"than the {frames} in 3D: the two files do not belong together"
             )
     return tuple(None if view is None else view[:frames] for view in views)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PosesAndKeypoints:
+    """3D positions and 2D joints that belong together.
+
+    Attributes:
+        preparation: the data set.
+        positions: subject -> trial -> (T, J, 3) float32, metres, world axes.
+        keypoints: 2D joints of the same trials, cameras in the order of the preparation's.
+    """
+
+    preparation: Preparation
+    positions: Positions
+    keypoints: Keypoints
+
+    def sequences(
+        self,
+        subjects: Iterable[str] | None = None,
+        actions: Iterable[str] | None = None,
+        cameras: Iterable[str] | None = None,
+    ) -> Iterator[PoseSequence]:
+        """Every trial before every camera.
+
+        Args:
+            subjects: such as the data set's `TRAIN` or `TEST`; None takes all of the file.
+            actions: of its `ACTIONS`, matched whole ("Sitting" is not "SittingDown"); None takes
+                all of these.
+            cameras: of its `CAMERAS`; None takes all.
+
+        Raises:
+            ValueError: a name is not known, or not in the file.
+        """
+        known, path = self.preparation, self.keypoints.path
+        subjects = list(chosen(subjects, self.positions, "subject", path))
+        actions = list(chosen(actions, known.actions, "action", path))
+        cameras = list(chosen(cameras, known.cameras, "camera", path))
+        for subject in subjects:
+            for trial, points in self.positions[subject].items():
+                action = known.action_of(trial)
+                if action not in actions:
+                    continue
+                views = matching_keypoints(self.keypoints, subject, trial, len(points))
+                for name in cameras:
+                    view = views[known.cameras.index(name)]
+                    if view is None:
+                        continue
+                    rotation, position, image_size, camera = known.placed(subject, name)
+                    local = world_to_camera(points, rotation, position)
+                    joints, root = relative_to_root(local, known.skeleton)
+                    yield PoseSequence(
+                        subject=subject,
+                        action=action,
+                        trial=trial,
+                        view=name,
+                        keypoints=view,
+                        keypoints_skeleton=self.keypoints.skeleton,
+                        joints_camera=joints,
+                        root_camera=root,
+                        skeleton=known.skeleton,
+                        counted=np.ones(len(points), bool),
+                        image_size=image_size,
+                        fps=known.fps,
+                        camera=camera,
+                    )

@@ -107,13 +107,14 @@ def look_at_person(rays: Array, confidence: Array) -> WindowInputs:
     per_frame = xp.clip(weight.sum(2, keepdims=True), 1e-6, None)
     centre = (limbs * weight).sum(2, keepdims=True) / per_frame
     size = xp.sqrt((((limbs - centre) ** 2) * weight).sum((1, 2, 3)) / total[:, 0])
-    size = xp.clip(size, LEAST_SIZE, None)[:, None, None, None]  # (B, 1, 1, 1)
+    size = xp.clip(size, LEAST_SIZE, None)[:, None, None]  # (B, 1, 1)
     channels = [
-        xp.where(seen[..., None], turned / size, 0),
-        single(xp.where(seen, confidence, 0))[..., None],
-        xp.broadcast_to(xp.log(size) - LOG_SIZE_CENTRE, (*confidence.shape, 1)),
+        xp.where(seen, turned[..., 0] / size, 0),
+        xp.where(seen, turned[..., 1] / size, 0),
+        single(xp.where(seen, confidence, 0)),
+        xp.broadcast_to(xp.log(size) - LOG_SIZE_CENTRE, confidence.shape),
     ]
-    return WindowInputs(xp.concatenate(channels, -1), rotation)
+    return WindowInputs(xp.stack(channels, -1), rotation)
 
 
 def unrotate(poses: Array, rotation: Array) -> Array:

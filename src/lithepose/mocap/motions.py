@@ -1,4 +1,4 @@
-"""Motion capture as 17 joints, and the changes of body, side and limbs that training makes of it.
+"""Motion capture as 17 joints.
 
 The expected file is an npz of positions `pos` (N, 17, 3) in metres, world axes with z up, with the
 segments' limits `clip_start`, `fps`, and per segment `clip`, `subject` and the segment lengths
@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lithepose.anthropometry import TRAINING_MEAN, TRAINING_SPREAD
-from lithepose.arrays import Floats
+from lithepose.anthropometry import TRAINING_MEAN
+from lithepose.arrays import Array, Floats, namespace
+from lithepose.rotations import cross, dot, unit
 
 # Which segment's length scales the bone that ends in each joint (the root has none).
 BONE_OF_JOINT = (
@@ -141,22 +142,9 @@ def without_clips(motions: Motions, names: Sequence[str]) -> Motions:
     )
 
 
-def draw_bodies(count: int, height_m: float, random: np.random.Generator) -> Floats:
-    """Draw segment lengths of bodies of one stature: (count, 17) metres, 1 at the root."""
-    drawn = {
-        bone: height_m * TRAINING_MEAN[bone] * np.clip(1 + spread * normal, 0.7, 1.4)
-        for bone, spread in TRAINING_SPREAD.items()
-        for normal in [random.standard_normal(count)]
-    }
-    ones = np.ones(count)
-    return np.stack([drawn[b] if b else ones for b in BONE_OF_JOINT], 1).astype(np.float32)
-
-
-def trunk_frame(joints: Floats) -> Floats:
+def trunk_frame(joints: Array) -> Array:
     """Axes of the trunk, (..., 3, 3) with columns left, forward and up, of (..., 17, 3)."""
-    up = joints[..., 8, :] - joints[..., 0, :]
+    up = unit(joints[..., 8, :] - joints[..., 0, :])
     left = joints[..., 11, :] - joints[..., 14, :]
-    up = up / np.maximum(np.linalg.norm(up, axis=-1, keepdims=True), 1e-6)
-    left = left - (left * up).sum(-1, keepdims=True) * up
-    left = left / np.maximum(np.linalg.norm(left, axis=-1, keepdims=True), 1e-6)
-    return np.stack([left, np.cross(left, up), up], -1)
+    left = unit(left - dot(left, up)[..., None] * up)
+    return namespace(joints).stack([left, cross(left, up), up], -1)

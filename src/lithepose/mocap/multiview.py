@@ -33,7 +33,8 @@ from lithepose.lifters.windows import (
     with_midpoints,
 )
 from lithepose.mocap.motions import Motions
-from lithepose.mocap.windows import ClipSettings, Noise, draw_views, focal_errors
+from lithepose.mocap.noise import DetectorNoise
+from lithepose.mocap.windows import WindowSettings, draw_focal_errors, draw_views
 from lithepose.skeletons import convert
 
 SKELETON = "h36m17"
@@ -222,10 +223,10 @@ class VirtualViews:
     """
 
     motions: Motions
-    settings: ClipSettings
+    settings: WindowSettings
     channels: int
     views: int = 2
-    noise: Noise | None = None
+    noise: DetectorNoise | None = None
 
     def __post_init__(self) -> None:
         _check_channels(self.channels)
@@ -242,7 +243,7 @@ class VirtualViews:
         )
         count = seen.shape[0] * seen.shape[1]
         if self.channels == CHANNELS:
-            scale = 1 / focal_errors(count, self.settings, random)
+            scale = 1 / draw_focal_errors(count, self.settings, random)
         else:
             low, high = np.log(SCREEN_FOCAL)
             scale = np.exp(random.uniform(low, high, count))

@@ -3,31 +3,36 @@
 The measurement (docs/benchmarks/detector_noise.md) gives for every joint, in units of the person's
 size in the image and separately for visible and hidden joints: a part constant over a clip, a part
 that wanders (first-order autoregression), a white part, and rare bursts of large errors; a place on
-the body at which the detector puts the joint; how sure it says it is; and how often legs or arms
-are exchanged for a moment. Which joints are hidden follows here from the pose: what lies behind the
-trunk, the head or another limb.
+the body at which the detector puts the joint; how sure it says it is; and how often left and right
+legs or arms are swapped for a moment. Which joints are hidden follows here from the pose: what lies
+behind the trunk, the head or another limb.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from importlib.resources import files
-from typing import Any
+from itertools import pairwise
+from operator import or_
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lithepose.anthropometry import STANDARD_HEIGHT_M
-from lithepose.arrays import Floats
-from lithepose.lifters.windows import LIMBS, MIRROR
+from lithepose.arrays import Array, Floats, changed_where, namespace, single
+from lithepose.lifters.windows import LIMBS, MIRROR, limb_joints
 from lithepose.mocap.motions import trunk_frame
+from lithepose.rotations import unit
 from lithepose.skeletons import SKELETONS
 
 _BODY = SKELETONS["h36m17"]
 _PARENTS = np.array(_BODY.parents)
-LEGS, ARMS = np.array([1, 2, 3, 4, 5, 6]), np.array([11, 12, 13, 14, 15, 16])
-QUANTILES = np.array([0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0])
+# The two legs, and the two arms, in the order of h36m17.
+_LEGS, _ARMS = (slice(1, 4), slice(4, 7)), (slice(11, 14), slice(14, 17))
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 # Joints that get hidden, and what hides them: (first joint, second joint, radius in metres). A
 # limb does not hide its own joints.
 HIDEABLE = np.array([2, 3, 5, 6, 9, 12, 13, 15, 16])
@@ -63,13 +68,13 @@ class JointErrors:
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorNoise:
-    """Adds a detector's errors to what a camera sees; see `lithepose.mocap.windows.Noise`.
+    """A detector's errors, and how they are added to what a camera sees.
 
     Attributes:
         visible, hidden: errors in the two states.
         offset: (17, 3) statures, outward (to the joint's own side), forward and up (towards the
             parent joint for knees, ankles, elbows, wrists): where the detector puts the joint.
-        exchange_per_s: how often legs, and how often arms, are exchanged for one or two frames.
+        swaps_per_s: how often left and right legs, and arms, are swapped for one or two frames.
         strength: (lowest, highest) factor on all errors, drawn for each clip, because people in
             photographs are harder or easier to see than rendered ones.
     """
@@ -77,7 +82,7 @@ class DetectorNoise:
     visible: JointErrors
     hidden: JointErrors
     offset: Floats
-    exchange_per_s: float
+    swaps_per_s: float
     strength: tuple[float, float] = (0.6, 1.6)
 
     @classmethod
@@ -91,101 +96,210 @@ class DetectorNoise:
             visible=_errors(rows, "visible"),
             hidden=_errors(rows, "hidden"),
             offset=_both_sides(np.array([row["body_offset"] for row in rows])),
-            exchange_per_s=(exchanges["legs"]["onsets_per_s"] + exchanges["arms"]["onsets_per_s"])
-            / 2,
+            swaps_per_s=(exchanges["legs"]["onsets_per_s"] + exchanges["arms"]["onsets_per_s"]) / 2,
         )
 
     def __call__(
         self, rays: Floats, camera: Floats, fps: Floats, random: np.random.Generator
     ) -> tuple[Floats, Floats]:
-        """See `lithepose.mocap.windows.Noise`: (B, F, 17, 2) rays of `camera` (B, F, 17, 3) joints
-        at (B,) frames per second become noisy rays and confidences (B, F, 17)."""
+        """Noisy rays (B, F, 17, 2) and confidences (B, F, 17) of exact rays (B, F, 17, 2) to joints
+        (B, F, 17, 3) in camera axes, at (B,) frames per second."""
         count, frames = rays.shape[:2]
-        rate = float(np.median(fps))
-        hidden = self._hidden(camera)  # (B, F, 17)
+        tables = self.tables(frames, float(np.median(fps)))
+        return add_noise(rays, camera, tables, self.draw(count, frames, random))
 
-        def state(name: str) -> Floats:
-            return np.where(hidden, getattr(self.hidden, name), getattr(self.visible, name))
+    def tables(self, frames: int, rate: float) -> NoiseTables:
+        """What adding noise to windows of so many frames, and frames per second, looks up."""
+        states = (self.visible, self.hidden)
 
-        wander_s = float(np.mean(self.visible.wandering_s[LIMBS]))
-        mixing = autoregression(frames, wander_s * rate)
+        def both(name: str) -> Floats:
+            return np.stack([getattr(state, name) for state in states])
+
+        side = np.zeros((17, 1), np.float32)
+        side[[4, 5, 6, 11, 12, 13]], side[[1, 2, 3, 14, 15, 16]] = 1, -1
+        metres = self.offset * STANDARD_HEIGHT_M
+        lag = float(np.mean(self.visible.wandering_s[LIMBS])) * rate
+        column = np.full(17, len(HIDEABLE))
+        column[HIDEABLE] = np.arange(len(HIDEABLE))
+        return NoiseTables(
+            strength=self.strength,
+            swap_share=self.swaps_per_s / rate,
+            constant=both("constant"),
+            wandering=both("wandering"),
+            white=both("white"),
+            burst=both("burst"),
+            burst_over=_normal_quantile(1 - both("burst_share")),
+            confidence=both("confidence"),
+            outward_m=metres[:, :1] * side,
+            forward_m=metres[:, 1:2],
+            upward_m=metres[:, 2:],
+            mixing=autoregression(frames, lag),
+            parents=np.maximum(_PARENTS, 0),
+            up_the_limb=np.isin(np.arange(17), (2, 3, 5, 6, 12, 13, 15, 16))[:, None],
+            hideable=HIDEABLE,
+            not_own=np.array([~np.isin(HIDEABLE, cover[:2]) for cover in COVERS]),
+            looked_at=np.arange(frames)[:, None] // COVER_EVERY,
+            hideable_column=column,
+        )
+
+    def draw(self, count: int, frames: int, random: np.random.Generator) -> NoiseNumbers:
+        """Draw the numbers of windows with NumPy."""
 
         def normal(*shape: int) -> Floats:
-            return random.standard_normal(shape, dtype=np.float32)
+            return random.standard_normal((count, *shape), dtype=np.float32)
 
-        def wandering(columns: int) -> Floats:
-            return mixing @ normal(count, frames, columns)
+        return NoiseNumbers(
+            slow=normal(frames, 17, 2),
+            unsure=normal(frames, 17),
+            white=normal(frames, 17, 2),
+            constant=normal(1, 17, 2),
+            strength=random.random(count),
+            offset=random.standard_normal(count),
+            level=normal(frames, 17),
+            slips=random.random((4, count, frames)),
+        )
 
-        slow = wandering(34).reshape(count, frames, 17, 2)
-        unsure = wandering(17)  # (B, F, 17): high where a burst happens, and where trust is low
-        burst = unsure > _normal_quantile(1 - state("burst_share"))
-        spread = np.where(burst, state("burst"), state("wandering"))
-        error = spread[..., None] * slow + state("white")[..., None] * normal(*rays.shape)
-        error += state("constant")[..., None] * normal(count, 1, 17, 2)
-        strength = random.uniform(*self.strength, (count, 1, 1, 1)).astype(np.float32)
 
-        limbs = rays[..., LIMBS, :]
-        size = np.sqrt(((limbs - limbs.mean(-2, keepdims=True)) ** 2).sum(-1).mean(-1))
-        moved = camera + self._offsets(camera) * random.normal(1, 0.5, (count, 1, 1, 1))
-        seen = moved[..., :2] / np.maximum(moved[..., 2:], 0.1)
-        seen = seen + strength * error * size[..., None, None]
+class NoiseTables(NamedTuple):
+    """What `add_noise` looks up; arrays of one kind. Pairs are of visible and hidden joints."""
 
-        # The joints that err most are, as a rule, those that the detector is least sure of.
-        level = _normal_share(0.6 * normal(count, frames, 17) - 0.8 * unsure)
-        confidence = np.empty(hidden.shape, np.float32)
-        for joint in range(17):
-            sure = np.interp(level[..., joint], QUANTILES, self.visible.confidence[joint])
-            least = np.interp(level[..., joint], QUANTILES, self.hidden.confidence[joint])
-            confidence[..., joint] = np.where(hidden[..., joint], least, sure)
-        for joints in (LEGS, ARMS):
-            begins = random.random((count, frames)) < self.exchange_per_s / rate
-            lasts = random.random((count, frames)) < 0.4
-            exchanged = begins.copy()
-            exchanged[:, 1:] |= begins[:, :-1] & lasts[:, :-1]
-            clip, frame = np.nonzero(exchanged)
-            for values in (seen, confidence):
-                values[clip[:, None], frame[:, None], joints] = values[
-                    clip[:, None], frame[:, None], MIRROR[joints]
-                ]
-        return seen.astype(np.float32), confidence
+    strength: tuple[float, float]  # lowest and highest
+    swap_share: float  # of frames, in which a left-right swap begins
+    constant: Array  # (2, 17), this and the next three as in `JointErrors`
+    wandering: Array
+    white: Array
+    burst: Array
+    burst_over: Array  # (2, 17) how unsure a joint is at least where a burst happens
+    confidence: Array  # (2, 17, 7) as in `JointErrors`
+    outward_m: Array  # (17, 1) offset to the left, or to the right
+    forward_m: Array  # (17, 1)
+    upward_m: Array  # (17, 1)
+    mixing: Array  # (F, F) of `autoregression`
+    parents: Array  # (17,) the joint at the other end of each joint's bone
+    up_the_limb: Array  # (17, 1) whether the upward offset is towards the parent
+    hideable: Array  # `HIDEABLE`
+    not_own: Array  # (10, 9) whether such a joint is none of the cover's own
+    looked_at: Array  # (F, 1) in which of the frames that are looked at a frame's hiding is seen
+    hideable_column: Array  # (17,) each joint's place in `HIDEABLE`, 9 for those never hidden
 
-    def _hidden(self, camera: Floats) -> NDArray[np.bool_]:
-        """(B, F, 17), whether something of the body lies before a joint."""
-        some = camera[:, ::COVER_EVERY]
-        depth = some[..., HIDEABLE, 2]
-        point = some[..., HIDEABLE, :2] / depth[..., None]
-        covered = np.zeros(depth.shape, bool)
-        for first, second, radius in COVERS:
-            own = np.isin(HIDEABLE, (first, second))
-            start, end = some[..., first, :], some[..., second, :]
-            a, b = (joint[..., :2] / joint[..., 2:] for joint in (start, end))
-            along = b - a
-            # Written out in x and y: sums over an axis of two are slow.
-            x, y = along[..., None, 0], along[..., None, 1]
-            from_x, from_y = point[..., 0] - a[..., None, 0], point[..., 1] - a[..., None, 1]
-            share = (from_x * x + from_y * y) / np.maximum(x * x + y * y, 1e-8)
-            share = np.clip(share, 0, 1)
-            nearest = start[..., None, 2] + share * (end - start)[..., None, 2]
-            gap = (from_x - share * x) ** 2 + (from_y - share * y) ** 2
-            close = gap * nearest**2 < radius**2
-            covered |= close & (nearest < depth - radius) & ~own
-        hidden = np.zeros((*some.shape[:2], 17), bool)
-        hidden[..., HIDEABLE] = covered
-        return np.repeat(hidden, COVER_EVERY, axis=1)[:, : camera.shape[1]]
 
-    def _offsets(self, camera: Floats) -> Floats:
-        """(B, F, 17, 3) metres, camera axes: the measured offsets on this body in this pose."""
-        frame = trunk_frame(camera)  # columns left, forward, up
-        left, forward, trunk_up = (frame[..., None, :, i] for i in range(3))
-        side = np.zeros((17, 1), np.float32)
-        side[[4, 5, 6, 11, 12, 13]] = 1
-        side[[1, 2, 3, 14, 15, 16]] = -1
-        towards = camera[..., _PARENTS, :] - camera
-        towards /= np.maximum(np.linalg.norm(towards, axis=-1, keepdims=True), 1e-6)
-        limb = np.isin(np.arange(17), (2, 3, 5, 6, 12, 13, 15, 16))[:, None]
-        up = np.where(limb, towards, trunk_up)
-        metres = self.offset * STANDARD_HEIGHT_M
-        return metres[:, :1] * side * left + metres[:, 1:2] * forward + metres[:, 2:] * up
+class NoiseNumbers(NamedTuple):
+    """Random numbers of N windows with noise, normal unless uniform."""
+
+    slow: Array  # (N, F, 17, 2) of the wandering part
+    unsure: Array  # (N, F, 17) high where a burst happens, and where trust is low
+    white: Array  # (N, F, 17, 2)
+    constant: Array  # (N, 1, 17, 2)
+    strength: Array  # (N,) uniform
+    offset: Array  # (N,) how much a window's offsets differ from the measured ones
+    level: Array  # (N, F, 17) of the confidence
+    # Four times (N, F), uniform: whether a left-right swap of the legs begins, and whether it lasts
+    # a second frame; then of the arms.
+    slips: Array | Sequence[Array]
+
+
+def add_noise(
+    rays: Array, camera: Array, tables: NoiseTables, numbers: NoiseNumbers
+) -> tuple[Array, Array]:
+    """What given random numbers make of rays (N, F, 17, 2) to joints (N, F, 17, 3) in camera axes.
+
+    Returns:
+        Noisy rays, and confidences (N, F, 17).
+    """
+    xp = namespace(rays)
+    hidden = hidden_joints(camera, tables)  # (N, F, 17)
+
+    def of_state(pair: Array) -> Array:
+        return xp.where(hidden, pair[1], pair[0])
+
+    slow = tables.mixing @ numbers.slow.reshape(*rays.shape[:2], -1)
+    unsure = tables.mixing @ numbers.unsure
+    burst = unsure > of_state(tables.burst_over)
+    spread = xp.where(burst, of_state(tables.burst), of_state(tables.wandering))
+    error = spread[..., None] * slow.reshape(rays.shape)
+    error = error + of_state(tables.white)[..., None] * numbers.white
+    error = error + of_state(tables.constant)[..., None] * numbers.constant
+    low, high = tables.strength
+    strength = single(low + (high - low) * numbers.strength)[:, None, None, None]
+
+    limbs = limb_joints(rays)
+    size = xp.sqrt(((limbs - limbs.mean(-2, keepdims=True)) ** 2).sum(-1).mean(-1))
+    amount = (1 + 0.5 * numbers.offset)[:, None, None, None]
+    moved = camera + detector_offsets(camera, tables) * amount
+    seen = moved[..., :2] / xp.clip(moved[..., 2:], 0.1, None)
+    seen = single(seen + strength * error * size[..., None, None])
+
+    # The joints that err most are, as a rule, those that the detector is least sure of.
+    level = _normal_share(0.6 * numbers.level - 0.8 * unsure)
+    confidence = of_state(tables.confidence[..., 0])
+    for i, (start, end) in enumerate(pairwise(QUANTILES)):
+        rise = tables.confidence[..., i + 1] - tables.confidence[..., i]
+        confidence = confidence + xp.clip((level - start) / (end - start), 0, 1) * of_state(rise)
+    for sides, slips in ((_LEGS, numbers.slips[:2]), (_ARMS, numbers.slips[2:])):
+        seen, confidence = _swapped(seen, confidence, sides, slips, tables)
+    return seen, confidence
+
+
+def hidden_joints(camera: Array, tables: NoiseTables) -> Array:
+    """(N, F, 17), whether something of the body lies before a joint of (N, F, 17, 3)."""
+    xp = namespace(camera)
+    some = camera[:, ::COVER_EVERY]
+    joints = some[..., tables.hideable, :]
+    depth = joints[..., 2]
+    x, y = joints[..., 0] / depth, joints[..., 1] / depth
+
+    def covered(first: int, second: int, radius: float) -> Array:
+        start, end = some[..., first, None, :], some[..., second, None, :]
+        start_x, start_y = start[..., 0] / start[..., 2], start[..., 1] / start[..., 2]
+        # Written out in x and y: sums over an axis of two are slow.
+        along_x = end[..., 0] / end[..., 2] - start_x
+        along_y = end[..., 1] / end[..., 2] - start_y
+        from_x, from_y = x - start_x, y - start_y
+        length = xp.clip(along_x * along_x + along_y * along_y, 1e-8, None)
+        share = xp.clip((from_x * along_x + from_y * along_y) / length, 0, 1)
+        nearest = start[..., 2] + share * (end[..., 2] - start[..., 2])
+        gap = (from_x - share * along_x) ** 2 + (from_y - share * along_y) ** 2
+        return (gap * nearest**2 < radius**2) & (nearest < depth - radius)
+
+    others = zip(COVERS, tables.not_own, strict=True)
+    hidden = reduce(or_, (covered(*cover) & allowed for cover, allowed in others))
+    never = xp.zeros_like(hidden[..., :1])
+    hidden = xp.concatenate([hidden, never], -1)
+    return hidden[:, tables.looked_at, tables.hideable_column]
+
+
+def detector_offsets(camera: Array, tables: NoiseTables) -> Array:
+    """(N, F, 17, 3) metres, camera axes: the measured offsets on this body in this pose."""
+    frame = trunk_frame(camera)  # columns left, forward, up
+    left, forward, trunk_up = (frame[..., None, :, i] for i in range(3))
+    towards = unit(camera[..., tables.parents, :] - camera)
+    up = namespace(camera).where(tables.up_the_limb, towards, trunk_up)
+    return tables.outward_m * left + tables.forward_m * forward + tables.upward_m * up
+
+
+def _swapped(
+    seen: Array,
+    confidence: Array,
+    sides: tuple[slice, slice],
+    slips: Array | Sequence[Array],
+    tables: NoiseTables,
+) -> tuple[Array, Array]:
+    """Rays and confidences with left and right swapped in some frames, and in some frames after."""
+    xp, (first, second), (begins, lasts) = namespace(seen), sides, slips
+    begins = begins < tables.swap_share
+    goes_on = (begins & (lasts < 0.4))[:, :-1]
+    parts = (slice(first.start), second, first, slice(second.stop, None))
+
+    def swapped(rows: Array) -> tuple[Array, Array]:
+        points, sure = seen[rows], confidence[rows]
+        return (
+            xp.concatenate([points[..., part, :] for part in parts], -2),
+            xp.concatenate([sure[..., part] for part in parts], -1),
+        )
+
+    swap = xp.concatenate([begins[:, :1], begins[:, 1:] | goes_on], 1)
+    seen, confidence = changed_where(swap, swapped, seen, confidence)
+    return seen, confidence
 
 
 def _both_sides(values: Floats) -> Floats:
@@ -232,9 +346,9 @@ def autoregression(frames: int, lag: float) -> Floats:
     return matrix.astype(np.float32)
 
 
-def _normal_share(values: Floats) -> Floats:
+def _normal_share(values: Array) -> Array:
     """About the share of a normal distribution below each value (logistic form, error < 0.01)."""
-    return 1 / (1 + np.exp(-1.702 * values))
+    return 1 / (1 + namespace(values).exp(-1.702 * values))
 
 
 def _normal_quantile(share: Floats) -> Floats:

@@ -2,33 +2,53 @@
 
 Every window is drawn anew: a stretch of motion at a drawn frame rate, a drawn body, perhaps another
 clip's arms, a drawn camera that looks roughly at the person, a focal length that the lifter may
-only guess, and the noise of a detector. One call makes a whole batch with NumPy.
+only guess, and the noise of a detector. All random numbers are drawn first; what follows is a
+function of arrays that are NumPy's or PyTorch's, without a branch on their values. `draw_batch` and
+`draw_views` draw the numbers with NumPy, `lithepose.mocap.device_windows` on the device that
+trains.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lithepose.anthropometry import STANDARD_HEIGHT_M
-from lithepose.arrays import Floats
-from lithepose.bones import bones, from_bones
-from lithepose.lifters.windows import MIRROR, look_at_person, with_midpoints
-from lithepose.mocap.motions import Motions, draw_bodies, trunk_frame
+from lithepose.anthropometry import STANDARD_HEIGHT_M, TRAINING_MEAN, TRAINING_SPREAD
+from lithepose.arrays import Array, Floats, Indices, changed_where, namespace, single, whole
+from lithepose.bones import PARENTS, from_bones
+from lithepose.lifters.windows import WindowInputs, look_at_person, mirror_sides, with_midpoints
+from lithepose.mocap.motions import BONE_OF_JOINT, Motions, trunk_frame
+from lithepose.mocap.noise import DetectorNoise, NoiseNumbers, NoiseTables, add_noise
+from lithepose.rotations import cross, from_axis_angle, rotate_all, unit
 
-# (rays (B, F, 17, 2), joints in camera axes (B, F, 17, 3), frames per second (B,), random)
-#   -> (rays, confidence (B, F, 17)): what a detector would have seen.
-Noise = Callable[
-    [Floats, Floats, Floats, np.random.Generator],
-    tuple[Floats, Floats],
-]
+# Where virtual cameras stand and look.
+DISTANCE_M = (2.0, 9.0)  # drawn log-uniformly
+CAMERA_HEIGHT_M = (0.3, 2.6)  # over the floor
+NEAREST_M = 0.9  # someone who walks past the camera is filmed from further off
+TILT_DEG = 10.0  # spread of the angle by which the camera misses the person
+ROLL_DEG = 4.0  # spread
+# Spread of the logarithm of the guessed focal length over the true one.
+FOCAL_GUESS = 0.3
+# Upper and lower legs and arms: the bones that are bent, the last four of which are exchanged.
+BENT = (2, 3, 5, 6, 12, 13, 15, 16)
+# Spine, nose and head top lie elsewhere in other data sets and for other detectors: (joint, start
+# and end of a line between trunk and head joints along which it moves, spread of the amount).
+BLUR = (
+    (7, 0, 8, 0.06),
+    (9, 9, 10, 0.20),
+    (9, 8, 9, 0.15),
+    (10, 9, 10, 0.20),
+    (10, 8, 10, 0.10),
+)
+# Many detectors know neither spine nor head top, some not the nose: joint -> share of windows.
+UNKNOWN = {7: 0.6, 9: 0.15, 10: 0.6}
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipSettings:
+class WindowSettings:
     """How training windows are drawn.
 
     Attributes:
@@ -40,12 +60,7 @@ class ClipSettings:
         exchange_arms: share of windows whose arms move as in another clip.
         bend: spread in degrees of a constant turn given to each limb segment of a window.
         mirror: share of mirrored windows.
-        distance_m: (lowest, highest) distance of the camera, drawn log-uniformly.
-        camera_height_m: (lowest, highest) height over the floor.
-        roll_deg: spread of the camera's roll.
-        tilt_deg: spread of the angle by which the camera misses the person.
         focal_known: share of windows whose focal length the lifter knows.
-        focal_guess: spread of the logarithm of the guessed focal length over the true one.
         clean: share of windows without detector noise.
     """
 
@@ -56,17 +71,11 @@ class ClipSettings:
     exchange_arms: float = 0.3
     bend: float = 5.0
     mirror: float = 0.5
-    distance_m: tuple[float, float] = (2.0, 9.0)
-    camera_height_m: tuple[float, float] = (0.3, 2.6)
-    roll_deg: float = 4.0
-    tilt_deg: float = 10.0
     focal_known: float = 0.5
-    focal_guess: float = 0.3
     clean: float = 0.25
 
 
-@dataclass(frozen=True, kw_only=True)
-class Batch:
+class Batch(NamedTuple):
     """Windows for one training step.
 
     Attributes:
@@ -75,234 +84,294 @@ class Batch:
             a body of standard height.
     """
 
-    values: Floats
-    targets: Floats
+    values: Array
+    targets: Array
 
 
-def draw_stretches(
-    motions: Motions, count: int, settings: ClipSettings, random: np.random.Generator
-) -> tuple[Floats, NDArray[np.int64], Floats]:
-    """Draw stretches of motion, every recorded frame being as likely a centre as any other.
+# --- what windows are made of -----------------------------------------------------------------
+
+
+class Tables(NamedTuple):
+    """Motions, and what making windows looks up; arrays of one kind."""
+
+    fps: float  # this and the next four as in `Motions`
+    positions: Array
+    start: Array
+    lengths: Array
+    height: Array
+    offsets: Array  # (F,) the frames of a window, counted from its middle
+    parents: Array  # (17,) the joint at the other end of each joint's bone
+    bone_mean: Array  # (9,) metres, of the segments of drawn bodies
+    bone_spread: Array  # (9,) relative to the mean
+    bone_of_joint: Array  # (17,) which segment each joint's bone is; 9 at the root
+    unknown_share: Array  # (17,) `UNKNOWN` of each joint
+
+
+class MotionNumbers(NamedTuple):
+    """Random numbers of the motion in B windows; uniform in [0, 1) unless normal."""
+
+    centre: Array  # (B,) recorded frames in the middle
+    rate: Array  # (B,) the frame rate
+    exchange: Array  # (B,) whether the arms move as in another window
+    partner: Array  # (N,) whose: places among the windows that `changed_where` works out
+    bend: Array  # (B, 8) normal, by how much each of `BENT` is turned
+    bend_axis: Array  # (B, 8, 3) normal
+    bones: Array  # (B, 9) normal, lengths of a drawn body's segments
+    mirror: Array  # (B,) whether the window is mirrored
+
+
+class ViewNumbers(NamedTuple):
+    """Random numbers of how B windows are seen; uniform in [0, 1) unless normal."""
+
+    distance: Array  # (B,) of the camera
+    azimuth: Array  # (B,) turns around the person
+    height: Array  # (B,) of the camera
+    tilt: Array  # (B,) normal
+    tilt_axis: Array  # (B, 3) normal
+    roll: Array  # (B,) normal
+    blur: Array  # (B, 5) normal, the movements of `BLUR`
+    clean: Array  # (B,) whether the 2D stays exact
+    noise: NoiseNumbers | None  # of the windows that `changed_where` works out
+    unknown: Array  # (B, 17) whether the detector does not know a joint
+
+
+def tables_of(motions: Motions, settings: WindowSettings) -> Tables:
+    """What making windows of some motions looks up, in NumPy."""
+    bones = list(TRAINING_MEAN)
+    return Tables(
+        fps=motions.fps,
+        positions=motions.positions,
+        start=motions.start,
+        lengths=motions.lengths,
+        height=motions.height,
+        offsets=np.arange(settings.frames) - settings.frames // 2,
+        parents=np.maximum(PARENTS, 0),
+        bone_mean=np.array([STANDARD_HEIGHT_M * TRAINING_MEAN[bone] for bone in bones]),
+        bone_spread=np.array([TRAINING_SPREAD[bone] for bone in bones]),
+        bone_of_joint=np.array([bones.index(b) if b else len(bones) for b in BONE_OF_JOINT]),
+        unknown_share=np.array([UNKNOWN.get(joint, 0.0) for joint in range(17)]),
+    )
+
+
+def log_uniform(limits: tuple[float, float], number: Array) -> Array:
+    """Uniform numbers in [0, 1) as numbers between limits, uniform in the logarithm."""
+    low, high = (math.log(limit) for limit in limits)
+    return namespace(number).exp(low + (high - low) * number)
+
+
+# --- from random numbers to windows -----------------------------------------------------------
+
+
+def make_windows(
+    motion: MotionNumbers,
+    view: ViewNumbers,
+    focal: Array,
+    tables: Tables,
+    noise: NoiseTables | None,
+    settings: WindowSettings,
+) -> Batch:
+    """The windows that given random numbers make.
+
+    Args:
+        focal: (B,) as of `focal_errors`.
+        noise: a detector's errors; None leaves the 2D exact in every window.
+    """
+    joints, clip = cut_stretches(motion, tables, settings)
+    camera = place_cameras(vary_poses(joints, clip, motion, tables, settings), view)
+    rays, confidence = observe(camera, view, tables, noise, settings)
+    inputs = look_at_person(rays / focal[:, None, None, None], confidence)
+    return Batch(inputs.values, _targets(camera, inputs, settings))
+
+
+def cut_stretches(
+    numbers: MotionNumbers, tables: Tables, settings: WindowSettings
+) -> tuple[Array, Array]:
+    """Stretches of motion around recorded frames, each at a drawn frame rate.
 
     Returns:
-        joints (count, F, 17, 3) metres, world axes; the clip of each (count,); frames per second
-        (count,). Beyond a clip's ends its first or last pose stands still.
+        joints (B, F, 17, 3) metres, world axes; the clip of each (B,). Beyond a clip's ends its
+        first or last pose stands still.
     """
-    centre = random.integers(0, len(motions.positions), count)
-    return stretches_around(motions, centre, settings, random)
-
-
-def stretches_around(
-    motions: Motions, centre: NDArray[np.int64], settings: ClipSettings, random: np.random.Generator
-) -> tuple[Floats, NDArray[np.int64], Floats]:
-    """Stretches of motion around recorded frames (count,), each at a drawn frame rate; returns as
-    `draw_stretches`."""
-    count = len(centre)
-    clip = np.searchsorted(motions.start, centre, side="right") - 1
-    low, high = np.log(settings.fps)
-    fps = np.exp(random.uniform(low, high, count))
-    offset = np.arange(settings.frames) - settings.frames // 2
-    time = centre[:, None] + offset * (motions.fps / fps)[:, None]
-    time = np.clip(time, motions.start[clip][:, None], motions.start[clip + 1][:, None] - 1)
-    before = np.floor(time).astype(np.int64)
-    after = np.minimum(before + 1, motions.start[clip + 1][:, None] - 1)
-    share = (time - before).astype(np.float32)[..., None, None]
-    joints = motions.positions[before] * (1 - share) + motions.positions[after] * share
-    return joints, clip, fps
-
-
-def _small_rotations(angle: Floats, random: np.random.Generator) -> Floats:
-    """Rotations (..., 3, 3) by given angles in radians (...,) about random axes."""
-    axis = random.standard_normal((*angle.shape, 3))
-    axis /= np.linalg.norm(axis, axis=-1, keepdims=True)
-    x, y, z = np.moveaxis(axis, -1, 0)
-    zero = np.zeros_like(x)
-    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*angle.shape, 3, 3)
-    sine, cosine = np.sin(angle)[..., None, None], np.cos(angle)[..., None, None]
-    return (np.eye(3) + sine * cross + (1 - cosine) * (cross @ cross)).astype(np.float32)
+    xp, centre = namespace(numbers.centre), numbers.centre
+    clip = xp.searchsorted(tables.start, centre, side="right") - 1
+    end = tables.start[clip + 1][:, None]
+    # Counted from the centre: far into a long file float32 no longer resolves a frame's parts.
+    first, last = tables.start[clip][:, None] - centre[:, None], end - 1 - centre[:, None]
+    time = tables.offsets * (tables.fps / log_uniform(settings.fps, numbers.rate))[:, None]
+    time = xp.minimum(xp.maximum(time, first), last)
+    before = xp.floor(time)
+    share = single(time - before)[..., None, None]
+    at = centre[:, None] + whole(before)
+    after = xp.minimum(at + 1, end - 1)
+    return tables.positions[at] * (1 - share) + tables.positions[after] * share, clip
 
 
 def vary_poses(
-    joints: Floats,
-    clip: NDArray[np.int64],
-    motions: Motions,
-    settings: ClipSettings,
-    random: np.random.Generator,
-) -> Floats:
+    joints: Array, clip: Array, numbers: MotionNumbers, tables: Tables, settings: WindowSettings
+) -> Array:
     """Give stretches of motion other arms, slightly other limb directions, other bodies and sides.
 
     Args:
-        joints: (B, F, 17, 3) metres, world axes, from `draw_stretches`, and their clips (B,).
+        joints, clip: as `cut_stretches` gives them.
     Returns:
         Joints of bodies of standard height.
     """
-    count = len(joints)
-    vectors = bones(joints)  # (B, F, 17, 3)
-    lengths = motions.lengths[clip]  # (B, 17)
+    xp = namespace(joints)
+    vectors = joints - joints[..., tables.parents, :]  # (B, F, 17, 3), zero at the root
+    lengths = tables.lengths[clip]  # (B, 17)
 
-    arms = np.array([12, 13, 15, 16])
-    takes = np.flatnonzero(random.random(count) < settings.exchange_arms)
-    if len(takes):
-        gives = random.permutation(takes)
-        between = trunk_frame(joints[gives]) @ np.swapaxes(trunk_frame(joints[takes]), -1, -2)
-        ratio = lengths[takes][:, arms] / lengths[gives][:, arms]
-        given = vectors[gives][:, :, arms] * ratio[:, None, :, None]
-        vectors[takes[:, None, None], np.arange(joints.shape[1])[:, None], arms] = given @ between
-    if settings.bend:
-        limbs = np.array([2, 3, 5, 6, 12, 13, 15, 16])
-        angle = np.radians(settings.bend) * random.standard_normal((count, len(limbs)))
-        turns = np.swapaxes(_small_rotations(angle, random), -1, -2)  # (B, 8, 3, 3)
-        for i, joint in enumerate(limbs):
-            vectors[:, :, joint] = vectors[:, :, joint] @ turns[:, i]
+    legs = xp.concatenate([vectors[:, :, 2:4], vectors[:, :, 5:7]], 2)
+    arms = xp.concatenate([vectors[:, :, 12:14], vectors[:, :, 15:17]], 2)
+
+    def exchanged(rows: Array) -> tuple[Array]:
+        trunk, arm_lengths = trunk_frame(joints[rows]), lengths[rows][:, 12:14]
+        between = trunk[numbers.partner] @ xp.swapaxes(trunk, -1, -2)
+        ratio = arm_lengths / arm_lengths[numbers.partner]
+        given = arms[rows][numbers.partner] * xp.concatenate([ratio, ratio], 1)[:, None, :, None]
+        return (given @ between,)
+
+    (arms,) = changed_where(numbers.exchange < settings.exchange_arms, exchanged, arms)
+
+    bend = from_axis_angle(unit(numbers.bend_axis), math.radians(settings.bend) * numbers.bend)
+    limbs = xp.swapaxes(xp.concatenate([legs, arms], 2), 1, 2)  # (B, 8, F, 3)
+    limbs = xp.swapaxes(limbs @ xp.swapaxes(single(bend), -1, -2), 1, 2)
+    parts = (
+        *(vectors[:, :, :2], limbs[:, :, :2], vectors[:, :, 4:5], limbs[:, :, 2:4]),
+        *(vectors[:, :, 7:12], limbs[:, :, 4:6], vectors[:, :, 14:15], limbs[:, :, 6:]),
+    )
+    vectors = xp.concatenate(parts, 2)
+
+    scale = (STANDARD_HEIGHT_M / tables.height[clip])[:, None]  # (B, 1)
     if settings.redraw_bodies:
-        scale = draw_bodies(count, STANDARD_HEIGHT_M, random) / lengths
-    else:
-        scale = np.repeat((STANDARD_HEIGHT_M / motions.height[clip])[:, None], 17, 1)
-    scale[:, 0] = STANDARD_HEIGHT_M / motions.height[clip]
-    vectors = vectors * scale[:, None, :, None].astype(np.float32)
-    varied = from_bones(joints[..., 0, :] * scale[:, None, :1].astype(np.float32), vectors)
-
-    flipped = random.random(count) < settings.mirror
-    mirrored = varied[flipped][..., MIRROR, :]
-    mirrored[..., 0] *= -1
-    varied[flipped] = mirrored
-    return varied
+        drawn = tables.bone_mean * xp.clip(1 + tables.bone_spread * numbers.bones, 0.7, 1.4)
+        # The root has no bone, its "length" is 1: its way through the room is scaled as the person.
+        scale = single(xp.concatenate([drawn, scale], 1)[:, tables.bone_of_joint]) / lengths
+    varied = from_bones(joints[..., 0, :] * scale[:, None, :1], vectors * scale[:, None, :, None])
+    mirrors = numbers.mirror < settings.mirror
+    return changed_where(mirrors, lambda rows: (mirror_sides(varied[rows]),), varied)[0]
 
 
-def turn(rotation: Floats, vectors: Floats) -> Floats:
-    """Rotate vectors (B, ..., 3) by (B, 3, 3): one batched product, far faster than einsum."""
-    flat = vectors.reshape(len(vectors), -1, 3)
-    return (flat @ np.swapaxes(rotation, -1, -2)).reshape(vectors.shape)
-
-
-def place_cameras(joints: Floats, settings: ClipSettings, random: np.random.Generator) -> Floats:
+def place_cameras(joints: Array, numbers: ViewNumbers) -> Array:
     """Put a camera before each stretch: joints (B, F, 17, 3), world axes to camera axes, metres."""
-    count, frames = joints.shape[:2]
-    low, high = np.log(settings.distance_m)
-    distance = np.exp(random.uniform(low, high, count))
-    azimuth = random.uniform(-np.pi, np.pi, count)
-    height = random.uniform(*settings.camera_height_m, count)
-    middle = joints[:, frames // 2, 0]  # (B, 3)
+    xp = namespace(joints)
+    distance, azimuth = log_uniform(DISTANCE_M, numbers.distance), 2 * math.pi * numbers.azimuth
+    low, high = CAMERA_HEIGHT_M
+    middle = joints[:, joints.shape[1] // 2, 0]  # (B, 3)
     # The camera stands on the floor of the scene, also where the person has climbed.
-    floor = joints[..., 2].min((1, 2))
-    position = np.stack(
-        [
-            middle[:, 0] + distance * np.cos(azimuth),
-            middle[:, 1] + distance * np.sin(azimuth),
-            floor + height,
-        ],
-        -1,
-    )
-    forward = middle - position
-    forward /= np.linalg.norm(forward, axis=-1, keepdims=True)
-    miss = np.radians(settings.tilt_deg) * random.standard_normal(count)
-    forward = turn(_small_rotations(miss, random), forward)
-    down = np.array([0.0, 0.0, -1.0])
-    right = np.cross(down, forward)
-    right /= np.maximum(np.linalg.norm(right, axis=-1, keepdims=True), 1e-6)
-    below = np.cross(forward, right)
-    roll = np.radians(settings.roll_deg) * random.standard_normal((count, 1))
-    right, below = (
-        np.cos(roll) * right + np.sin(roll) * below,
-        np.cos(roll) * below - np.sin(roll) * right,
-    )
-    rotation = np.stack([right, below, forward], 1).astype(np.float32)  # world -> camera
-    camera = turn(rotation, joints - position[:, None, None].astype(np.float32))
-    # Someone who walks past the camera is filmed from further off.
-    nearest = camera[..., 2].min((1, 2))
-    camera[..., 2] += np.maximum(0.9 - nearest, 0)[:, None, None]
+    floor = xp.amin(joints[..., 2], (1, 2))
+    place = [
+        middle[:, 0] + distance * xp.cos(azimuth),
+        middle[:, 1] + distance * xp.sin(azimuth),
+        floor + (low + (high - low) * numbers.height),
+    ]
+    position = xp.stack(place, -1)
+    miss = from_axis_angle(unit(numbers.tilt_axis), math.radians(TILT_DEG) * numbers.tilt)
+    forward = rotate_all(single(miss), unit(middle - position))
+    # Down, (0, 0, -1), times forward.
+    right = unit(xp.stack([forward[:, 1], -forward[:, 0], xp.zeros_like(floor)], -1))
+    below = cross(forward, right)
+    roll = math.radians(ROLL_DEG) * numbers.roll[:, None]
+    cosine, sine = xp.cos(roll), xp.sin(roll)
+    axes = [cosine * right + sine * below, cosine * below - sine * right, forward]
+    rotation = single(xp.stack(axes, 1))  # world -> camera
+    camera = rotate_all(rotation, joints - single(position)[:, None, None])
+    nearest = xp.amin(camera[..., 2], (1, 2))
+    camera[..., 2] += xp.clip(NEAREST_M - nearest, 0, None)[:, None, None]
     return camera
 
 
-def blur_definitions(camera: Floats, random: np.random.Generator) -> Floats:
+def blur_definitions(camera: Array, amounts: Array) -> Array:
     """Move spine, nose and head top as other data sets and detectors define them.
 
-    Each moves along lines between trunk and head joints by an amount constant over a window;
-    (B, F, 17, 3) in, the same out. Only the 2D is made from the result.
+    The movements of `BLUR` are constant over a window; only the 2D is made from the result.
+
+    Args:
+        camera: (B, F, 17, 3), any axes; amounts: (B, 5) normal.
     """
-    moved = camera.copy()
-
-    def along(joint: int, start: int, end: int, spread: float) -> None:
-        amount = spread * random.standard_normal((len(camera), 1, 1)).astype(np.float32)
-        moved[..., joint, :] += amount * (camera[..., end, :] - camera[..., start, :])
-
-    along(7, 0, 8, 0.06)
-    along(9, 9, 10, 0.20)
-    along(9, 8, 9, 0.15)
-    along(10, 9, 10, 0.20)
-    along(10, 8, 10, 0.10)
-    return moved
+    moved = {joint: camera[..., joint, :] for joint in (7, 9, 10)}
+    for index, (joint, start, end, spread) in enumerate(BLUR):
+        amount = spread * single(amounts[:, index, None, None])
+        moved[joint] = moved[joint] + amount * (camera[..., end, :] - camera[..., start, :])
+    spine, nose, head_top = (joint[..., None, :] for joint in moved.values())
+    parts = [camera[..., :7, :], spine, camera[..., 8:9, :], nose, head_top, camera[..., 11:, :]]
+    return namespace(camera).concatenate(parts, -2)
 
 
 def observe(
-    camera: Floats,
-    fps: Floats,
-    settings: ClipSettings,
-    noise: Noise | None,
-    random: np.random.Generator,
-) -> tuple[Floats, Floats]:
+    camera: Array,
+    numbers: ViewNumbers,
+    tables: Tables,
+    noise: NoiseTables | None,
+    settings: WindowSettings,
+) -> tuple[Array, Array]:
     """What a detector tells of stretches before their cameras.
 
     Args:
-        camera: (B, F, 17, 3) metres, camera axes; fps: (B,).
+        camera: (B, F, 17, 3) metres, camera axes.
     Returns:
         rays (B, F, 17, 2) and confidence (B, F, 17), 0 for joints that the detector does not know.
     """
-    count = len(camera)
-    seen = blur_definitions(camera, random)
+    xp = namespace(camera)
+    seen = blur_definitions(camera, numbers.blur)
     rays = seen[..., :2] / seen[..., 2:]
-    confidence = np.ones(rays.shape[:-1], np.float32)
+    confidence = xp.ones_like(rays[..., 0])
     if noise is not None:
-        noisy = np.flatnonzero(random.random(count) >= settings.clean)
-        rays[noisy], confidence[noisy] = noise(rays[noisy], camera[noisy], fps[noisy], random)
-    # Many detectors know neither spine nor head top, some not the nose.
-    for joint, share in ((7, 0.6), (9, 0.15), (10, 0.6)):
-        confidence[random.random(count) < share, :, joint] = 0
-    return with_midpoints(rays, confidence)
+        drawn = numbers.noise
+        assert drawn is not None
+        rays, confidence = changed_where(
+            numbers.clean >= settings.clean,
+            lambda rows: add_noise(rays[rows], camera[rows], noise, drawn),
+            rays,
+            confidence,
+        )
+    unknown = numbers.unknown < tables.unknown_share
+    return with_midpoints(rays, xp.where(unknown[:, None], 0, confidence))
 
 
-def focal_errors(count: int, settings: ClipSettings, random: np.random.Generator) -> Floats:
-    """(count,), the focal length that the lifter takes over the true one; 1 where it is known."""
-    guess = np.exp(settings.focal_guess * random.standard_normal(count))
-    guess[random.random(count) < settings.focal_known] = 1
-    return guess
+def focal_errors(guess: Array, known: Array, settings: WindowSettings) -> Array:
+    """(B,), the focal length that the lifter takes over the true one; 1 where it is known.
+
+    Args:
+        guess: (B,) normal, known: (B,) uniform numbers.
+    """
+    xp = namespace(guess)
+    return xp.where(known < settings.focal_known, 1.0, xp.exp(FOCAL_GUESS * guess))
+
+
+def _targets(camera: Array, inputs: WindowInputs, settings: WindowSettings) -> Array:
+    first = settings.frames // 2 - settings.targets // 2
+    targets = camera[:, first : first + settings.targets]
+    targets = targets - targets[..., :1, :]
+    return rotate_all(namespace(targets).swapaxes(inputs.rotation, -1, -2), targets)
+
+
+# --- drawn with NumPy -------------------------------------------------------------------------
 
 
 def draw_batch(
     motions: Motions,
     count: int,
-    settings: ClipSettings,
-    noise: Noise | None,
+    settings: WindowSettings,
+    noise: DetectorNoise | None,
     random: np.random.Generator,
 ) -> Batch:
-    """Draw one batch of training windows.
+    """Draw one batch of training windows, every recorded frame being as likely a centre as others.
 
     Args:
         noise: adds a detector's errors; None leaves the 2D exact in every window.
     """
-    joints, clip, fps = draw_stretches(motions, count, settings, random)
-    joints = vary_poses(joints, clip, motions, settings, random)
-    camera = place_cameras(joints, settings, random)
-    rays, confidence = observe(camera, fps, settings, noise, random)
-
-    guess = focal_errors(count, settings, random)
-    inputs = look_at_person(rays / guess[:, None, None, None], confidence)
-
-    first = settings.frames // 2 - settings.targets // 2
-    targets = camera[:, first : first + settings.targets]
-    targets = targets - targets[..., :1, :]
-    targets = turn(np.swapaxes(inputs.rotation, -1, -2), targets)
-    return Batch(
-        values=inputs.values.astype(np.float32), targets=np.ascontiguousarray(targets, np.float32)
-    )
+    motion = draw_motion(random.integers(0, len(motions.positions), count), settings, random)
+    view, errors = draw_view(motion.rate, settings, noise, random)
+    focal = draw_focal_errors(count, settings, random)
+    return make_windows(motion, view, focal, tables_of(motions, settings), errors, settings)
 
 
 def draw_views(
     motions: Motions,
-    centre: NDArray[np.int64],
+    centre: Indices,
     views: int,
-    settings: ClipSettings,
-    noise: Noise | None,
+    settings: WindowSettings,
+    noise: DetectorNoise | None,
     random: np.random.Generator,
 ) -> tuple[Floats, Floats]:
     """Draw windows that several cameras, each placed by itself, see at once.
@@ -317,9 +386,69 @@ def draw_views(
     Returns:
         rays (B, V, F, 17, 2) and confidence (B, V, F, 17), as a detector gives them.
     """
-    joints, clip, fps = stretches_around(motions, centre, settings, random)
-    joints = vary_poses(joints, clip, motions, settings, random)
-    camera = place_cameras(np.repeat(joints, views, axis=0), settings, random)
-    rays, confidence = observe(camera, np.repeat(fps, views), settings, noise, random)
+    motion = draw_motion(centre, settings, random)
+    view, errors = draw_view(np.repeat(motion.rate, views), settings, noise, random)
+    tables = tables_of(motions, settings)
+    joints = vary_poses(*cut_stretches(motion, tables, settings), motion, tables, settings)
+    camera = place_cameras(np.repeat(joints, views, axis=0), view)
+    rays, confidence = observe(camera, view, tables, errors, settings)
     shape = (len(centre), views)
     return rays.reshape(*shape, *rays.shape[1:]), confidence.reshape(*shape, *confidence.shape[1:])
+
+
+def draw_motion(
+    centre: Indices, settings: WindowSettings, random: np.random.Generator
+) -> MotionNumbers:
+    """Draw the motion of windows around recorded frames (B,)."""
+    count = len(centre)
+    rate, exchange = random.random(count), random.random(count)
+    partner = random.permutation(int((exchange < settings.exchange_arms).sum()))
+    bend, axis, bones = np.zeros((count, 8)), np.zeros((count, 8, 3)), np.zeros((count, 9))
+    if settings.bend:
+        bend, axis = random.standard_normal(bend.shape), random.standard_normal(axis.shape)
+    if settings.redraw_bodies:
+        bones = random.standard_normal((9, count)).T
+    mirror = random.random(count)
+    return MotionNumbers(centre, rate, exchange, partner, bend, axis, bones, mirror)
+
+
+def draw_view(
+    rate: Floats,
+    settings: WindowSettings,
+    noise: DetectorNoise | None,
+    random: np.random.Generator,
+) -> tuple[ViewNumbers, NoiseTables | None]:
+    """Draw how windows are seen.
+
+    Args:
+        rate: (B,) as in `MotionNumbers`: a detector's errors depend on it.
+    Returns:
+        The numbers, and what adding the noise looks up.
+    """
+    count = len(rate)
+    numbers = ViewNumbers(
+        distance=random.random(count),
+        azimuth=random.uniform(-0.5, 0.5, count),
+        height=random.random(count),
+        tilt=random.standard_normal(count),
+        tilt_axis=random.standard_normal((count, 3)),
+        roll=random.standard_normal(count),
+        blur=random.standard_normal((len(BLUR), count)).T,
+        clean=random.random(count) if noise else np.zeros(count),
+        noise=None,
+        unknown=np.ones((count, 17)),
+    )
+    tables, noisy = None, numbers.clean >= settings.clean
+    if noise is not None and noisy.any():
+        rates = log_uniform(settings.fps, rate[noisy])
+        tables = noise.tables(settings.frames, float(np.median(rates)))
+        drawn = noise.draw(int(noisy.sum()), settings.frames, random)
+        numbers = numbers._replace(noise=drawn)
+    for joint in UNKNOWN:
+        numbers.unknown[:, joint] = random.random(count)
+    return numbers, tables
+
+
+def draw_focal_errors(count: int, settings: WindowSettings, random: np.random.Generator) -> Floats:
+    """Draw `focal_errors`, (count,)."""
+    return focal_errors(random.standard_normal(count), random.random(count), settings)

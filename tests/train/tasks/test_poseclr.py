@@ -18,10 +18,10 @@ from safetensors.torch import load_file  # noqa: E402
 
 from lithepose.cli.pretrain import pretrain as command  # noqa: E402
 from lithepose.lifters import create_lifter  # noqa: E402
-from lithepose.mocap.device_windows import DeviceClips  # noqa: E402
+from lithepose.mocap.device_windows import DeviceWindows  # noqa: E402
 from lithepose.mocap.motions import read_motions  # noqa: E402
 from lithepose.mocap.noise import DetectorNoise  # noqa: E402
-from lithepose.mocap.windows import ClipSettings  # noqa: E402
+from lithepose.mocap.windows import WindowSettings  # noqa: E402
 from lithepose.train.checkpoints import LAST  # noqa: E402
 from lithepose.train.engine import run  # noqa: E402
 from lithepose.train.log import Progress  # noqa: E402
@@ -155,8 +155,8 @@ def test_training_brings_views_of_one_instant_together(tiny: dict[str, Any], mot
 def test_views_drawn_on_the_device_share_the_motion(motion_folder: Path):
     motions = read_motions(motion_folder / "cmu17_train.npz")
     # Arms of other windows, too, must be the same in all views.
-    settings = ClipSettings(frames=9, targets=9, exchange_arms=1.0)
-    clips = DeviceClips(motions, settings, DetectorNoise.measured())
+    settings = WindowSettings(frames=9, targets=9, exchange_arms=1.0)
+    clips = DeviceWindows(motions, settings, DetectorNoise.measured())
     generator = torch.Generator().manual_seed(4)
     centres = torch.tensor([5, 30, 61])
     values, poses = clips.make(*shared_motion(clips, centres, 3, generator))

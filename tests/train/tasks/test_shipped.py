@@ -17,7 +17,7 @@ from lithepose.lifters.default import WEIGHTS, DefaultLifter  # noqa: E402
 from lithepose.lifters.weights import load_lifter  # noqa: E402
 from lithepose.lifters.windows import CHANNELS, LIMBS  # noqa: E402
 from lithepose.mocap.motions import read_motions, without_clips  # noqa: E402
-from lithepose.mocap.windows import ClipSettings  # noqa: E402
+from lithepose.mocap.windows import WindowSettings  # noqa: E402
 from lithepose.onnx import OnnxModel  # noqa: E402
 from lithepose.train.log import Progress  # noqa: E402
 from lithepose.train.recipes.shipped import DEFAULT, ShippedRecipe  # noqa: E402
@@ -38,7 +38,7 @@ def recipe(tiny: dict[str, Any]) -> ShippedRecipe:
     return replace(
         DEFAULT,
         overrides=tiny,
-        clips=ClipSettings(frames=9, targets=3),
+        clips=WindowSettings(frames=9, targets=3),
         optimisation=replace(DEFAULT.optimisation, steps=6, batch=16, warmup=2),
         without=(),
     )

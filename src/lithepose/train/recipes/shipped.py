@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lithepose.lifters.windows import CHANNELS
-from lithepose.mocap.windows import ClipSettings
+from lithepose.mocap.windows import WindowSettings
 from lithepose.train.recipes.base import Recipe
 from lithepose.train.settings import Optimisation
 
@@ -23,7 +23,7 @@ class ShippedRecipe(Recipe):
         without: clips of the training motions that are left out.
     """
 
-    clips: ClipSettings = field(default_factory=ClipSettings)
+    clips: WindowSettings = field(default_factory=WindowSettings)
     limb_weight: float = 2.0
     velocity_weight: float = 0.5
     noise: bool = True

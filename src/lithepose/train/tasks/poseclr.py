@@ -22,11 +22,11 @@ from lithepose.anthropometry import TRAINING_SPREAD
 from lithepose.datasets.human36m import POSITIONS_FILE, TEST, TRAIN, read_human36m
 from lithepose.lifters import create_lifter
 from lithepose.lifters.windows import CHANNELS
-from lithepose.mocap.device_windows import DeviceClips
+from lithepose.mocap.device_windows import DeviceWindows
 from lithepose.mocap.motions import Motions, read_motions
 from lithepose.mocap.multiview import Centres, SynchronisedViews, VirtualViews
 from lithepose.mocap.noise import DetectorNoise
-from lithepose.mocap.windows import ClipSettings
+from lithepose.mocap.windows import WindowSettings
 from lithepose.train.batches import Examples
 from lithepose.train.checkpoints import LAST, kept_weights
 from lithepose.train.engine import run
@@ -71,14 +71,14 @@ def changed(changes: Iterable[str]) -> tuple[dict[str, Any], PoseCLRSettings, Op
 
 # --- views drawn on the device ----------------------------------------------------------------
 
-# The first random numbers of a window in `DeviceClips.make` are those of its motion: frame rate,
+# The first random numbers of a window in `DeviceWindows.make` are those of its motion: frame rate,
 # exchanged arms and mirroring; then turns of eight limbs (axis, angle) and lengths of the bones.
 _MOTION_UNIFORMS = 3
 _MOTION_NORMALS = 8 * (3 + 1) + len(TRAINING_SPREAD)
 
 
 def shared_motion(
-    clips: DeviceClips, centres: Tensor, views: int, generator: torch.Generator
+    clips: DeviceWindows, centres: Tensor, views: int, generator: torch.Generator
 ) -> tuple[Tensor, ...]:
     """Random numbers for `clips.make` with which every `views` windows show the same motion.
 
@@ -130,7 +130,7 @@ class PretrainingTask:
         examples: Examples,
         validation: NDArray[np.floating[Any]],
         *,
-        clips: DeviceClips | None = None,
+        clips: DeviceWindows | None = None,
         compiled: bool = False,
     ):
         self.lifter, self.overrides, self.settings = lifter, dict(overrides), settings
@@ -169,7 +169,7 @@ def motion_task(
     train: Motions,
     validation: Motions,
     *,
-    clips: ClipSettings | None = None,
+    clips: WindowSettings | None = None,
     noise: DetectorNoise | None = None,
     on_device: bool = False,
     compiled: bool = False,
@@ -187,7 +187,7 @@ def motion_task(
         ValueError: the lifter's channels do not fit.
     """
     frames, channels = _window_of(lifter, overrides)
-    drawn = replace(clips or ClipSettings(), frames=frames, targets=1)
+    drawn = replace(clips or WindowSettings(), frames=frames, targets=1)
     count = settings.views or 2
     held_out = VirtualViews(
         motions=validation, settings=drawn, channels=channels, views=2, noise=noise
@@ -209,7 +209,7 @@ def motion_task(
         settings,
         examples,
         _validation_views(held_out),
-        clips=DeviceClips(train, drawn, noise) if on_device else None,
+        clips=DeviceWindows(train, drawn, noise) if on_device else None,
         compiled=compiled,
     )
 

@@ -23,10 +23,10 @@ from lithepose.anthropometry import STANDARD_HEIGHT_M
 from lithepose.lifters import create_lifter
 from lithepose.lifters.windows import CHANNELS, LIMBS
 from lithepose.metrics.pose3d import mpjpe, p_mpjpe
-from lithepose.mocap.device_windows import DeviceClips
+from lithepose.mocap.device_windows import DeviceWindows
 from lithepose.mocap.motions import Motions, read_motions, without_clips
 from lithepose.mocap.noise import DetectorNoise
-from lithepose.mocap.windows import Batch, ClipSettings, Noise, draw_batch
+from lithepose.mocap.windows import Batch, WindowSettings, draw_batch
 from lithepose.train.checkpoints import LAST, kept_weights
 from lithepose.train.losses import joint_distance, velocity_distance
 from lithepose.train.networks import begin_lifter
@@ -35,7 +35,7 @@ from lithepose.train.settings import RunSettings
 
 
 def validation_windows(
-    motions: Motions, recipe: ShippedRecipe, noise: Noise | None, count: int = 2048
+    motions: Motions, recipe: ShippedRecipe, noise: DetectorNoise | None, count: int = 2048
 ) -> Batch:
     """Windows of other people, the same for every run: recorded bodies and limbs, known lens."""
     settings = replace(
@@ -97,8 +97,8 @@ class _Drawn:
     """Windows drawn by NumPy; a class, so that it can be sent to another process."""
 
     motions: Motions
-    settings: ClipSettings
-    noise: Noise | None
+    settings: WindowSettings
+    noise: DetectorNoise | None
 
     def __len__(self) -> int:
         return len(self.motions.positions)
@@ -138,10 +138,14 @@ class WindowsOnDevice:
     """
 
     def __init__(
-        self, motions: Motions, settings: ClipSettings, noise: DetectorNoise | None, compiled: bool
+        self,
+        motions: Motions,
+        settings: WindowSettings,
+        noise: DetectorNoise | None,
+        compiled: bool,
     ):
         self.examples = Endless(len(motions.positions))
-        self.clips = DeviceClips(motions, settings, noise)
+        self.clips = DeviceWindows(motions, settings, noise)
         self.make = torch.compile(self.clips.make) if compiled else self.clips.make
 
     @torch.no_grad()
