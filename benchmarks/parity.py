@@ -279,7 +279,7 @@ def check_losses(recording: Recording) -> str:
     from lithepose.metrics.pose3d import p_mpjpe
     from lithepose.train import losses
 
-    target = recording.tensor("target")
+    target, confidence = recording.tensor("target"), recording.tensor("conf")
     weight = torch.tensor(recording.meta["joint_weights"])
     ours: dict[str, Callable[[Tensor], Tensor]] = {
         "mixste_weighted_mpjpe": lambda p: losses.joint_distance(p, target, weight),
@@ -290,14 +290,16 @@ def check_losses(recording: Recording) -> str:
         "mb_mpjpe": lambda p: losses.mean_distance(p, target),
         "mb_n_mpjpe": lambda p: losses.scaled_distance(p, target),
         "mb_velocity": lambda p: losses.mean_velocity_distance(p, target),
+        "mb_limb_var": losses.limb_variance,
+        "mb_limb_gt": lambda p: losses.limb_difference(p, target),
+        "mb_angle": lambda p: losses.angle_difference(p, target),
+        "mb_angle_velocity": lambda p: losses.angle_velocity_difference(p, target),
+        "mb_2d_weighted": lambda p: losses.image_distance(p, target, confidence),
         "mb_total_h36m": lambda p: losses.motionbert_loss(p, target),
     }
     values = recording.meta["values"]
-    # Recorded losses of MotionBERT to which no recipe gives a weight.
-    unused = {"mb_limb_var", "mb_limb_gt", "mb_angle", "mb_angle_velocity", "mb_2d_weighted"}
-    unknown = (values.keys() - unused) ^ ours.keys()
-    if unknown or recording.meta["tolerance"].keys() != {"relative"}:
-        raise ValueError(f"these losses are not understood: {sorted(unknown)}")
+    if values.keys() != ours.keys() or recording.meta["tolerance"].keys() != {"relative"}:
+        raise ValueError(f"these losses are not understood: {sorted(values.keys() ^ ours.keys())}")
     bound = recording.meta["tolerance"]["relative"]
     worst = 0.0
     for name, loss in ours.items():

@@ -21,7 +21,7 @@ from pathlib import Path
 from lithepose.deploy.cost import lifter_cost
 from lithepose.deploy.report import profile_network, to_markdown, write_profiles
 from lithepose.lifters import LIFTERS
-from lithepose.lifters.table import SHIPPED
+from lithepose.lifters.default import SHIPPED
 
 SIZES = Path(__file__).resolve().parents[1] / "src" / "lithepose" / "lifters" / "sizes.json"
 

@@ -11,7 +11,8 @@ import pytest
 
 from lithepose.detect.sizes import POSE_NETWORKS, create_pose_network
 from lithepose.lifters import LIFTERS, create_lifter
-from lithepose.lifters.table import SHIPPED, recorded_sizes
+from lithepose.lifters.default import SHIPPED
+from lithepose.lifters.table import recorded_sizes
 
 torch = pytest.importorskip("torch")
 

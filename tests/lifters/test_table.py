@@ -13,11 +13,12 @@ from click.testing import CliRunner
 from lithepose.cli import main
 from lithepose.detect.sizes import POSE_NETWORKS
 from lithepose.lifters import FAMILIES, LIFTERS, table
+from lithepose.lifters.default import SHIPPED, SHIPPED_FAMILY, SHIPPED_SETTINGS
 
 
 def test_every_lifter_is_in_the_table_with_its_licence() -> None:
     lines = table.table()
-    assert [line.name for line in lines] == [table.SHIPPED, *LIFTERS]
+    assert [line.name for line in lines] == [SHIPPED, *LIFTERS]
     assert table.LICENCES.keys() == FAMILIES.keys()
     assert LIFTERS.keys() >= table.WITHOUT_WEIGHTS
 
@@ -43,16 +44,16 @@ def test_a_lifter_without_a_recorded_size_is_listed_without_it(
 
 
 def test_the_shipped_model_is_of_the_recorded_size() -> None:
-    path = files("lithepose") / "weights" / f"{table.SHIPPED}.onnx"
+    path = files("lithepose") / "weights" / f"{SHIPPED}.onnx"
     if not path.is_file():
         pytest.skip("needs the shipped weights")
     from lithepose.lifters.default import WEIGHTS, default_lifter
 
     metadata = default_lifter().model.metadata
     config = json.loads(metadata["config"])
-    assert table.SHIPPED == WEIGHTS
-    assert metadata["network"] == table.SHIPPED_FAMILY
-    assert {name: config[name] for name in table.SHIPPED_SETTINGS} == table.SHIPPED_SETTINGS
+    assert SHIPPED == WEIGHTS
+    assert metadata["network"] == SHIPPED_FAMILY
+    assert {name: config[name] for name in SHIPPED_SETTINGS} == SHIPPED_SETTINGS
     assert (config["layers"], config["channels"], config["hidden"]) == (3, 240, 256)
 
 

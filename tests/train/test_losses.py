@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -76,3 +77,44 @@ def test_the_velocity_distance_is_blind_to_a_constant_shift():
     moving[:, 1::2, :, 0] += 0.1  # every step is off by 0.1
     error = losses.velocity_distance(moving, target, torch.ones(17))
     assert float(error) == pytest.approx(0.1, abs=1e-5)
+
+
+def test_limbs_that_grow_vary_and_differ() -> None:
+    # Each limb is as long as the frame's number, 1 to 3: variance 1, mean difference from 2 is 2/3.
+    unit = torch.zeros(17, 3)
+    for start, end in losses.LIMBS:
+        unit[end] = unit[start] + torch.tensor([0.0, 1.0, 0.0])
+    growing = torch.stack([k * unit for k in (1.0, 2.0, 3.0)]).unsqueeze(0)
+    assert losses.limb_variance(growing).item() == pytest.approx(1.0)
+    target = (2.0 * unit).expand(1, 3, 17, 3)
+    assert losses.limb_difference(growing, target).item() == pytest.approx(2 / 3)
+
+
+def test_angles_by_hand() -> None:
+    pose = torch.zeros(17, 3)
+    pose[1] = torch.tensor([1.0, 0.0, 0.0])  # limb 0, from the pelvis
+    pose[2] = torch.tensor([1.0, 1.0, 0.0])  # limb 1, from joint 1, at a right angle to it
+    pose[4] = torch.tensor([-2.0, 0.0, 0.0])  # limb 3, opposite to limb 0
+    angles = losses.limb_angles(pose)
+    assert angles[losses.ANGLES.index((0, 1))].item() == pytest.approx(math.pi / 2)
+    assert angles[losses.ANGLES.index((0, 3))].item() == pytest.approx(math.pi, abs=1e-3)
+
+
+def test_straight_limbs_have_a_finite_gradient() -> None:
+    line = torch.zeros(1, 3, 17, 3)
+    line[..., 0] = torch.arange(17.0)
+    line.requires_grad_()
+    losses.angle_difference(line, poses(1, 3)).backward()
+    assert bool(torch.isfinite(line.grad).all())
+
+
+def test_joints_without_confidence_do_not_count_in_the_image() -> None:
+    target, confidence = poses(), torch.ones(2, 5, 17, 1)
+    predicted = target.clone()
+    predicted[:, :, 3, :2] += 7.0
+    predicted[..., 2] += 1.0  # depth is not seen
+    confidence[:, :, 3] = 0.0
+    assert losses.image_distance(predicted, target, confidence).item() == 0.0
+    confidence[:, :, 3] = 0.5
+    expected = 0.5 * 7.0 * math.sqrt(2) / 17
+    assert losses.image_distance(predicted, target, confidence).item() == pytest.approx(expected)

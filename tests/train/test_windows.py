@@ -56,7 +56,7 @@ def test_stretching_by_chance_takes_neighbouring_frames_in_their_order():
 @pytest.mark.parametrize("kind", ["per_frame", "padded", "last", "inside", "inside-rest"])
 def test_every_frame_that_a_kind_covers_is_in_a_window(kind: str):
     for length in (1, 8, 9, 10, 27, 31):
-        seen = set(np.ravel(frames_of([length], 9, 9 if kind != "centre" else 1, kind)))
+        seen = set(np.ravel(frames_of([length], 9, 9 if kind != "per_frame" else 1, kind)))
         assert max(seen) < length
         if kind != "inside" or length < 9:
             assert seen >= set(range(length)) or kind == "inside-rest"

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from lithepose import __version__
+from lithepose.version import __version__
 
 # Name of the command -> where it is. Help on one command does not load the others.
 COMMANDS = {

@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lithepose.detect.sizes import POSE_NETWORKS, create_pose_network
 from lithepose.lifters import LIFTERS, create_lifter
 from lithepose.lifters.blocks import ModulatedGraphConvolution
-from lithepose.lifters.table import SHIPPED, SHIPPED_FAMILY, SHIPPED_SETTINGS
+from lithepose.lifters.default import SHIPPED, SHIPPED_FAMILY, SHIPPED_SETTINGS
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
 NORMS = (nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d)

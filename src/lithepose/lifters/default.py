@@ -9,9 +9,11 @@ from importlib.resources import as_file, files
 import numpy as np
 
 from lithepose.arrays import Floats
-from lithepose.lifters.table import SHIPPED
 from lithepose.onnx import OnnxModel
 
+SHIPPED = "lithepose-81-9"
+SHIPPED_SETTINGS = {"frames": 81, "kept_frames": 9, "in_channels": 4}
+SHIPPED_FAMILY = "nanohtnet"
 WEIGHTS = SHIPPED
 
 

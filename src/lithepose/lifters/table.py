@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from lithepose.lifters import LIFTERS
+from lithepose.lifters.default import SHIPPED, SHIPPED_SETTINGS
 
 # Our own default, which comes with its weights; its inputs: `lithepose.lifters.windows`.
-SHIPPED = "lithepose-81-9"
-SHIPPED_SETTINGS = {"frames": 81, "kept_frames": 9, "in_channels": 4}
-SHIPPED_FAMILY = "nanohtnet"
 
 _HUMAN36M = "research only (Human3.6M)"  # the licence of the data that they were trained on
 _NONE = "none published"

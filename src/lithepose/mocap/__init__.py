@@ -1,7 +1,6 @@
 """Motion capture: originals, motion files, and the training windows drawn from them.
 
-`lithepose.mocap.device_windows` draws windows with PyTorch, `lithepose.mocap.multiview` those of
-several cameras.
+`lithepose.mocap.device_windows` draws windows with PyTorch.
 """
 
 from __future__ import annotations

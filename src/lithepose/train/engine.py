@@ -28,7 +28,6 @@ import torch
 import torch.utils.data
 from torch import Tensor, nn
 
-from lithepose import __version__
 from lithepose.files import atomic_write
 from lithepose.train.batches import Batches, Examples
 from lithepose.train.checkpoints import (
@@ -43,6 +42,7 @@ from lithepose.train.checkpoints import (
 from lithepose.train.log import LOG, Log, Progress
 from lithepose.train.optimisers import is_bfloat16_fast, make_optimisers
 from lithepose.train.settings import Optimisation, RunSettings, found_device
+from lithepose.version import __version__
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

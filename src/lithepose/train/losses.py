@@ -12,10 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 # Legs and arms count more the further they are from the trunk. Not of mean 1, as published.
 MIXSTE_JOINT_WEIGHTS = (1, 1, 2.5, 2.5, 1, 2.5, 2.5, 1, 1, 1, 1.5, 1.5, 4, 4, 1.5, 4, 4)
+
+# (start, end) joints.
+LIMBS = ((0, 1), (1, 2), (2, 3), (0, 4), (4, 5), (5, 6), (0, 7), (7, 8), (8, 9), (9, 10),
+         (8, 11), (11, 12), (12, 13), (8, 14), (14, 15), (15, 16))  # fmt: skip
+# Limbs between which an angle is read, by their place in LIMBS.
+ANGLES = ((0, 3), (0, 6), (3, 6), (0, 1), (1, 2), (3, 4), (4, 5), (6, 7), (7, 10), (7, 13),
+          (8, 13), (10, 13), (7, 8), (8, 9), (10, 11), (11, 12), (13, 14), (14, 15))  # fmt: skip
+COSINE_MARGIN = 1e-7  # to ±1, where the slope of the angle is infinite
 
 
 def joint_distance(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -102,3 +111,44 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mixste-squared": half_square_of_mixste,
     "motionbert": motionbert_loss,
 }
+
+
+def limb_vectors(poses: Tensor) -> Tensor:
+    """The 16 limbs of (..., 17, 3) poses as vectors: (..., 16, 3)."""
+    start, end = zip(*LIMBS, strict=True)
+    return poses[..., list(end), :] - poses[..., list(start), :]
+
+
+def limb_variance(predicted: Tensor) -> Tensor:
+    """Mean variance of the limbs' lengths over the frames of a clip, at least two."""
+    return limb_vectors(predicted).norm(dim=-1).var(dim=1).mean()
+
+
+def limb_difference(predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean difference of the limbs' lengths."""
+    own, true = (limb_vectors(poses).norm(dim=-1) for poses in (predicted, target))
+    return (own - true).abs().mean()
+
+
+def limb_angles(poses: Tensor) -> Tensor:
+    """The 18 angles between limbs of (..., 17, 3) poses, radians: (..., 18)."""
+    limbs = limb_vectors(poses)
+    first, second = (limbs[..., list(side), :] for side in zip(*ANGLES, strict=True))
+    cosine = torch.cosine_similarity(first, second, dim=-1)
+    return torch.acos(cosine.clamp(-1.0 + COSINE_MARGIN, 1.0 - COSINE_MARGIN))
+
+
+def angle_difference(predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean difference of the angles between limbs, radians."""
+    return (limb_angles(predicted) - limb_angles(target)).abs().mean()
+
+
+def angle_velocity_difference(predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean difference of the steps of these angles from frame to frame, radians."""
+    return (limb_angles(predicted).diff(dim=1) - limb_angles(target).diff(dim=1)).abs().mean()
+
+
+def image_distance(predicted: Tensor, target: Tensor, confidence: Tensor) -> Tensor:
+    """Mean distance of joints in the image, each weighted by the confidence of its 2D: for clips
+    without 3D. `confidence` is (B, T, J, 1); only x and y of the poses are read."""
+    return ((predicted[..., :2] - target[..., :2]) * confidence).norm(dim=-1).mean()

@@ -29,7 +29,7 @@ from torch.nn import functional
 from lithepose.lifters.blocks import JOINTS
 from lithepose.lifters.nanohtnet import ContrastiveHead, NanoHTNet
 from lithepose.lifters.weights import load_into, load_weights, network_of, save_weights
-from lithepose.mocap.multiview import RECORDINGS_APART
+from lithepose.train.multiview import RECORDINGS_APART
 
 _EMBEDDED_AT_ONCE = 256  # windows
 
@@ -201,7 +201,7 @@ class PoseCLR(nn.Module):
 
         Args:
             views: (B, V, F, 17, C) windows of V cameras, the anchor's first.
-            instants: (B,) int32, see `lithepose.mocap.multiview`.
+            instants: (B,) int32, see `lithepose.train.multiview`.
 
         Raises:
             ValueError: there is one view only, or more positives than the bank holds.

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import pickle
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+
+import public_formats
 
 torch = pytest.importorskip("torch")
 
@@ -277,7 +276,7 @@ def test_the_loss_of_a_pruned_network_reads_the_targets_of_the_frames_it_kept():
 # --- lifting whole sequences ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("windows", ["centre", "centred", "last", "inside"])
+@pytest.mark.parametrize("windows", ["per_frame", "padded", "last", "inside"])
 @pytest.mark.parametrize("frames", [40, 5])
 def test_what_a_network_says_of_each_frame_comes_back_in_its_place(windows: str, frames: int):
     targets = 3 if windows == "per_frame" else 9
@@ -424,24 +423,6 @@ def test_refined_poses_are_those_of_the_authors(shared: Callable[[str], Path]):
 # --- files in the public formats --------------------------------------------------------------
 
 
-def _builders() -> ModuleType:
-    """The builders of such files, which the tests of the readers use."""
-    path = Path(__file__).resolve().parents[2] / "datasets" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("public_formats", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["public_formats"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-builders = _builders()
-write_human36m = builders.write_human36m
-write_mpi_inf_3dhp = builders.write_mpi_inf_3dhp
-write_humaneva = builders.write_humaneva
-
-
 @pytest.fixture
 def data(
     tmp_path: Path,
@@ -453,7 +434,7 @@ def data(
     write_human36m()
     write_mpi_inf_3dhp()
     write_humaneva()
-    content = builders.image_space()
+    content = public_formats.image_space()
     (tmp_path / "h36m_sh_conf_cam_source_final.pkl").write_bytes(pickle.dumps(content))
     return tmp_path
 
@@ -533,8 +514,8 @@ def test_missing_files_name_the_guide(name: str, missing: str, tmp_path: Path):
 
 
 def test_a_file_without_the_subjects_of_a_part_is_refused(data: Path, write_human36m: Any):
-    motions = builders.human36m_motions()
-    positions = {"S9": {t: builders.of_32_joints(j) for t, j in motions["S9"].items()}}
+    motions = public_formats.human36m_motions()
+    positions = {"S9": {t: public_formats.of_32_joints(j) for t, j in motions["S9"].items()}}
     write_human36m(positions=positions)
     with pytest.raises(ValueError, match="none of the subjects S1, S5"):
         read_sequences(RECIPES["htnet-gt"], data, "train")

@@ -2,7 +2,7 @@
 
     lithepose pretrain nanohtnet-27-9 --data FOLDER --out runs/poseclr
 
-The method is `lithepose.train.poseclr`, the views come from `lithepose.mocap.multiview`, and
+The method is `lithepose.train.poseclr`, the views come from `lithepose.train.multiview`, and
 `lithepose.train.engine` trains.
 """
 
@@ -24,7 +24,6 @@ from lithepose.lifters import create_lifter
 from lithepose.lifters.windows import CHANNELS
 from lithepose.mocap.device_windows import DeviceWindows
 from lithepose.mocap.motions import Motions, read_motions
-from lithepose.mocap.multiview import Centres, SynchronisedViews, VirtualViews
 from lithepose.mocap.noise import DetectorNoise
 from lithepose.mocap.windows import WindowSettings
 from lithepose.train.batches import Examples
@@ -32,6 +31,7 @@ from lithepose.train.checkpoints import LAST, kept_weights
 from lithepose.train.engine import run
 from lithepose.train.fields import check_config, kinds_of, read_changes
 from lithepose.train.log import Progress
+from lithepose.train.multiview import Centres, SynchronisedViews, VirtualViews
 from lithepose.train.poseclr import (
     PoseCLR,
     PoseCLRSettings,

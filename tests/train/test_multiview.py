@@ -15,7 +15,11 @@ from lithepose.datasets.sequences import PoseSequence
 from lithepose.lifters.windows import LIMBS, MIRROR, look_at_person, with_midpoints
 from lithepose.mocap import windows as clips
 from lithepose.mocap.motions import BONE_OF_JOINT, Motions
-from lithepose.mocap.multiview import (
+from lithepose.mocap.noise import DetectorNoise
+from lithepose.mocap.windows import WindowSettings
+from lithepose.synthetic.bodies import random_body
+from lithepose.synthetic.movements import motion
+from lithepose.train.multiview import (
     RECORDINGS_APART,
     SCREEN_FOCAL,
     Centres,
@@ -24,10 +28,6 @@ from lithepose.mocap.multiview import (
     instants_of,
     recordings_of,
 )
-from lithepose.mocap.noise import DetectorNoise
-from lithepose.mocap.windows import WindowSettings
-from lithepose.synthetic.bodies import random_body
-from lithepose.synthetic.movements import motion
 
 SMALL = WindowSettings(frames=9, targets=1)
 
