@@ -14,7 +14,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
 # A module or package of the top level may import those of the lines before it, and no other of its
 # own line.
 ORDER = """
-arrays version
+arrays lazy tables version
 rotations skeletons
 bones anthropometry cameras
 poses files

@@ -9,9 +9,9 @@ The names below load on first use, so that `import lithepose` stays fast.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from lithepose.lazy import attach
 from lithepose.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -24,22 +24,15 @@ if TYPE_CHECKING:
     from lithepose.world.solve import WorldOptions
 
 _WHERE = {
-    "Detections": "lithepose.poses",
-    "DetectorOptions": "lithepose.pipeline.options",
-    "NoPersonError": "lithepose.pipeline.result",
-    "Result": "lithepose.pipeline.result",
-    "Track2D": "lithepose.poses",
-    "Track3D": "lithepose.poses",
-    "World": "lithepose.poses",
-    "WorldOptions": "lithepose.world.solve",
-    "convert_state_dict": "lithepose.lifters",
-    "create_lifter": "lithepose.lifters",
-    "lift": "lithepose.pipeline.lift",
-    "lift_keypoints": "lithepose.pipeline.lift",
-    "load_lifter": "lithepose.lifters",
-    "read_result": "lithepose.formats",
-    "write_result": "lithepose.formats",
+    "formats": "read_result write_result",
+    "lifters": "convert_state_dict create_lifter load_lifter",
+    "pipeline.lift": "lift lift_keypoints",
+    "pipeline.options": "DetectorOptions",
+    "pipeline.result": "NoPersonError Result",
+    "poses": "Detections Track2D Track3D World",
+    "world.solve": "WorldOptions",
 }
+__getattr__, __dir__ = attach(__name__, _WHERE)
 
 __all__ = [
     "Detections",
@@ -58,13 +51,3 @@ __all__ = [
     "read_result",
     "write_result",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module 'lithepose' has no attribute {name!r}")
-    return getattr(importlib.import_module(_WHERE[name]), name)
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *__all__]

@@ -23,6 +23,7 @@ from lithepose.bench.run import TRACKS, VERSION
 from lithepose.deploy.cost import count_cost
 from lithepose.deploy.latency import machine, measure_latency
 from lithepose.files import atomic_write
+from lithepose.tables import markdown
 
 SCORES = ("mpjpe", "p_mpjpe", "mpjve", "end_joints")
 _ROUNDS = 3  # of timing, all networks in each: other work on the machine comes and goes
@@ -218,7 +219,7 @@ def as_markdown(
         lines += [f"![Error against multiply-adds and against time per frame]({plot})", ""]
     heads = ["network", "seeds", "parameters", "MACs/frame", "ms/frame"]
     heads += [f"{_HEADINGS[s]}, {track} 2D" for track in TRACKS for s in SCORES]
-    lines += [_row(heads), _row(["---", *["---:"] * (len(heads) - 1)])]
+    rows = []
     for name, of in results.items():
         cost = expenses[name]
         mark = f" {_WITHDRAWN}" if _faults(of) else ""
@@ -228,32 +229,32 @@ def as_markdown(
             for score in SCORES:
                 values = [run["scores"][track][score] for run in of]
                 cells.append(_cell(values, 2 if score == "mpjve" else 1))
-        lines.append(_row(cells))
-    lines += ["", *_withdrawals(results), "## The papers' claims on this data", ""]
+        rows.append(cells)
+    lines += [markdown(heads, rows, numbers=len(heads) - 1), "", *_withdrawals(results)]
+    lines += ["## The papers' claims on this data", ""]
     heads = ["claim", "compared", "2D", "first", "second", "second − first by seed", "is"]
     heads += ["MACs", "parameters"]
-    lines += [_row(heads), _row(["---"] * len(heads))]
+    rows = []
     given = answers(results, expenses)
     for answer in given:
         question = answer.question
-        lines.append(
-            _row(
-                [
-                    f"{question.claim} ({question.source})",
-                    f"{question.first} → {question.second}, {_HEADINGS[question.score]}",
-                    answer.track,
-                    _cell(answer.first),
-                    _cell(answer.second),
-                    ", ".join(f"{d:+.1f}" for d in answer.differences),
-                    answer.verdict,
-                    f"× {answer.macs:.2f}",
-                    f"× {answer.parameters:.2f}",
-                ]
-            )
+        rows.append(
+            [
+                f"{question.claim} ({question.source})",
+                f"{question.first} → {question.second}, {_HEADINGS[question.score]}",
+                answer.track,
+                _cell(answer.first),
+                _cell(answer.second),
+                ", ".join(f"{d:+.1f}" for d in answer.differences),
+                answer.verdict,
+                f"× {answer.macs:.2f}",
+                f"× {answer.parameters:.2f}",
+            ]
         )
     devices = sorted({run["device"] for run in runs})
     hours = sum(run["seconds"] for run in runs) / 3600
     lines += [
+        markdown(heads, rows),
         "",
         '"Lower" or "higher" error: in every seed, and on average by more than two standard '
         "errors. MACs and parameters are the second's over the first's.",
@@ -286,10 +287,6 @@ def _withdrawals(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str
         *(f"- {', '.join(who)}: {fault}" for fault, who in names.items()),
         "",
     ]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def draw(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import click
 
+from lithepose.lazy import located
 from lithepose.version import __version__
 
 # Name of the command -> where it is. Help on one command does not load the others.
@@ -41,10 +41,7 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         del ctx
-        if cmd_name not in self.table:
-            return None
-        module, name = self.table[cmd_name].split(":")
-        return getattr(importlib.import_module(module), name)
+        return located(self.table[cmd_name]) if cmd_name in self.table else None
 
 
 @click.group(

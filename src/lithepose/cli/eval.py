@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lithepose.cli.report import failing_clearly
+from lithepose.lazy import needing_torch
 
 
 class _Windows(click.Choice):  # type: ignore[type-arg]
@@ -84,15 +85,12 @@ def evaluate(
         if recipe is not None and not isinstance(recipe, LiftingRecipe):
             raise ValueError(f"--recipe names a recipe of a lifter, and {name} is none")
         try:
-            from lithepose.train.runs import EvaluationSettings, evaluate_run
+            with needing_torch("evaluation", ValueError):
+                from lithepose.train.runs import EvaluationSettings, evaluate_run
 
-            tables = evaluate_run(weights, data, EvaluationSettings(**settings), recipe)
+                tables = evaluate_run(weights, data, EvaluationSettings(**settings), recipe)
         except ModuleNotFoundError as error:
-            if error.name != "torch":
-                raise ValueError(str(error)) from error  # it names the extra
-            raise ValueError(
-                'evaluation needs PyTorch, which is not installed: pip install "lithepose[train]"'
-            ) from error
+            raise ValueError(str(error)) from error  # it names the extra
         click.echo(tables, nl=False)
         if out is not None:
             with atomic_write(out) as temporary:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from lithepose.cli.report import failing_clearly
+from lithepose.lazy import needing_torch
 
 _FOLDER = click.option(
     "--models",
@@ -42,8 +43,7 @@ def table(markdown: bool) -> None:
     from lithepose.detect import sizes as pose_networks
     from lithepose.lifters import table as lifters
 
-    lines = lifters.table()
-    click.echo(lifters.as_markdown(lines) if markdown else lifters.as_text(lines))
+    click.echo(lifters.as_markdown() if markdown else lifters.as_text())
     click.echo()
     click.echo(pose_networks.as_markdown() if markdown else pose_networks.as_text())
 
@@ -85,14 +85,8 @@ def import_checkpoint(file: Path, name: str, out: Path, options: dict[str, Any])
     Every tensor must be there and no other; the file cannot run code. Needs the extra "train".
     """
     with failing_clearly():
-        try:
+        with needing_torch("importing", ValueError):
             from lithepose.lifters.checkpoints import import_weights
-        except ModuleNotFoundError as error:
-            if error.name != "torch":
-                raise
-            raise ValueError(
-                'importing needs PyTorch, which is not installed: pip install "lithepose[train]"'
-            ) from error
         imported = import_weights(file, name, out, **options)
         click.echo(f"{out}: {imported.network}, {imported.parameters:,} parameters")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from lithepose.cli.report import failing_clearly
+from lithepose.lazy import needing_torch
 
 
 @click.command()
@@ -31,19 +32,13 @@ def profile(names: tuple[str, ...], threads: int, seconds: float, out: tuple[Pat
     is of one clip, or one crop, on this CPU, with random weights. Needs the extra "train".
     """
     with failing_clearly():
-        try:
+        with needing_torch("profiling", ValueError):
             from lithepose.deploy.report import (
                 check_format,
                 profile_network,
                 to_markdown,
                 write_profiles,
             )
-        except ModuleNotFoundError as error:
-            if error.name != "torch":
-                raise
-            raise ValueError(
-                'profiling needs PyTorch, which is not installed: pip install "lithepose[train]"'
-            ) from error
         for path in out:
             check_format(path)
         profiles = [profile_network(name, threads=threads, seconds=seconds) for name in names]

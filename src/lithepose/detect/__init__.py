@@ -8,13 +8,13 @@ fulfils the `Detector` protocol works in its place.
 from __future__ import annotations
 
 import os
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from lithepose.arrays import Image
+from lithepose.lazy import located
 from lithepose.poses import Detections
 
 __all__ = [
@@ -77,8 +77,7 @@ def create_detector(name: str | os.PathLike[str] = "blazepose", **options: Any) 
             f"no detector named {str(name)!r}; known: {', '.join(sorted(DETECTORS))}, and the path "
             "of an ONNX file"
         )
-    module, attribute = DETECTORS[str(name)].split(":")
-    return getattr(import_module(module), attribute)(**options)
+    return located(DETECTORS[str(name)])(**options)
 
 
 def facts_of(detector: Detector) -> dict[str, Any]:

@@ -6,12 +6,13 @@ themselves need it (`pip install "lithepose[train]"`).
 
 from __future__ import annotations
 
-import importlib
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from lithepose.lazy import located, needing_torch
 from lithepose.skeletons import skeleton_named
+from lithepose.tables import aligned, markdown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -167,30 +168,15 @@ def create_pose_network(name: str, **overrides: Any) -> nn.Module:
         raise ValueError(f"no pose network named {name!r}; known: {known}")
     config = POSE_NETWORKS[name].config if name in POSE_NETWORKS else HEViTPoseConfig()
     config = replace(config, **overrides)
-    module_name, _, class_name = POSE_FAMILIES[name.partition("-")[0]].partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise ImportError(
-            f"the network {name!r} needs PyTorch, which is not installed: "
-            'pip install "lithepose[train]"'
-        ) from error
-    return getattr(module, class_name)(config)
+    with needing_torch(f"the network {name!r}"):
+        network = located(POSE_FAMILIES[name.partition("-")[0]])
+    return network(config)
 
 
 HEADINGS = (
-    "pose network",
-    "crop",
-    "joints",
-    "parameters",
-    "MACs",
-    "as MMCV counts",
-    "authors' code",
-    "weights",
-    "source",
-)
+    "pose network", "crop", "joints", "parameters", "MACs", "as MMCV counts", "authors' code",
+    "weights", "source",
+)  # fmt: skip
 # Said of every row: the authors published neither, and this is what they published.
 _LICENCE = ("none published", "none published")
 _SOURCE = "our reconstruction of HEViTPose (Wu et al., arXiv 2311.13615), docs/models/hevitpose.md"
@@ -215,18 +201,9 @@ def rows() -> list[tuple[str, ...]]:
 
 def as_text() -> str:
     """The table in columns, numbers to the right."""
-    lines = [HEADINGS, *rows()]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADINGS))]
-    return "\n".join(
-        "  ".join(
-            text.rjust(width) if 3 <= i <= 5 else text.ljust(width)
-            for i, (text, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+    return aligned(HEADINGS, rows(), numbers=range(3, 6))
 
 
 def as_markdown() -> str:
     """The table in Markdown."""
-    lines = [HEADINGS, ("---",) * len(HEADINGS), *rows()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown(HEADINGS, rows())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 
+from lithepose.lazy import located
 from lithepose.poses import Track3D
 
 # Name that the user types -> (what is appended to the file's name, where the writer is): a path to
@@ -88,8 +88,7 @@ def format_writer(name: str) -> Callable[[str | os.PathLike[str], Track3D], None
         ValueError: there is no format of that name.
     """
     check_formats([name])
-    module, function = FORMATS[name][1].split(":")
-    return getattr(import_module(module), function)
+    return located(FORMATS[name][1])
 
 
 def person_stem(stem: str | os.PathLike[str], number: int) -> Path:
@@ -147,5 +146,4 @@ def read_result(path: str | os.PathLike[str]) -> Track3D:
     path = Path(path)
     if path.suffix.lower() not in READERS:
         raise ValueError(f"cannot read a result from {path}: give the .npz or .json file of it")
-    module, function = READERS[path.suffix.lower()].split(":")
-    return getattr(import_module(module), function)(path)
+    return located(READERS[path.suffix.lower()])(path)

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from lithepose.lazy import needing_torch
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -224,15 +226,8 @@ def load_family(family: str) -> Family:
     if family not in FAMILIES:
         raise ValueError(f"no network named {family!r}; known: {', '.join(sorted(FAMILIES))}")
     module_name, _, class_name = FAMILIES[family].partition(":")
-    try:
+    with needing_torch(f"the network {family!r}"):
         module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise ImportError(
-            f"the network {family!r} needs PyTorch, which is not installed: "
-            'pip install "lithepose[train]"'
-        ) from error
     return Family(
         network=getattr(module, class_name),
         from_authors=getattr(module, "from_authors", None),
@@ -274,14 +269,8 @@ def load_lifter(name: str | os.PathLike[str]) -> nn.Module:
     """
     from lithepose.lifters.default import WEIGHTS
 
-    try:
+    with needing_torch("loading a lifter"):
         from lithepose.lifters import weights
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise ImportError(
-            'loading a lifter needs PyTorch, which is not installed: pip install "lithepose[train]"'
-        ) from error
     if str(name) != WEIGHTS:
         return weights.load_lifter(name)
     shipped = resources.files("lithepose") / "weights" / f"{WEIGHTS}.safetensors"

@@ -7,14 +7,11 @@ the networks themselves (see `lithepose.deploy.cost` for what is counted).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 
 from lithepose.lifters import LIFTERS
 from lithepose.lifters.default import SHIPPED, SHIPPED_SETTINGS
-
-# Our own default, which comes with its weights; its inputs: `lithepose.lifters.windows`.
+from lithepose.tables import aligned, markdown
 
 _HUMAN36M = "research only (Human3.6M)"  # the licence of the data that they were trained on
 _NONE = "none published"
@@ -35,61 +32,40 @@ LICENCES = {
 WITHOUT_WEIGHTS = {"hot-motionagformer-243", "hot-motionbert-243"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """A lifter in the table.
-
-    Attributes:
-        name: what `create_lifter` takes, or the default model.
-        source: where the size is published.
-        frames_in, frames_out: of a clip.
-        licence: of the authors' code and of their weights.
-        parameters: all that are trained.
-        macs: multiply-adds of a clip: every matrix product and convolution.
-
-    Both counts are None where they are not recorded (`benchmarks/profiles.py --sizes`).
-    """
-
-    name: str
-    source: str
-    frames_in: int
-    frames_out: int
-    licence: tuple[str, str]
-    parameters: int | None = None
-    macs: int | None = None
-
-
 def recorded_sizes() -> dict[str, dict[str, int]]:
     """`parameters` and `macs` by name of the lifter."""
     text = (files("lithepose.lifters") / "sizes.json").read_text(encoding="utf-8")
     return json.loads(text)
 
 
-def table() -> list[Line]:
-    """Every lifter, the default model first."""
-    recorded = recorded_sizes()
-    shipped = Line(
-        name=SHIPPED,
-        source="ours, docs/models/lithepose-81-9.md",
-        frames_in=SHIPPED_SETTINGS["frames"],
-        frames_out=SHIPPED_SETTINGS["kept_frames"],
-        licence=("Apache-2.0", "Apache-2.0, shipped"),
-        **recorded.get(SHIPPED, {}),
-    )
-    lines = [shipped]
+HEADINGS = (
+    "lifter", "in", "out", "parameters", "MACs/clip", "MACs/frame", "authors' code", "weights",
+    "source",
+)  # fmt: skip
+
+
+def rows() -> list[tuple[str, ...]]:
+    """The table's texts under `HEADINGS`, the default model first.
+
+    MACs are multiply-adds, those of every matrix product and convolution, of a clip and per output
+    frame. Counts that are not recorded are "-" (`benchmarks/profiles.py --sizes`).
+    """
+    frames = (SHIPPED_SETTINGS["frames"], SHIPPED_SETTINGS["kept_frames"])
+    weights = "Apache-2.0, shipped"
+    lifters = [(SHIPPED, frames, "Apache-2.0", weights, "ours, docs/models/lithepose-81-9.md")]
     for name, spec in LIFTERS.items():
         code, weights = LICENCES[spec.family]
-        lines.append(
-            Line(
-                name=name,
-                source=spec.source,
-                frames_in=spec.frames_in,
-                frames_out=spec.frames_out,
-                licence=(code, _NONE if name in WITHOUT_WEIGHTS else weights),
-                **recorded.get(name, {}),
-            )
-        )
-    return lines
+        weights = _NONE if name in WITHOUT_WEIGHTS else weights
+        lifters.append((name, (spec.frames_in, spec.frames_out), code, weights, spec.source))
+    recorded, texts = recorded_sizes(), []
+    for name, frames, *end in lifters:
+        counts = ("-", "-", "-")
+        if name in recorded:
+            macs = recorded[name]["macs"]
+            per_frame = short(macs / frames[1])
+            counts = (f"{recorded[name]['parameters']:,}", short(macs), per_frame)
+        texts.append((name, *map(str, frames), *counts, *end))
+    return texts
 
 
 def short(number: float) -> str:
@@ -101,47 +77,11 @@ def short(number: float) -> str:
     return f"{number:g}"
 
 
-HEADINGS = (
-    "lifter",
-    "in",
-    "out",
-    "parameters",
-    "MACs/clip",
-    "MACs/frame",
-    "authors' code",
-    "weights",
-    "source",
-)
-
-
-def cells(line: Line) -> tuple[str, ...]:
-    """A line's texts under `HEADINGS`; the second MACs are per output frame."""
-    return (
-        line.name,
-        str(line.frames_in),
-        str(line.frames_out),
-        "-" if line.parameters is None else f"{line.parameters:,}",
-        "-" if line.macs is None else short(line.macs),
-        "-" if line.macs is None else short(line.macs / line.frames_out),
-        *line.licence,
-        line.source,
-    )
-
-
-def as_text(lines: Sequence[Line]) -> str:
+def as_text() -> str:
     """The table in columns, numbers to the right."""
-    rows = [HEADINGS, *(cells(line) for line in lines)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]
-    return "\n".join(
-        "  ".join(
-            text.rjust(width) if 1 <= i <= 5 else text.ljust(width)
-            for i, (text, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+    return aligned(HEADINGS, rows(), numbers=range(1, 6))
 
 
-def as_markdown(lines: Sequence[Line]) -> str:
+def as_markdown() -> str:
     """The table in Markdown."""
-    rows = [HEADINGS, ("---",) * len(HEADINGS), *(cells(line) for line in lines)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return markdown(HEADINGS, rows())

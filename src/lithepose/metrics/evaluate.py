@@ -19,6 +19,7 @@ from lithepose.arrays import Flags, Floats
 from lithepose.metrics.pose3d import limb_steps, root_relative
 from lithepose.metrics.protocols import METRICS, SWITCHES, Metric, Protocol
 from lithepose.skeletons import SKELETONS
+from lithepose.tables import markdown
 
 # Root-relative networks leave their root within centimetres of the origin; further off the poses
 # are absolute, and setting their root to the origin would tear it off the body.
@@ -423,7 +424,8 @@ def _title(protocol: Protocol, metric: str) -> str:
 
 def _table(header: list[str], rows: list[list[Any]], digits: int) -> str:
     """A Markdown table: text first, then numbers, with a dash for what there is none of."""
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1)]
-    for name, *values in rows:
-        lines.append([name, *("-" if np.isnan(v) else f"{v:.{digits}f}" for v in values)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    texts = [
+        [name, *("-" if np.isnan(v) else f"{v:.{digits}f}" for v in values)]
+        for name, *values in rows
+    ]
+    return markdown(header, texts, numbers=len(header) - 1)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from lithepose.arrays import Flags, Floats
 from lithepose.skeletons import SKELETONS
+from lithepose.tables import markdown
 
 # --- MPII ---------------------------------------------------------------------------------------
 
@@ -80,16 +81,15 @@ class PckhResults:
         """The table of the papers, and beneath it the rules."""
         row = [*self.columns.values(), self.mean]
         title = f"**MPII, PCKh@{self.threshold:g} (%)**"
-        lines = _table(name, [*self.columns, "Mean"], row)
+        table = _table(name, [*self.columns, "Mean"], row)
         rules = (f"{self.people} people", *self.rules)
-        return "\n".join([title, "", *lines, "", *(f"- {rule}" for rule in rules)])
+        return "\n".join([title, "", table, "", *(f"- {rule}" for rule in rules)])
 
     def joints_as_markdown(self) -> str:
         """A row for each of the 16 joints."""
         rows = zip(SKELETONS["mpii16"].joints, self.joints, self.counts, strict=True)
-        lines = [f"| {joint} | {value:.1f} | {count} |" for joint, value, count in rows]
-        head = [f"| joint | PCKh@{self.threshold:g} (%) | people |", "| --- | ---: | ---: |"]
-        return "\n".join([*head, *lines])
+        texts = [(joint, f"{value:.1f}", str(count)) for joint, value, count in rows]
+        return markdown(("joint", f"PCKh@{self.threshold:g} (%)", "people"), texts, numbers=2)
 
 
 def pckh(
@@ -204,9 +204,9 @@ class CocoResults:
 
     def as_markdown(self, name: str = "") -> str:
         """The table of the papers, and beneath it the rules."""
-        lines = _table(name, AP_COLUMNS, [self.values[column] for column in AP_COLUMNS])
+        table = _table(name, AP_COLUMNS, [self.values[column] for column in AP_COLUMNS])
         rules = (f"{self.people} detections", *self.rules)
-        return "\n".join(["**COCO keypoints (%)**", "", *lines, "", *(f"- {r}" for r in rules)])
+        return "\n".join(["**COCO keypoints (%)**", "", table, "", *(f"- {r}" for r in rules)])
 
 
 def oks(
@@ -360,11 +360,9 @@ def _percent(hits: Any, counts: Any) -> Floats:
     return np.where(counts > 0, 100 * np.asarray(hits, float) / np.maximum(counts, 1), np.nan)
 
 
-def _table(name: str, columns: Sequence[str], values: Sequence[float]) -> list[str]:
+def _table(name: str, columns: Sequence[str], values: Sequence[float]) -> str:
     """A markdown table of one row, its name in front if it has one."""
     cells = ["-" if np.isnan(value) else f"{value:.1f}" for value in values]
-    lead, align = (["model"], ["---"]) if name else ([], [])
-    head = [*lead, *columns]
-    rule = [*align, *["---:"] * len(columns)]
-    row = [*([name] if name else []), *cells]
-    return [f"| {' | '.join(part)} |" for part in (head, rule, row)]
+    if name:
+        columns, cells = ["model", *columns], [name, *cells]
+    return markdown(columns, [cells], numbers=len(values))

@@ -9,8 +9,9 @@ The names below load on first use: some need PyTorch.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lithepose.lazy import attach
 
 if TYPE_CHECKING:
     from lithepose.synthetic.appearance import random_appearance
@@ -24,22 +25,17 @@ if TYPE_CHECKING:
     from lithepose.synthetic.scenes import Box, Clip, Scene, random_scene
 
 _WHERE = {
-    "Box": "scenes",
-    "Clip": "scenes",
-    "CropSettings": "crops",
-    "MOTIONS": "movements",
-    "Scene": "scenes",
-    "SyntheticCrops": "crops",
-    "build_bank": "figure_bank",
-    "build_figure": "figures",
-    "crops_from": "crops",
-    "motion": "movements",
-    "open_assets": "render",
-    "random_appearance": "appearance",
-    "random_body": "bodies",
-    "random_scene": "scenes",
-    "rebone": "posing",
+    "appearance": "random_appearance",
+    "bodies": "random_body",
+    "crops": "CropSettings SyntheticCrops crops_from",
+    "figure_bank": "build_bank",
+    "figures": "build_figure",
+    "movements": "MOTIONS motion",
+    "posing": "rebone",
+    "render": "open_assets",
+    "scenes": "Box Clip Scene random_scene",
 }
+__getattr__, __dir__ = attach(__name__, _WHERE)
 
 __all__ = [
     "MOTIONS",
@@ -58,9 +54,3 @@ __all__ = [
     "random_scene",
     "rebone",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)

@@ -5,8 +5,9 @@ The names below load on first use: tables of recipes can be read where PyTorch i
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lithepose.lazy import attach
 
 if TYPE_CHECKING:
     from lithepose.train.checkpoints import kept_weights
@@ -17,20 +18,15 @@ if TYPE_CHECKING:
     from lithepose.train.settings import Optimisation, RunSettings
 
 _WHERE = {
-    "EvaluationSettings": "evaluation",
-    "Examples": "engine",
-    "Optimisation": "settings",
-    "Progress": "engine",
-    "RECIPES": "recipes",
-    "RunSettings": "settings",
-    "Task": "engine",
-    "evaluate_run": "runs",
-    "kept_weights": "checkpoints",
-    "read_trained": "runs",
-    "recipe_named": "recipes",
-    "run": "engine",
-    "train_recipe": "runs",
+    "checkpoints": "kept_weights",
+    "engine": "Examples Progress Task run",
+    "evaluation": "EvaluationSettings",
+    "recipes": "RECIPES recipe_named",
+    "runs": "evaluate_run read_trained train_recipe",
+    "settings": "Optimisation RunSettings",
 }
+__getattr__, __dir__ = attach(__name__, _WHERE)
+
 __all__ = [
     "RECIPES",
     "EvaluationSettings",
@@ -46,9 +42,3 @@ __all__ = [
     "run",
     "train_recipe",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module 'lithepose.train' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"lithepose.train.{_WHERE[name]}"), name)

@@ -5,9 +5,9 @@ PyAV loads with the first video that is opened or written, OpenCV with the first
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from lithepose.lazy import attach
 from lithepose.video.frames import Frame, VideoError, VideoWarning
 from lithepose.video.images import IMAGE_SUFFIXES
 from lithepose.video.read import VideoReader, open_video
@@ -29,8 +29,4 @@ __all__ = [
     "open_video",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in ("CameraMotion", "CameraWatch"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("lithepose.video.camera_motion"), name)
+__getattr__, __dir__ = attach(__name__, {"camera_motion": "CameraMotion CameraWatch"})

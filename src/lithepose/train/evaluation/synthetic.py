@@ -23,6 +23,7 @@ from lithepose.skeletons import skeleton_named
 from lithepose.synthetic.crops import PLAIN, CropSettings, SyntheticCrops, crops_from
 from lithepose.synthetic.figure_bank import FigureBank, build_bank
 from lithepose.synthetic.render import open_assets, render
+from lithepose.tables import markdown
 from lithepose.train.evaluation import EvaluationSettings
 from lithepose.train.evaluation.images import photograph_table
 from lithepose.train.networks import normalised
@@ -122,17 +123,17 @@ class SyntheticResults:
 
     def as_markdown(self) -> str:
         """A row for each joint and one for all, and beneath them the rules."""
-        names = [f"PCK@{t:g} (%)" for t in THRESHOLDS]
-        lines = [
-            f"| joint | {' | '.join(names)} | counted |",
-            f"| --- | {' | '.join(['---:'] * len(names))} | ---: |",
+        rows = [
+            (joint, {t: self.joints[t][at] for t in THRESHOLDS}, str(self.counts[at]))
+            for at, joint in enumerate(skeleton_named(self.skeleton).joints)
         ]
-        for at, joint in enumerate(skeleton_named(self.skeleton).joints):
-            each = " | ".join(f"{self.joints[t][at]:.1f}" for t in THRESHOLDS)
-            lines.append(f"| {joint} | {each} | {self.counts[at]} |")
-        for name, values in (("all", self.mean), ("all that are seen", self.mean_seen)):
-            each = " | ".join(f"{values[t]:.1f}" for t in THRESHOLDS)
-            lines.append(f"| {name} | {each} | {self.counts.sum() if name == 'all' else ''} |")
+        rows += [("all", self.mean, str(self.counts.sum()))]
+        rows += [("all that are seen", self.mean_seen, "")]
+        table = markdown(
+            ["joint", *(f"PCK@{t:g} (%)" for t in THRESHOLDS), "counted"],
+            [(name, *(f"{of[t]:.1f}" for t in THRESHOLDS), count) for name, of, count in rows],
+            numbers=len(THRESHOLDS) + 1,
+        )
         rules = (
             f"{self.pictures} pictures",
             f"mean distance {self.error:.1f} % of the box's longer side, {self.error_px:.1f} "
@@ -140,7 +141,7 @@ class SyntheticResults:
             *self.rules,
         )
         return "\n".join(
-            ["**Synthetic people**", "", *lines, "", *(f"- {rule}" for rule in rules), ""]
+            ["**Synthetic people**", "", table, "", *(f"- {rule}" for rule in rules), ""]
         )
 
 
