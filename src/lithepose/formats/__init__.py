@@ -9,6 +9,8 @@ from pathlib import Path
 from lithepose.lazy import located
 from lithepose.poses import Track3D
 
+__all__ = ["FORMATS", "READERS", "format_of", "format_writer", "read_result", "write_result"]
+
 # Name that the user types -> (what is appended to the file's name, where the writer is): a path to
 # it, so that the table loads without any of the modules. Every writer takes (path, track): the file
 # to write, with its suffix, which it replaces, and the motion; those `OF_THE_WORLD` need one, in

@@ -2,7 +2,7 @@
 
 `lift` takes frames or a file of keypoints, `lift_keypoints` arrays; both end in `lift_track`, which
 lifts one person's windows, holds the bones constant, scales to metres and finds the path of the
-root, and then solve_world everyone in one world (`lithepose.world.solve`).
+root. Then everyone gets a motion in one world (`lithepose.world`).
 """
 
 from __future__ import annotations
