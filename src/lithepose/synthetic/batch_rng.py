@@ -1,4 +1,4 @@
-"""Random numbers for batches of pictures on one device."""
+"""Random numbers for batches of pictures on one device, and how they go with pixels."""
 
 from __future__ import annotations
 
@@ -30,3 +30,14 @@ class BatchRng:
         return torch.randint(
             high, (self.count, *shape), generator=self.generator, device=self.generator.device
         )
+
+
+def wide(values: Tensor, axes: int = 2) -> Tensor:
+    """Values of pictures with more axes at the end, which their pixels fill."""
+    return values[(..., *[None] * axes)]
+
+
+def turned(angle: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Coordinates (B, H, W) along axes that are turned by (B,) radians."""
+    cosine, sine = wide(torch.cos(angle)), wide(torch.sin(angle))
+    return cosine * x + sine * y, cosine * y - sine * x

@@ -10,11 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lithepose.synthetic.appearance import CLOTHS, HAIRS, MATERIALS, PATTERNS, SKINS, Appearance
+from lithepose.synthetic.appearance import (
+    CLOTHS,
+    HAIRS,
+    MATERIAL_INDEX,
+    MATERIALS,
+    PATTERNS,
+    SKINS,
+    Appearance,
+)
 from lithepose.synthetic.batch_rng import BatchRng
 from lithepose.synthetic.rasteriser import SHADOW_CELL, Layer, RenderAssets, lit_share
-
-_MATERIAL = {name: index for index, name in enumerate(MATERIALS)}
 
 
 @dataclass(frozen=True)
@@ -132,21 +138,14 @@ def looks_of(appearances: Sequence[Appearance], rng: BatchRng) -> Looks:
     def tensor(values) -> Tensor:
         return torch.tensor(values, device=device)
 
-    palettes = [appearance.palettes() for appearance in appearances]
+    first, second = zip(*(appearance.palettes() for appearance in appearances), strict=True)
     patterns = {}
     for name, pattern in drawn.patterns.items():
         cloths = [getattr(appearance, name) for appearance in appearances]
-        patterns[name] = replace(
-            pattern,
-            kind=tensor([PATTERNS.index(cloth.pattern) for cloth in cloths]),
-            period=tensor([cloth.period for cloth in cloths]),
-        )
-    return Looks(
-        first=tensor([first for first, _ in palettes]),
-        second=tensor([second for _, second in palettes]),
-        patterns=patterns,
-        folds=drawn.folds,
-    )
+        kinds = [PATTERNS.index(cloth.pattern) for cloth in cloths]
+        periods = [cloth.period for cloth in cloths]
+        patterns[name] = replace(pattern, kind=tensor(kinds), period=tensor(periods))
+    return Looks(tensor(first), tensor(second), patterns, drawn.folds)
 
 
 def _sample_palettes(rng: BatchRng) -> tuple[Tensor, Tensor]:
@@ -203,9 +202,9 @@ def paint(
     colour = looks.first[person, material]
     mix = torch.zeros_like(rest[:, 0])
     for name, pattern in looks.patterns.items():
-        mix = torch.where(material == _MATERIAL[name], pattern.at(person, rest), mix)
+        mix = torch.where(material == MATERIAL_INDEX[name], pattern.at(person, rest), mix)
     colour = colour + mix[:, None] * (looks.second[person, material] - colour)
-    finer = torch.where(material == _MATERIAL["hair"], 5.0, 1.0)
+    finer = torch.where(material == MATERIAL_INDEX["hair"], 5.0, 1.0)
     folds = looks.folds.at(person, rest * finer[:, None])
     colour = colour * (1 + _of_materials(_ROUGH, 0.10, rest.device)[material] * folds)[:, None]
 

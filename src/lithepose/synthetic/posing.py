@@ -13,11 +13,10 @@ import numpy as np
 from lithepose.anthropometry import ANKLE_HEIGHT_M, STANDARD_HEIGHT_M
 from lithepose.arrays import Floats
 from lithepose.rotations import axes_along, dot, from_axis_angle, halfway, rotate, swing, unit
-from lithepose.synthetic.bodies import ARM_ANGLE, BONES, LEG_ANGLE, Body, rest_joints
+from lithepose.synthetic.bodies import ARM_ANGLE, BONE_INDEX, BONES, LEG_ANGLE, Body, rest_joints
 
 SIZES = ("stature", "neck", "head", "nose_forward", "nose_up")  # of a body, beside its rest joints
 
-_BONE = {name: index for index, name in enumerate(BONES)}
 _LEG = ("hip", "thigh", "knee", "shin", "foot")
 _ARM = ("shoulder", "upper_arm", "elbow", "forearm", "hand")
 _UP = np.array([0.0, 0.0, 1.0])
@@ -42,8 +41,8 @@ def bone_transforms(rest: Floats, sizes: Floats, joints: Floats) -> Floats:
     stretch = np.zeros((len(rest), len(BONES)))
     along = np.zeros((len(rest), len(BONES), 3))
     for name, (a, b) in _LONG.items():
-        stretch[:, _BONE[name]] = _spans(joints, a, b) / _spans(rest, a, b) - 1
-        along[:, _BONE[name]] = unit(rest[:, b] - rest[:, a])
+        stretch[:, BONE_INDEX[name]] = _spans(joints, a, b) / _spans(rest, a, b) - 1
+        along[:, BONE_INDEX[name]] = unit(rest[:, b] - rest[:, a])
     longer = stretch[..., None, None] * along[..., :, None] * along[..., None, :]
     matrices = turns @ (np.eye(3) + longer)
     offsets = end - rotate(matrices, start)
@@ -103,7 +102,7 @@ def _turns(rest: Floats, sizes: Floats, joints: Floats) -> tuple[Floats, Floats,
     start, end = np.empty((2, len(rest), len(BONES), 3))
 
     def put(name: str, turn: Floats, at_rest: Floats, posed: Floats) -> None:
-        index = _BONE[name]
+        index = BONE_INDEX[name]
         turns[:, index], start[:, index], end[:, index] = turn, at_rest, posed
 
     pelvis = axes_along(joints[:, 7] - joints[:, 0], joints[:, 1] - joints[:, 4], "zx")

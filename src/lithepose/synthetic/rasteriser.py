@@ -23,7 +23,7 @@ from torch import Tensor
 
 from lithepose.skeletons import SKELETONS, skeleton_named
 from lithepose.synthetic.bodies import BONES, JOINT_BONES
-from lithepose.synthetic.figures import POINT_BONES, POINTS
+from lithepose.synthetic.figures import POINT_BONES
 
 OVERSAMPLING = 2
 NEAREST = 0.15  # metres: nothing is drawn closer to the camera
@@ -83,6 +83,18 @@ def over_pixels(forms: Tensor, size: tuple[int, int]) -> Tensor:
     y = torch.arange(size[1], device=forms.device) + 0.5
     a, b, c = forms[..., None].unbind(1)
     return (a * x)[:, None] + (b * y + c)[..., None]
+
+
+def square(matrices: Tensor) -> Tensor:
+    """(B, 3, 3) of affine matrices (B, 2, 3)."""
+    matrices = F.pad(matrices, (0, 0, 0, 1))
+    matrices[:, 2, 2] = 1
+    return matrices
+
+
+def resized(pictures: Tensor, size: tuple[int, int], mode: str = "bilinear") -> Tensor:
+    """Pictures (B, C, H, W) at another size (width, height)."""
+    return F.interpolate(pictures, size=size[::-1], mode=mode, align_corners=False)
 
 
 @dataclass(frozen=True)
@@ -317,8 +329,7 @@ def floor_shadow(
     mask = torch.zeros(spare + 1, device=towards.device)
     mask.index_fill_(0, flat.flatten(), 1.0)
     mask = mask[:-1].view(count, 1, height, width)
-    mask = F.avg_pool2d(F.max_pool2d(mask, 3, 1, 1), 3, 1, 1)
-    return F.interpolate(mask, size=(size[1], size[0]), mode="bilinear", align_corners=False)
+    return resized(F.avg_pool2d(F.max_pool2d(mask, 3, 1, 1), 3, 1, 1), size)
 
 
 # --- truth ---------------------------------------------------------------------------------------
@@ -363,6 +374,6 @@ def hidden_joints(
 def _own_bones(skeleton: str) -> list[list[bool]]:
     """(J, B) bool, the bones whose surface in front of a joint does not hide it."""
     own = dict(zip(SKELETONS["h36m17"].joints, JOINT_BONES, strict=True))
-    own |= {point: (bone,) for point, bone in zip(POINTS, POINT_BONES, strict=True)}
+    own |= {point: (bone,) for point, bone in POINT_BONES.items()}
     own["upper_neck"] = ("head", "neck", "chest")
     return [[bone in own[joint] for bone in BONES] for joint in skeleton_named(skeleton).joints]

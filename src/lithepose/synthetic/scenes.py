@@ -23,7 +23,7 @@ from lithepose.synthetic.appearance import MATERIALS, Appearance, Cloth
 from lithepose.synthetic.batch_rng import BatchRng
 from lithepose.synthetic.bodies import BONES
 from lithepose.synthetic.figure_bank import bank_meshes
-from lithepose.synthetic.figures import Figure, Mesh
+from lithepose.synthetic.figures import Figure, Mesh, joined
 from lithepose.synthetic.paint import Light, Looks, looks_of, paint
 from lithepose.synthetic.posing import pose_bones
 from lithepose.synthetic.rasteriser import (
@@ -63,7 +63,7 @@ class Box:
 
     def mesh(self) -> Mesh:
         """Six faces around the origin, in pieces small enough to sort by distance."""
-        vertices, quads, normals, count = [], [], [], 0
+        faces = []
         half = np.array(self.size) / 2
         for dimension in range(3):
             u, v = (dimension + 1) % 3, (dimension + 2) % 3
@@ -77,30 +77,24 @@ class Box:
                 points[:, dimension], normal[:, dimension] = sign * half[dimension], sign
                 index = np.arange(a.size).reshape(a.shape)
                 quad = [index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]]
-                quad = np.stack(quad, -1).reshape(-1, 4)
-                quads.append(count + (quad if sign > 0 else quad[:, ::-1]))
-                vertices.append(points)
-                normals.append(normal)
-                count += a.size
-        faces = np.concatenate(quads)
-        weights = np.zeros((count, len(BONES)))
-        weights[:, 0] = 1
-        return Mesh(
-            vertices=np.concatenate(vertices),
-            normals=np.concatenate(normals),
-            quads=faces,
-            weights=weights,
-            materials=np.full(len(faces), MATERIALS.index("second")),
-            bones=np.zeros(len(faces), int),
-        )
+                quads = np.stack(quad, -1).reshape(-1, 4)[:, ::sign]
+                weights = np.tile(np.eye(1, len(BONES)), (a.size, 1))
+                material = np.full(len(quads), MATERIALS.index("second"))
+                bones = np.zeros(len(quads), int)
+                faces.append(
+                    Mesh(
+                        vertices=points, normals=normal, quads=quads, weights=weights,
+                        materials=material, bones=bones,
+                    )
+                )  # fmt: skip
+        return Mesh(**joined(faces))
 
     @property
     def looks(self) -> Appearance:
         """The colour, as what somebody wears."""
         cloth = Cloth(colour=self.colour, second=self.colour)
-        colour = self.colour
-        return Appearance(skin=colour, hair=colour, lips=colour, eyes=colour, shoes=colour,
-                          shirt=cloth, trousers=cloth)  # fmt: skip
+        parts = dict.fromkeys(("skin", "hair", "lips", "eyes", "shoes"), self.colour)
+        return Appearance(**parts, shirt=cloth, trousers=cloth)
 
     def transform(self) -> Floats:
         """(3, 4) from the box's own axes to the world."""

@@ -8,10 +8,8 @@ from numpy.typing import NDArray
 from lithepose.anthropometry import SEGMENTS, STANDARD_HEIGHT_M
 from lithepose.arrays import Floats
 from lithepose.synthetic.appearance import Appearance
-from lithepose.synthetic.bodies import BONES, Body
+from lithepose.synthetic.bodies import BONE_INDEX, BONES, Body
 from lithepose.synthetic.surface import Part, ellipsoid, limb, loft
-
-_BONE = {name: index for index, name in enumerate(BONES)}
 
 
 def body_parts(body: Body, look: Appearance, joints: Floats) -> list[Part]:
@@ -235,14 +233,14 @@ def bone_weights(parts: list[Part], points: Floats, body: Body) -> Floats:
             pelvis = np.clip((0.42 - height) / 0.30, 0, 1)
             chest = np.clip((height - 0.42) / 0.30, 0, 1)
             pelvis, chest = pelvis * pelvis * (3 - 2 * pelvis), chest * chest * (3 - 2 * chest)
-            weights[:, _BONE["pelvis"]] += pull * pelvis
-            weights[:, _BONE["chest"]] += pull * chest
-            weights[:, _BONE["waist"]] += pull * (1 - pelvis - chest)
+            weights[:, BONE_INDEX["pelvis"]] += pull * pelvis
+            weights[:, BONE_INDEX["chest"]] += pull * chest
+            weights[:, BONE_INDEX["waist"]] += pull * (1 - pelvis - chest)
         elif part.bone == "neck":
             height = np.clip((points[:, 2] + body.neck) / body.neck, 0, 1)
-            weights[:, _BONE["chest"]] += pull * np.clip(1 - 2 * height, 0, 1)
-            weights[:, _BONE["neck"]] += pull * (1 - np.abs(1 - 2 * height))
-            weights[:, _BONE["head"]] += pull * np.clip(2 * height - 1, 0, 1)
+            weights[:, BONE_INDEX["chest"]] += pull * np.clip(1 - 2 * height, 0, 1)
+            weights[:, BONE_INDEX["neck"]] += pull * (1 - np.abs(1 - 2 * height))
+            weights[:, BONE_INDEX["head"]] += pull * np.clip(2 * height - 1, 0, 1)
         else:
-            weights[:, _BONE[part.bone]] += pull
+            weights[:, BONE_INDEX[part.bone]] += pull
     return weights / weights.sum(-1, keepdims=True)
