@@ -138,14 +138,13 @@ def build_figure(
     add(parts, tuple(axis(low[d], high[d], cell) for d in range(3)), np.zeros(3), straight)
 
     fine, coarse = 0.0075 * h * detail, 0.016 * h * detail
-    x = np.concatenate([axis(-0.13 * h, -0.055 * h, coarse), axis(-0.05 * h, 0.048 * h, fine),
-                        axis(0.055 * h, 0.13 * h, coarse)])  # fmt: skip
-    y = np.concatenate([axis(-0.19 * h, 0.04 * h, coarse), axis(0.052 * h, 0.19 * h, fine)])
-    z = np.concatenate([axis(-body.neck - 0.08, -0.045 * h, coarse),
-                        axis(-0.033 * h, 0.1 * h, fine),
-                        axis(0.109 * h, 0.23 * h, coarse)])  # fmt: skip
-    skull = joints[8] + (0, 0, body.neck)
-    add(head_parts(body, appearance), (x, y, z), skull, straight)
+    x = (axis(-0.13 * h, -0.055 * h, coarse), axis(-0.05 * h, 0.048 * h, fine),
+         axis(0.055 * h, 0.13 * h, coarse))  # fmt: skip
+    y = axis(-0.19 * h, 0.04 * h, coarse), axis(0.052 * h, 0.19 * h, fine)
+    z = (axis(-body.neck - 0.08, -0.045 * h, coarse), axis(-0.033 * h, 0.1 * h, fine),
+         axis(0.109 * h, 0.23 * h, coarse))  # fmt: skip
+    axes = tuple(np.concatenate(pieces) for pieces in (x, y, z))
+    add(head_parts(body, appearance), axes, joints[8] + (0, 0, body.neck), straight)
 
     s = body.scale
     for side, name, ankle, shoulder in ((1, "r", 3, 14), (-1, "l", 6, 11)):

@@ -47,7 +47,7 @@ class _Plan:
             return np.sin(2 * np.pi * self.time_s / period + rng.uniform(0, 6))
 
         self.path = np.zeros((frames, 3))  # the pelvis over the floor, z 0
-        self.heading = np.zeros(frames)  # counter-clockwise from +y
+        self.heading: Floats = np.zeros(frames)  # counter-clockwise from +y
         self.drop = np.full(frames, 0.012)  # metres by which the pelvis goes down
         self.back = np.zeros(frames)  # metres by which it goes back
         self.lean = 0.03 + 0.006 * slowly(3.7)  # (T,) trunk forward

@@ -67,11 +67,10 @@ class Box:
         half = np.array(self.size) / 2
         for dimension in range(3):
             u, v = (dimension + 1) % 3, (dimension + 2) % 3
-            nu, nv = (max(int(np.ceil(2 * half[d] / 0.12)), 1) for d in (u, v))
+            steps = [np.linspace(-1, 1, max(int(np.ceil(2 * half[d] / 0.12)), 1) + 1)
+                     for d in (u, v)]  # fmt: skip
+            a, b = np.meshgrid(*steps, indexing="ij")
             for sign in (-1, 1):
-                a, b = np.meshgrid(
-                    np.linspace(-1, 1, nu + 1), np.linspace(-1, 1, nv + 1), indexing="ij"
-                )
                 points, normal = np.zeros((2, a.size, 3))
                 points[:, u], points[:, v] = a.ravel() * half[u], b.ravel() * half[v]
                 points[:, dimension], normal[:, dimension] = sign * half[dimension], sign
@@ -164,7 +163,7 @@ def random_scene(
     back = back / max(float(np.linalg.norm(back)), 1e-6)
     side = np.array([-back[1], back[0], 0])
     level = np.cos(azimuth) * back + np.sin(azimuth) * side
-    light = np.cos(elevation) * level + np.array([0, 0, np.sin(elevation)])
+    light = np.cos(elevation) * level + (0, 0, np.sin(elevation))
     furniture = tuple(
         Box(
             centre=(float(rng.uniform(-2.5, 2.5)), float(rng.uniform(-2.5, 2.5))),
@@ -206,11 +205,7 @@ class Clip:
     """
 
     def __init__(
-        self,
-        people: Sequence[tuple[Figure, Floats]],
-        scene: Scene,
-        fps: float,
-        seed: int = 0,
+        self, people: Sequence[tuple[Figure, Floats]], scene: Scene, fps: float, seed: int = 0
     ):
         lengths = {len(motion) for _, motion in people}
         if len(lengths) != 1:
@@ -240,7 +235,7 @@ class Clip:
         light = self._light(batch)
         dark = _shadows(batch, layer, light, scene.camera.image_size)
         picture *= 1 - (dark * scene.floor)[..., None]
-        if layer.size[0] and layer.size[1]:
+        if min(layer.size):
             painted = paint(self._assets, batch, layer, light, self._looks)
             colour, cover = (each[0].permute(1, 2, 0).numpy() for each in layer.colours(painted))
             region = picture[y : y + layer.size[1], x : x + layer.size[0]]
@@ -255,14 +250,13 @@ class Clip:
         joints = np.stack([motion[index] for _, motion in self.people])  # (P, 17, 3)
         pixels = camera.project(joints)
         layer, corner = self._layer(self._batch(index))
-        seen = np.asarray(((pixels >= 0) & (pixels < camera.image_size)).all(-1))
-        if layer.size[0] and layer.size[1]:
-            depth = camera.world_to_camera(joints)[..., 2]
-            for person in range(len(joints)):
-                at, far = (torch.from_numpy(each[None].astype(np.float32))
-                           for each in (pixels[person] - corner, depth[person]))  # fmt: skip
-                hidden = hidden_joints(self._assets, layer, at, far, "h36m17", person)
-                seen[person] &= ~hidden[0].numpy()
+        seen = _in_picture(camera, pixels)
+        if min(layer.size):
+            at = torch.tensor(pixels - corner).float()[:, None]
+            far = torch.tensor(camera.world_to_camera(joints)[..., 2]).float()[:, None]
+            for who, here in enumerate(seen):
+                hidden = hidden_joints(self._assets, layer, at[who], far[who], "h36m17", who)
+                here &= ~hidden[0].numpy()
         return seen
 
     def truth(self, person: int = 0, *, visibility: bool = True) -> ClipTruth:
@@ -273,7 +267,7 @@ class Clip:
         if visibility:
             visible = np.stack([self.visibility(t)[person] for t in range(len(self))])
         else:
-            visible = np.asarray(((keypoints >= 0) & (keypoints < camera.image_size)).all(-1))
+            visible = _in_picture(camera, keypoints)
         return ClipTruth(
             joints_world=motion,
             joints_camera=camera.world_to_camera(motion),
@@ -320,13 +314,9 @@ class Clip:
         # Everything that stands there casts shadows, wherever it is.
         places = batch["bones"][0, :, 0, :, 3]
         reach = float((places - batch["joints"][0].mean(0)).norm(dim=-1).max()) + 1.3
-        return Light(
-            batch["light"],
-            scene.light_strength * tint,
-            scene.ambient * tint,
-            torch.tensor([share]),
-            max(SHADOW_CELL, 2 * reach / SHADOW_CELLS),
-        )
+        cell = max(SHADOW_CELL, 2 * reach / SHADOW_CELLS)
+        direct, ambient = scene.light_strength * tint, scene.ambient * tint
+        return Light(batch["light"], direct, ambient, torch.tensor([share]), cell)
 
     def _layer(self, batch: dict[str, torch.Tensor]) -> tuple[Layer, tuple[int, int]]:
         """Everybody and everything, and the corner (x, y) of the part of the frame it fills."""
@@ -337,9 +327,12 @@ class Clip:
         low = at.amin(0).floor().clamp(min=0).minimum(limits).long()
         high = at.amax(0).ceil().clamp(min=0).minimum(limits).long().maximum(low)
         to_pixels[0, :, 2] -= low
-        x, y = low.tolist()
-        width, height = (high - low).tolist()
+        (x, y), (width, height) = low.tolist(), (high - low).tolist()
         return rasterise(self._assets, people, to_pixels, (width, height)), (x, y)
+
+
+def _in_picture(camera: Camera, pixels: Floats) -> NDArray[np.bool_]:
+    return np.asarray(((pixels >= 0) & (pixels < camera.image_size)).all(-1))
 
 
 def _shadows(
@@ -365,8 +358,7 @@ def _develop(picture: Floats, scene: Scene, rng: np.random.Generator) -> Image:
         # as drawing the people.
         height, width = image.shape[:2]
         y, x = rng.integers(0, _NOISE_SPARE, 2)
-        field_of_noise = _noise_field(height + _NOISE_SPARE, width + _NOISE_SPARE)
-        noise = field_of_noise[y : y + height, x : x + width]
+        noise = _noise(height + _NOISE_SPARE, width + _NOISE_SPARE)[y:, x:][:height, :width]
         image = cv2.addWeighted(image, 1.0, noise, scene.noise / _NOISE_UNIT, 0.0, dtype=cv2.CV_8U)
     if scene.jpeg_quality is not None:
         quality = [cv2.IMWRITE_JPEG_QUALITY, scene.jpeg_quality]
@@ -376,6 +368,6 @@ def _develop(picture: Floats, scene: Scene, rng: np.random.Generator) -> Image:
 
 
 @cache
-def _noise_field(height: int, width: int) -> NDArray[np.int16]:
+def _noise(height: int, width: int) -> NDArray[np.int16]:
     values = np.random.default_rng(0).standard_normal((height, width, 3), dtype=np.float32)
     return (values * _NOISE_UNIT).astype(np.int16)
