@@ -24,7 +24,7 @@ from lithepose.synthetic.rasteriser import (
 
 def _noise(rng: BatchRng, channels: int, side: int, octaves: int, falloff: float) -> Tensor:
     """(B, channels, side, side) noise of several octaves, about unit spread."""
-    total, weights = torch.zeros(1, device=rng.generator.device), 0.0
+    total, weights = torch.zeros(1, device=rng.device), 0.0
     for octave in range(octaves):
         cells, weight = 3 * 2**octave, falloff**octave
         if cells > side:

@@ -24,11 +24,8 @@ def camera_effects(picture: Tensor, rng: BatchRng) -> Tensor:
     along, across = turned(rng.uniform(0, 3.14), x, y)
     longer = wide(spread**2 + drawn**2)
     kernel = torch.exp(-(along**2) / (2 * longer) - across**2 / (2 * wide(spread) ** 2))
-    kernel = kernel / kernel.sum((1, 2), keepdim=True)
-    kernel = kernel.repeat_interleave(3, 0)[:, None]
-    edge = _BLUR // 2
-    padded = F.pad(picture, (edge, edge, edge, edge), mode="replicate")
-    padded = padded.reshape(1, 3 * count, height + 2 * edge, width + 2 * edge)
+    kernel = (kernel / kernel.sum((1, 2), keepdim=True)).repeat_interleave(3, 0)[:, None]
+    padded = F.pad(picture, (_BLUR // 2,) * 4, mode="replicate").flatten(0, 1)[None]
     picture = F.conv2d(padded, kernel, groups=3 * count).view(count, 3, height, width)
 
     # Small people, enlarged.

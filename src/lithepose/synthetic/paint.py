@@ -33,13 +33,11 @@ class Light:
 
 
 def sample_light(batch: Mapping[str, Tensor], rng: BatchRng) -> Light:
-    strength = rng.uniform(0.1, 0.8)[:, None]
-    warmth = 0.10 * rng.normal(1)
-    tint = torch.cat([1 + warmth, torch.ones_like(warmth), 1 - warmth], 1).clamp(0.7, 1.3)
-    cool = torch.cat([1 - 0.5 * warmth, torch.ones_like(warmth), 1 + 0.5 * warmth], 1)
-    ambient = rng.uniform(0.42, 0.72)[:, None]
-    share = (strength / (strength + ambient))[:, 0]
-    return Light(batch["light"], strength * tint, ambient * cool, share)
+    strength = rng.uniform(0.1, 0.8, 1)
+    warmth = 0.10 * rng.normal(1) * torch.tensor([1.0, 0.0, -1.0], device=rng.device)
+    ambient = rng.uniform(0.42, 0.72, 1)
+    direct, sky = strength * (1 + warmth).clamp(0.7, 1.3), ambient * (1 - 0.5 * warmth)
+    return Light(batch["light"], direct, sky, (strength / (strength + ambient))[:, 0])
 
 
 @dataclass(frozen=True)
@@ -64,8 +62,7 @@ class Waves:
 def _sample_waves(rng: BatchRng, lengths: tuple[float, ...]) -> Waves:
     drawn = [(F.normalize(rng.normal(3), dim=-1), rng.normal(3) * 5, 6.28 * rng.uniform())
              for _ in lengths]  # fmt: skip
-    way, bend, phase = (torch.stack(each, 1) for each in zip(*drawn, strict=True))
-    return Waves(lengths, way, bend, phase)
+    return Waves(lengths, *(torch.stack(each, 1) for each in zip(*drawn, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -150,7 +147,7 @@ def looks_of(appearances: Sequence[Appearance], rng: BatchRng) -> Looks:
 
 def _sample_palettes(rng: BatchRng) -> tuple[Tensor, Tensor]:
     """(N, materials, 3) twice: first colours, and second ones for what has a pattern."""
-    device = rng.generator.device
+    device = rng.device
 
     def choose(table) -> Tensor:
         colours = torch.tensor(table, device=device)
@@ -169,10 +166,10 @@ def _sample_palettes(rng: BatchRng) -> tuple[Tensor, Tensor]:
     brow = 0.6 * hair + 0.2 * skin
     shirt, trousers = cloth(), cloth()
     # Overalls, dresses, swimsuits: one cloth. Bare chests and legs: no cloth at all.
-    trousers = torch.where(rng.chance(0.15)[:, None], shirt, trousers)
-    shirt = torch.where(rng.chance(0.05)[:, None], skin, shirt)
-    trousers = torch.where(rng.chance(0.03)[:, None], skin, trousers)
-    shoes = torch.where(rng.chance(0.12)[:, None], skin, cloth())
+    trousers = torch.where(rng.chance(0.15, 1), shirt, trousers)
+    shirt = torch.where(rng.chance(0.05, 1), skin, shirt)
+    trousers = torch.where(rng.chance(0.03, 1), skin, trousers)
+    shoes = torch.where(rng.chance(0.12, 1), skin, cloth())
     first = [skin, hair, lips, white, iris, brow, shoes, shirt, trousers, cloth()]
     second = [*first[:7], cloth(), cloth(), first[9]]
     return torch.stack(first, 1).clamp(0.02, 0.97), torch.stack(second, 1).clamp(0.02, 0.97)
