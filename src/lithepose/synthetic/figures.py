@@ -118,18 +118,11 @@ def build_figure(
         materials = np.array([MATERIAL_INDEX[name] for name in materials_of(parts, centres)])
         if parts[0].bone == "neck":
             _mark_face(centres / h, materials)
-        weights = bone_weights(parts, points, body)
-        placed = points @ turn.T + shift
-        meshes.append(
-            Mesh(
-                vertices=placed,
-                normals=vertex_normals(placed, quads),
-                quads=quads,
-                weights=weights,
-                materials=materials,
-                bones=weights[quads].mean(1).argmax(-1),
-            )
-        )
+        weights, placed = bone_weights(parts, points, body), points @ turn.T + shift
+        normals, bones = vertex_normals(placed, quads), weights[quads].mean(1).argmax(-1)
+        mesh = Mesh(vertices=placed, normals=normals, quads=quads, weights=weights,
+                    materials=materials, bones=bones)  # fmt: skip
+        meshes.append(mesh)
 
     parts = [*body_parts(body, appearance, joints), *more]
     low = np.min([part.low for part in parts], axis=0) - 2.5 * cell

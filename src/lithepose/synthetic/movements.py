@@ -139,18 +139,15 @@ def _build(plan: _Plan, body: Body, ankles: Floats) -> Floats:
     # The pelvis is as high as both legs allow, smoothed, then lowered by the plan.
     hips = pelvis[:, None] + sides * half_hips[:, None]
     away = np.linalg.norm((ankles - hips)[..., :2], axis=-1)
-    reach = ankles[..., 2] + np.sqrt(np.maximum((0.995 * leg) ** 2 - away**2, 0.01))
-    reach = reach.min(1)
+    climb = np.sqrt(np.maximum((0.995 * leg) ** 2 - away**2, 0.01))
+    reach = (ankles[..., 2] + climb).min(1)
     window = max(round(0.06 * fps), 1)
     padded = np.pad(reach, window, mode="edge")
     lowest = np.min([padded[i : i + frames] for i in range(2 * window + 1)], axis=0)
     pelvis[:, 2] = np.minimum(_smooth(lowest, 0.045 * fps) - plan.drop, reach)
 
-    lean_up = (
-        np.cos(plan.lean)[:, None] * up
-        + np.sin(plan.lean)[:, None] * forward
-        + np.sin(plan.sway)[:, None] * right
-    )
+    lean, sway = plan.lean[:, None], plan.sway[:, None]
+    lean_up = np.cos(lean) * up + np.sin(lean) * forward + np.sin(sway) * right
     half_up, lean_up = unit(up + lean_up), unit(lean_up)
     joints[:, 0] = pelvis
     joints[:, 7] = pelvis + 0.47 * body.trunk * half_up
@@ -219,9 +216,7 @@ def _swing_arms(plan: _Plan, phase: Floats, effort: Floats) -> None:
 def _walk(plan: _Plan, body: Body) -> Floats:
     speed = float(plan.rng.uniform(0.75, 1.05)) * body.scale
     period = float(plan.rng.uniform(0.95, 1.1))
-    plan.path[:, 1] = speed * (plan.time_s - plan.time_s[-1] / 2)
-    curve = float(plan.rng.uniform(-0.12, 0.12))
-    plan.heading += curve * np.sin(plan.time_s * 0.9)
+    plan.heading += float(plan.rng.uniform(-0.12, 0.12)) * np.sin(plan.time_s * 0.9)
     # The path follows the heading.
     step = speed / plan.fps * _forward(plan.heading)
     plan.path = np.cumsum(step, axis=0) - step.sum(0) / 2

@@ -80,12 +80,9 @@ class Box:
                 weights = np.tile(np.eye(1, len(BONES)), (a.size, 1))
                 material = np.full(len(quads), MATERIALS.index("second"))
                 bones = np.zeros(len(quads), int)
-                faces.append(
-                    Mesh(
-                        vertices=points, normals=normal, quads=quads, weights=weights,
-                        materials=material, bones=bones,
-                    )
-                )  # fmt: skip
+                face = Mesh(vertices=points, normals=normal, quads=quads, weights=weights,
+                            materials=material, bones=bones)  # fmt: skip
+                faces.append(face)
         return Mesh(**joined(faces))
 
     @property
@@ -293,7 +290,7 @@ class Clip:
         camera = self.scene.camera
         standing = [np.tile(box.transform(), (len(BONES), 1, 1)) for box in self.scene.boxes]
         bones = np.stack([bones[index] for bones in self.bones] + standing)
-        bones = np.concatenate([bones[..., :3], bones[..., 3:] - camera.position[:, None]], -1)
+        bones[..., 3] -= camera.position
         (fx, fy), (cx, cy) = camera.focal_px, camera.centre_px
         joints = np.concatenate([motion[index] for _, motion in self.people])
         arrays = {

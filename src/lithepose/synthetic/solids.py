@@ -151,11 +151,10 @@ def hand_parts(body: Body, side: int) -> list[Part]:
               ((0, 0.014 * s), (1, 0.010 * s)), blend=0.01),
     ]  # fmt: skip
     for finger, length in ((0.027, 0.165), (0.009, 0.180), (-0.010, 0.172), (-0.028, 0.148)):
-        parts.append(
-            limb(bone, "skin", (0, finger * s, -0.085 * s),
-                  (-side * 0.022 * s, 0.85 * finger * s, -length * s),
-                  ((0, 0.0105 * s), (1, 0.0085 * s)), blend=0.006)
-        )  # fmt: skip
+        root = (0, finger * s, -0.085 * s)
+        tip = (-side * 0.022 * s, 0.85 * finger * s, -length * s)
+        thick = ((0, 0.0105 * s), (1, 0.0085 * s))
+        parts.append(limb(bone, "skin", root, tip, thick, blend=0.006))
     return parts
 
 
