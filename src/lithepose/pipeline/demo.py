@@ -47,9 +47,8 @@ class DemoTruth:
 def read_truth() -> DemoTruth:
     """The truth of the clip that the package brings."""
     with (FILES / "truth.npz").open("rb") as file, np.load(file, allow_pickle=False) as data:
-        x, y = data["focal_px"].tolist()
         camera = Camera(
-            focal_px=(x, y),
+            focal_px=tuple(data["focal_px"].tolist()),
             centre_px=tuple(data["centre_px"].tolist()),
             image_size=tuple(data["image_size"].tolist()),
             rotation=data["camera_rotation"],
@@ -114,11 +113,11 @@ def run_demo(
         detector=DetectorOptions(models=models),
         report=report,
     )
-    limbs = list(LIMB_JOINTS)
     joints = lifted.result.people[0].joints_camera
     seen = np.isfinite(joints).all((1, 2))
-    found = (joints - joints[:, :1])[seen][:, limbs]
-    true = (truth.joints_camera - truth.joints_camera[:, :1])[seen][:, limbs]
+    found, true = (
+        (each - each[:, :1])[seen][:, list(LIMB_JOINTS)] for each in (joints, truth.joints_camera)
+    )
     return DemoResult(
         lifted=lifted,
         mpjpe_mm=1000 * float(mpjpe(found, true).mean()),

@@ -9,6 +9,7 @@ import numpy as np
 MATERIALS = (
     "skin", "hair", "lips", "eye_white", "iris", "brow", "shoes", "shirt", "trousers", "second",
 )  # fmt: skip
+MATERIAL_INDEX = {name: index for index, name in enumerate(MATERIALS)}
 Colour = tuple[float, float, float]  # RGB in [0, 1]
 PATTERNS = ("plain", "stripes", "checks", "spots", "print", "yoke", "sides")
 
@@ -79,8 +80,8 @@ CLOTHS = ((0.10, 0.11, 0.14), (0.15, 0.20, 0.35), (0.30, 0.42, 0.60), (0.85, 0.8
 
 def _tint(rng: np.random.Generator, colour: Colour, amount: float = 0.05) -> Colour:
     tinted = np.clip(np.asarray(colour) * (1 + rng.normal(0, amount)), 0.03, 0.97)
-    tinted = np.clip(tinted + rng.normal(0, amount / 3, 3), 0.03, 0.97)
-    return (float(tinted[0]), float(tinted[1]), float(tinted[2]))
+    red, green, blue = np.clip(tinted + rng.normal(0, amount / 3, 3), 0.03, 0.97).tolist()
+    return red, green, blue
 
 
 def random_appearance(rng: np.random.Generator) -> Appearance:

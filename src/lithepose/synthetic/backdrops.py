@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lithepose.synthetic.appearance import SKINS
-from lithepose.synthetic.batch_rng import BatchRng
+from lithepose.synthetic.batch_rng import BatchRng, turned, wide
 from lithepose.synthetic.paint import Light, muted
 from lithepose.synthetic.rasteriser import (
     People,
@@ -17,25 +17,22 @@ from lithepose.synthetic.rasteriser import (
     floor_shadow,
     over_pixels,
     pixel_grid,
+    resized,
+    square,
 )
 
 
-def _noise(count: int, channels: int, side: int, octaves: int, generator, falloff=0.6) -> Tensor:
-    """(count, channels, side, side) noise of several octaves, about unit spread."""
-    total = torch.zeros((count, channels, side, side), device=generator.device)
-    weight, weights = 1.0, 0.0
-    cells = 3
-    for _ in range(octaves):
+def _noise(rng: BatchRng, channels: int, side: int, octaves: int, falloff: float) -> Tensor:
+    """(B, channels, side, side) noise of several octaves, about unit spread."""
+    total, weights = torch.zeros(1, device=rng.device), 0.0
+    for octave in range(octaves):
+        cells, weight = 3 * 2**octave, falloff**octave
         if cells > side:
             break
-        small = torch.randn(
-            (count, channels, cells, cells), generator=generator, device=generator.device
-        )
+        small = rng.normal(channels, cells, cells)
         large = F.interpolate(small, size=(side, side), mode="bilinear", align_corners=True)
-        total += weight * large
+        total = total + weight * large
         weights += weight**2 * 0.5
-        weight *= falloff
-        cells *= 2
     return total / weights**0.5
 
 
@@ -51,17 +48,11 @@ _SHAPES = 48  # at most in a backdrop
 def _paint_some(count: int, side: int, generator: torch.Generator) -> Tensor:
     rng = BatchRng(count, generator)
     device = generator.device
-    grid = pixel_grid((side, side), device) / side  # (S, S, 2)
-    x, y = grid[..., 0], grid[..., 1]
-
-    def wide(values: Tensor) -> Tensor:
-        return values[:, None, None]
-
-    grain = _noise(count, 1, side, 7, generator, 0.75)
-    broad = _noise(count, 3, side, 4, generator, 0.5)
+    x, y = (pixel_grid((side, side), device) / side).unbind(-1)  # (S, S)
+    grain, broad = _noise(rng, 1, side, 7, 0.75), _noise(rng, 3, side, 4, 0.5)
     base = rng.uniform(0.05, 0.95, 1) + 0.05 * rng.normal(3)
-    strength = rng.uniform(0.0, 0.14, 1)[:, :, None, None]
-    picture = base[:, :, None, None] + strength * (0.3 * broad + 0.3 * broad[:, :1] + 0.6 * grain)
+    strength = wide(rng.uniform(0.0, 0.14, 1))
+    picture = wide(base) + strength * (0.3 * broad + 0.3 * broad[:, :1] + 0.6 * grain)
     # Courses of bricks, boards, tiles, stripes, windows.
     nx, ny = torch.exp(rng.uniform(0.7, 3.4)), torch.exp(rng.uniform(0.7, 3.4))
     joint = rng.uniform(0.02, 0.5)
@@ -76,14 +67,12 @@ def _paint_some(count: int, side: int, generator: torch.Generator) -> Tensor:
     wanted = torch.where(rng.chance(0.3), 0, rng.below(_SHAPES))
     for number in range(_SHAPES):
         centre = rng.uniform(-0.1, 1.1, 2)
-        long = 0.03 * torch.exp(rng.uniform(0, 2.6)) * torch.exp(wide(rng.normal())[:, 0, 0] / 4)
+        long = 0.03 * torch.exp(rng.uniform(0, 2.6)) * torch.exp(rng.normal() / 4)
         thin = long * rng.uniform(0.12, 1)
         turn = torch.where(rng.chance(0.5), 0.05 * rng.normal(), rng.uniform(0, 3.14))
-        dx, dy = x - wide(centre[:, 0]), y - wide(centre[:, 1])
-        u = wide(torch.cos(turn)) * dx + wide(torch.sin(turn)) * dy
-        v = wide(torch.cos(turn)) * dy - wide(torch.sin(turn)) * dx
+        u, v = turned(turn, x - wide(centre[:, 0]), y - wide(centre[:, 1]))
         kind = wide(rng.below(4))
-        u, v, a, b = u.abs(), v, wide(thin), wide(long)
+        u, a, b = u.abs(), wide(thin), wide(long)
         capsule = torch.hypot(u, (v.abs() - b + a).clamp(min=0)) - a
         box = torch.maximum(u - a, v.abs() - b)
         oval = (torch.hypot(u / a, v / b) - 1) * a
@@ -93,10 +82,10 @@ def _paint_some(count: int, side: int, generator: torch.Generator) -> Tensor:
         # Limbs: capsules in the colours of skin and shaded as if they were round.
         limb = (kind[:, 0, 0] == 3) & rng.chance(0.6)
         colour = torch.where(limb[:, None], skins[rng.below(len(SKINS))], colour)
-        colour = colour * rng.uniform(0.6, 1.1, 1)
+        colour = wide(colour * rng.uniform(0.6, 1.1, 1))
         round_ = 1 - 0.45 * (u / a).clamp(max=1) ** 2
         shade = torch.where(kind >= 2, round_, 1 + wide(0.3 * rng.normal()) * v)
-        fill = colour[:, :, None, None] * shade[:, None] + 0.5 * strength * grain
+        fill = colour * shade[:, None] + 0.5 * strength * grain
         picture = picture + cover[:, None] * (fill - picture)
     return (255 * picture.clamp(0, 1)).to(torch.uint8)
 
@@ -121,12 +110,6 @@ def backdrop(
     size: tuple[int, int],
 ) -> Tensor:
     """(B, 3, H, W) floor and wall in perspective, or a flat backdrop, with the people's shadows."""
-    width, height = size
-
-    def wide(values: Tensor) -> Tensor:
-        return values[:, None, None]
-
-    grid = pixel_grid(size, assets.device)
     up = batch["up"]
     axis_z = torch.tensor([0.0, 0.0, 1.0], device=assets.device)
     forward = F.normalize(axis_z - up * up[:, 2:], dim=-1)
@@ -135,9 +118,8 @@ def backdrop(
     forward, right = (torch.cos(turn) * forward + torch.sin(turn) * right,
                       torch.cos(turn) * right - torch.sin(turn) * forward)  # fmt: skip
 
-    to_plane = F.pad(batch["to_plane"], (0, 0, 0, 1))
-    to_plane[:, 2, 2] = 1
-    rays = torch.stack([up, forward, right], 1) @ to_plane  # along these axes, by pixel
+    axes = torch.stack([up, forward, right], 1)
+    rays = axes @ square(batch["to_plane"])  # along these axes, by pixel
     climb, ahead, aside = (over_pixels(form, size) for form in rays.unbind(1))
     to_floor = torch.where(climb < -1e-4, wide(batch["camera_height"]) / -climb, 1e4)
     distance = torch.exp(rng.uniform(0.5, 3.0)) + batch["joints"][..., 2].mean(1)
@@ -160,48 +142,31 @@ def backdrop(
 
     zoom = torch.exp(rng.uniform(-1.6, 0.3))
     spin = 0.15 * rng.normal()
-    flat = (grid / width - 0.5) * zoom[:, None, None, None]
-    flat = torch.stack(
-        [
-            wide(torch.cos(spin)) * flat[..., 0] - wide(torch.sin(spin)) * flat[..., 1],
-            wide(torch.sin(spin)) * flat[..., 0] + wide(torch.cos(spin)) * flat[..., 1],
-        ],
-        -1,
-    )
+    flat = (pixel_grid(size, assets.device) / size[0] - 0.5) * wide(zoom, 3)
+    flat = torch.stack(turned(-spin, *flat.unbind(-1)), -1)
     flat = _look_up(assets, rng, flat + rng.uniform(0, 4, 2)[:, None, None])
-    picture = torch.where(rng.chance(0.35)[:, None, None, None], flat, room)
+    picture = torch.where(wide(rng.chance(0.35), 3), flat, room)
     # Out of focus: seen through a coarser grid.
-    coarse = F.interpolate(
-        F.avg_pool2d(picture, 8), size=(height, width), mode="bilinear", align_corners=False
-    )
-    soft = torch.where(rng.chance(0.3), rng.uniform(0.3, 1), 0.0)[:, None, None, None]
-    return torch.lerp(picture, coarse, soft)
+    coarse = resized(F.avg_pool2d(picture, 8), size)
+    soft = torch.where(rng.chance(0.3), rng.uniform(0.3, 1), 0.0)
+    return torch.lerp(picture, coarse, wide(soft, 3))
 
 
 def occluders(assets: RenderAssets, rng: BatchRng, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """(B, 3, H, W) colour and (B, 1, H, W) cover of boxes, bars, ovals, leaves."""
     width, height = size
-    count = rng.count
     grid = pixel_grid(size, assets.device) / torch.tensor(size, device=assets.device)
-    zoom = torch.exp(rng.uniform(-2.0, 0.0))[:, None, None, None]
-    at = (grid * zoom + rng.uniform(0, 4, 2)[:, None, None]).expand(count, height, width, 2)
-    fill = _look_up(assets, rng, at)
-    flat = muted(rng, rng.uniform(0.02, 0.95, 3))[:, :, None, None].expand_as(fill)
-    fill = torch.where(rng.chance(0.4)[:, None, None, None], flat, fill)
-    leaves = F.interpolate(
-        rng.normal(1, 20, 20), size=(height, width), mode="bicubic", align_corners=False
-    )[:, 0]
-
-    def wide(values: Tensor) -> Tensor:
-        return values[:, None, None]
-
-    cover = torch.zeros((count, height, width), device=assets.device)
+    zoom = wide(torch.exp(rng.uniform(-2.0, 0.0)), 3)
+    fill = _look_up(assets, rng, grid * zoom + rng.uniform(0, 4, 2)[:, None, None])
+    flat = wide(muted(rng, rng.uniform(0.02, 0.95, 3)))
+    fill = torch.where(wide(rng.chance(0.4), 3), flat, fill)
+    leaves = resized(rng.normal(1, 20, 20), size, "bicubic")[:, 0]
+    cover = torch.zeros((rng.count, height, width), device=assets.device)
     for probability in (0.35, 0.18):
         centre = 0.5 + 0.25 * rng.normal(2)
         turn = torch.where(rng.chance(0.6), 0.08 * rng.normal(), rng.uniform(0, 3.14))
-        dx, dy = grid[..., 0] - wide(centre[:, 0]), grid[..., 1] - wide(centre[:, 1])
-        u = (wide(torch.cos(turn)) * dx + wide(torch.sin(turn)) * dy).abs()
-        v = (wide(torch.cos(turn)) * dy - wide(torch.sin(turn)) * dx).abs()
+        aside, below = (grid - centre[:, None, None]).unbind(-1)
+        u, v = (each.abs() for each in turned(turn, aside, below))
         kind = rng.below(5)
         # Boxes and ovals, bars right across, leaves in an oval.
         a = torch.where(kind == 1, rng.uniform(0.008, 0.05), rng.uniform(0.04, 0.22))

@@ -31,28 +31,20 @@ BONES = (
     "r_shoulder", "r_upper_arm", "r_elbow", "r_forearm", "r_hand",
     "l_shoulder", "l_upper_arm", "l_elbow", "l_forearm", "l_hand",
 )  # fmt: skip
-_BONE = {name: index for index, name in enumerate(BONES)}
+BONE_INDEX = {name: index for index, name in enumerate(BONES)}
 
 # A joint counts as visible when the nearest surface in front of it belongs to one of these bones.
 JOINT_BONES: tuple[tuple[str, ...], ...] = (
     ("pelvis", "waist", "r_hip", "l_hip", "r_thigh", "l_thigh"),
-    ("pelvis", "r_hip", "r_thigh"),
-    ("r_thigh", "r_knee", "r_shin"),
-    ("r_shin", "r_foot"),
-    ("pelvis", "l_hip", "l_thigh"),
-    ("l_thigh", "l_knee", "l_shin"),
-    ("l_shin", "l_foot"),
-    ("pelvis", "waist", "chest"),
-    ("chest", "neck", "head", "r_shoulder", "l_shoulder"),
-    ("head",),
-    ("head",),
-    ("chest", "l_shoulder", "l_upper_arm"),
-    ("l_upper_arm", "l_elbow", "l_forearm"),
+    ("pelvis", "r_hip", "r_thigh"), ("r_thigh", "r_knee", "r_shin"), ("r_shin", "r_foot"),
+    ("pelvis", "l_hip", "l_thigh"), ("l_thigh", "l_knee", "l_shin"), ("l_shin", "l_foot"),
+    ("pelvis", "waist", "chest"), ("chest", "neck", "head", "r_shoulder", "l_shoulder"),
+    ("head",), ("head",),
+    ("chest", "l_shoulder", "l_upper_arm"), ("l_upper_arm", "l_elbow", "l_forearm"),
     ("l_forearm", "l_hand"),
-    ("chest", "r_shoulder", "r_upper_arm"),
-    ("r_upper_arm", "r_elbow", "r_forearm"),
+    ("chest", "r_shoulder", "r_upper_arm"), ("r_upper_arm", "r_elbow", "r_forearm"),
     ("r_forearm", "r_hand"),
-)
+)  # fmt: skip
 
 ARM_ANGLE = np.deg2rad(45.0)  # rest pose: arms this far out of the vertical
 LEG_ANGLE = np.deg2rad(6.0)
@@ -130,8 +122,8 @@ def rest_joints(body: Body) -> Floats:
     joints[7] = (0, 0, 0.47 * body.trunk)
     joints[8] = (0, 0, body.trunk)
     skull = joints[8] + (0, 0, body.neck)
-    joints[9] = skull + np.array([0, body.nose_forward, body.nose_up])
-    joints[10] = skull + np.array([0, 0, body.head])
+    joints[9] = skull + (0, body.nose_forward, body.nose_up)
+    joints[10] = skull + (0, 0, body.head)
     for side, hip, shoulder in ((1, 1, 14), (-1, 4, 11)):
         leg = np.array([side * np.sin(LEG_ANGLE), 0, -np.cos(LEG_ANGLE)])
         arm = np.array([side * np.sin(ARM_ANGLE), 0, -np.cos(ARM_ANGLE)])

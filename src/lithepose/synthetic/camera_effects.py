@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lithepose.synthetic.batch_rng import BatchRng
+from lithepose.synthetic.batch_rng import BatchRng, turned, wide
+from lithepose.synthetic.rasteriser import resized
 
 _BLUR = 9  # pixels, side of the blur's kernel
 
@@ -14,49 +15,38 @@ _BLUR = 9  # pixels, side of the blur's kernel
 def camera_effects(picture: Tensor, rng: BatchRng) -> Tensor:
     """Blur, coarse pixels, exposure, colour, noise and compression, each for some pictures."""
     count, _, height, width = picture.shape
-    device = picture.device
-
-    def wide(values: Tensor) -> Tensor:
-        return values[:, None, None, None]
-
     # A round spot, drawn out along a line by motion.
-    reach = torch.arange(_BLUR, device=device) - _BLUR // 2
+    reach = torch.arange(_BLUR, device=picture.device) - _BLUR // 2
     y, x = torch.meshgrid(reach, reach, indexing="ij")
     sharp = rng.uniform(0.3, 0.75)
     spread = torch.where(rng.chance(0.25), rng.uniform(0.75, 2.0), sharp)
     drawn = torch.where(rng.chance(0.15), rng.uniform(0.5, 3.0), 0.0)
-    turn = rng.uniform(0, 3.14)
-    along = torch.cos(turn)[:, None, None] * x + torch.sin(turn)[:, None, None] * y
-    across = torch.cos(turn)[:, None, None] * y - torch.sin(turn)[:, None, None] * x
-    wider = (spread**2 + drawn**2)[:, None, None]
-    kernel = torch.exp(-(along**2) / (2 * wider) - across**2 / (2 * spread[:, None, None] ** 2))
-    kernel = kernel / kernel.sum((1, 2), keepdim=True)
-    kernel = kernel.repeat_interleave(3, 0)[:, None]
-    edge = _BLUR // 2
-    padded = F.pad(picture, (edge, edge, edge, edge), mode="replicate")
-    padded = padded.reshape(1, 3 * count, height + 2 * edge, width + 2 * edge)
+    along, across = turned(rng.uniform(0, 3.14), x, y)
+    longer = wide(spread**2 + drawn**2)
+    kernel = torch.exp(-(along**2) / (2 * longer) - across**2 / (2 * wide(spread) ** 2))
+    kernel = (kernel / kernel.sum((1, 2), keepdim=True)).repeat_interleave(3, 0)[:, None]
+    padded = F.pad(picture, (_BLUR // 2,) * 4, mode="replicate").flatten(0, 1)[None]
     picture = F.conv2d(padded, kernel, groups=3 * count).view(count, 3, height, width)
 
     # Small people, enlarged.
-    kind = wide(rng.uniform())
+    kind = wide(rng.uniform(), 3)
     for factor, low, high in ((2, 0.0, 0.22), (4, 0.22, 0.30)):
-        small = F.avg_pool2d(picture, factor)
-        small = F.interpolate(small, size=(height, width), mode="bilinear", align_corners=False)
+        small = resized(F.avg_pool2d(picture, factor), (width, height))
         picture = torch.where((kind >= low) & (kind < high), small, picture)
 
     exposure = torch.exp(0.2 * rng.normal())
     balance = torch.exp(0.05 * rng.normal(3))
     contrast = torch.exp(0.16 * rng.normal())
     gain = (contrast * exposure)[:, None] * balance
-    picture = torch.addcmul(wide(0.45 * (1 - contrast)), gain[:, :, None, None], picture)
+    picture = torch.addcmul(wide(0.45 * (1 - contrast), 3), wide(gain), picture)
     grey = picture.mean(1, keepdim=True)
     saturation = torch.where(rng.chance(0.06), 0.0, torch.exp(0.2 * rng.normal()))
-    picture = torch.lerp(grey, picture, wide(saturation))
-    picture = picture.clamp(0, 1) ** wide(torch.exp(0.15 * rng.normal()))
-    noise = wide(torch.where(rng.chance(0.2), rng.uniform(0.02, 0.06), rng.uniform(0, 0.02)))
+    picture = torch.lerp(grey, picture, wide(saturation, 3))
+    picture = picture.clamp(0, 1) ** wide(torch.exp(0.15 * rng.normal()), 3)
+    noise = torch.where(rng.chance(0.2), rng.uniform(0.02, 0.06), rng.uniform(0, 0.02))
     grain = rng.normal(3, height, width)
     # Sensors and what reads them out make noise that is half alike in the three colours.
-    picture = torch.addcmul(picture, noise, 0.6 * grain + 0.7 * grain.roll(1, 1))
+    picture = torch.addcmul(picture, wide(noise, 3), 0.6 * grain + 0.7 * grain.roll(1, 1))
     return _compress(picture.clamp(0, 1), rng)
 
 
@@ -79,8 +69,7 @@ def _compress(picture: Tensor, rng: BatchRng) -> Tensor:
     # Steps grow with the frequency and are twice as coarse in colour, about as in the usual tables.
     ramp = 1 + 0.55 * (k[:, None] + k[None])
     coarse = torch.where(rng.chance(0.6), torch.exp(rng.uniform(-5.0, -2.7)), 1e-4)
-    colour = torch.tensor([1.0, 2.0, 2.0], device=device)[None, :, None, None, None, None]
-    step = coarse[:, None, None, None, None, None] * ramp * colour
+    step = wide(coarse, 5) * ramp * wide(torch.tensor([1.0, 2.0, 2.0], device=device), 4)
     terms = (terms / step).round() * step
     blocks = basis.T @ terms @ basis
     ycc = blocks.transpose(3, 4).reshape(count, 3, height, width)

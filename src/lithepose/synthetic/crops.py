@@ -23,9 +23,9 @@ from lithepose.anthropometry import ANKLE_HEIGHT_M, STANDARD_HEIGHT_M
 from lithepose.arrays import Floats
 from lithepose.cameras import look_at
 from lithepose.mocap.motions import Motions, read_motions, trunk_frame
-from lithepose.rotations import from_axis_angle, unit
+from lithepose.rotations import from_axis_angle, rotate, unit
 from lithepose.skeletons import SKELETONS, skeleton_named
-from lithepose.synthetic.bodies import BONES, random_body
+from lithepose.synthetic.bodies import BONES, Body, random_body
 from lithepose.synthetic.figure_bank import FigureBank
 from lithepose.synthetic.figures import POINT_BONE_INDEX, POINTS
 from lithepose.synthetic.movements import MOTIONS, motion
@@ -37,14 +37,12 @@ PADDING = 1.25  # crop over box
 _H36M = SKELETONS["h36m17"]
 _MIRROR = np.array(_H36M.mirror)
 _ARMS = {11: (12, 13), 14: (15, 16)}
+SCALE_LIMIT, ROTATION_DEG = 0.5, 40.0
 _NEAREST = 0.15  # metres: nothing is drawn closer to the camera
 _UPPER_BODY = frozenset(
     {"nose", "head_top", "upper_neck", "thorax", "neck"}
     | {f"{s}_{j}" for s in ("left", "right") for j in ("eye", "ear", "shoulder", "elbow", "wrist")}
 )
-
-
-SCALE_LIMIT, ROTATION_DEG = 0.5, 40.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,26 +117,21 @@ def made_poses(count: int, seed: int) -> PoseLibrary:
     if count < 1:
         raise ValueError(f"a pose library needs at least one pose, got {count}")
     random = np.random.default_rng(seed)
-    joints: list[Floats] = []
-    trunk: list[float] = []
-    shoulders: list[float] = []
-    names = sorted(MOTIONS)
+    poses, bodies = [], []
     moments = 8  # of each motion
     for _ in range(-(-count // (2 * moments))):
         body = random_body(random)
-        frames = motion(str(random.choice(names)), 3.0, 10, body, random)
-        joints.extend(frames[random.integers(len(frames), size=moments)])
-        trunk.extend([body.trunk] * moments)
-        shoulders.extend([body.shoulder_width] * moments)
-    for pose, length, width in _random_poses(count - count // 2, random):
-        joints.append(pose)
-        trunk.append(length)
-        shoulders.append(width)
-    order = random.permutation(len(joints))[:count]
+        frames = motion(str(random.choice(sorted(MOTIONS))), 3.0, 10, body, random)
+        poses.extend(frames[random.integers(len(frames), size=moments)])
+        bodies += [body] * moments
+    body = random_body(random)
+    poses.extend(_random_poses(body, count - count // 2, random))
+    bodies += [body] * (len(poses) - len(bodies))
+    order = random.permutation(len(poses))[:count]
     return PoseLibrary(
-        joints=np.stack(joints)[order].astype(np.float32),
-        trunk=np.array(trunk, np.float32)[order],
-        shoulders=np.array(shoulders, np.float32)[order],
+        joints=np.stack(poses)[order].astype(np.float32),
+        trunk=np.array([body.trunk for body in bodies], np.float32)[order],
+        shoulders=np.array([body.shoulder_width for body in bodies], np.float32)[order],
     )
 
 
@@ -150,29 +143,24 @@ _SPREAD_DEG = {
 }  # fmt: skip
 
 
-def _random_poses(count: int, random: np.random.Generator):
-    """(17, 3) joints, trunk and shoulder width of poses whose hands stay out of the trunk."""
-    body = random_body(random)
-    standing = motion("wave", 1.0, 2, body, random)[:1]
+def _random_poses(body: Body, count: int, random: np.random.Generator) -> Floats:
+    """(count, 17, 3) poses whose hands stay out of the trunk."""
     points = np.full((1, 31, 3), np.nan)
-    points[:, :17] = standing
+    points[:, :17] = motion("wave", 1.0, 2, body, random)[:1]
     offsets, markers = fit_rig(points)
     spread = np.radians([_SPREAD_DEG.get(node, 0) for node in NODES])
     hanging = np.radians(60)  # arms hang half of the time: T-poses are rare
-    found = 0
-    while found < count:
+    found = np.empty((0, 17, 3))
+    while len(found) < count:
         turns = spread[:, None] * random.normal(size=(64, len(NODES), 3))
         for node, side in (("LeftArm", 1), ("RightArm", -1)):
             turns[:, NODES.index(node), 1] += side * hanging * random.random(64)
         angle = np.linalg.norm(turns, axis=-1, keepdims=True)
-        quaternions = np.concatenate(
-            [np.cos(angle / 2), np.sin(angle / 2) * turns / np.maximum(angle, 1e-9)], -1
-        )
-        limited, _ = limit_rotations(quaternions)
+        axis = np.sin(angle / 2) * turns / np.maximum(angle, 1e-9)
+        limited, _ = limit_rotations(np.concatenate([np.cos(angle / 2), axis], -1))
         posed = rig_points(offsets, markers, np.zeros((64, 3)), limited)[:, :17]
-        for pose in posed[_hands_outside(posed)][: count - found]:
-            found += 1
-            yield pose, body.trunk, body.shoulder_width
+        found = np.concatenate([found, posed[_hands_outside(posed)]])
+    return found[:count]
 
 
 def _hands_outside(joints: Floats) -> NDArray[np.bool_]:
@@ -267,38 +255,33 @@ class SyntheticCrops:
         present = np.arange(PEOPLE) <= others[:, None]
         row, place = np.nonzero(present)
         figure = random.integers(len(self.rest), size=len(row))
-        camera = _draw_cameras(count, random)
+        rotation, position, light = _draw_cameras(count, random)
         joints = self._poses(figure, random)
-        joints += self._places(row, place, camera["distance"], random)[:, None]
+        joints += self._places(row, place, -position[:, 1], random)[:, None]
 
         matrices = bone_transforms(self.rest[figure], self.sizes[figure], joints)
-        points = self.rest_points[figure]
         carried = matrices[:, POINT_BONE_INDEX]
-        points = np.einsum("mkij,mkj->mki", carried[..., :3], points) + carried[..., 3]
+        points = rotate(carried[..., :3], self.rest_points[figure]) + carried[..., 3]
         points = np.concatenate([joints, points], axis=1)  # (M, 17 + 11, 3), world
 
-        turn, position = camera["rotation"][row], camera["position"][row]
-        points = np.einsum("mij,mkj->mki", turn, points - position[:, None])
+        turn, eye = rotation[row], position[row]
+        points = np.einsum("mij,mkj->mki", turn, points - eye[:, None])
         seen = np.einsum("mij,mbjk->mbik", turn, matrices)
-        seen[..., 3] -= np.einsum("mij,mj->mi", turn, position)[:, None]
+        seen[..., 3] -= rotate(turn, eye)[:, None]
         first = place == 0
-        cut = self._cut(points[first], random)
-
-        bones = np.zeros((count, PEOPLE, len(BONES), 3, 4), np.float32)
+        bones = np.zeros((count, PEOPLE, len(BONES), 3, 4))
         bones[row, place] = seen
         who = np.full((count, PEOPLE), -1, np.int64)
         who[row, place] = figure
-        up = camera["rotation"][:, :, 2]
-        light = np.einsum("bij,bj->bi", camera["rotation"], camera["light"])
-        return {
-            "figure": who,
+        arrays = {
             "bones": bones,
-            "joints": points[first][:, self.picked].astype(np.float32),
-            **{name: value.astype(np.float32) for name, value in cut.items()},
-            "up": up.astype(np.float32),
-            "camera_height": camera["position"][:, 2].astype(np.float32),
-            "light": light.astype(np.float32),
+            "joints": points[first][:, self.picked],
+            **self._cut(points[first], random),
+            "up": rotation[:, :, 2],
+            "camera_height": position[:, 2],
+            "light": np.einsum("bij,bj->bi", rotation, light),
         }
+        return {"figure": who} | {k: value.astype(np.float32) for k, value in arrays.items()}
 
     def _poses(self, figure: NDArray[np.int64], random: np.random.Generator) -> Floats:
         """(M, 17, 3) poses of figures that face all ways, on or above the floor at 0."""
@@ -310,18 +293,17 @@ class SyntheticCrops:
             mine = np.flatnonzero(source == number)
             chosen = random.integers(len(library), size=len(mine))
             joints[mine] = repose(library, chosen, rest[mine])
-        joints = _mirrored(joints, random.random(count) < 0.5)
+        mirrored = (random.random(count) < 0.5)[:, None, None]
+        joints = np.where(mirrored, joints[:, _MIRROR] * (-1, 1, 1), joints)
         joints = _exchange_arms(joints, random.random((2, count)) < 0.15)
         joints = _jitter_limbs(joints, random.random(count) < 0.5, random)
 
         # Most people in pictures look somewhere near the camera, which is where -y is.
         hips = joints[:, 1] - joints[:, 4]
         facing = np.arctan2(hips[:, 1], hips[:, 0])  # 0: towards +y
-        wanted = np.where(
-            random.random(count) < 0.5,
-            np.pi + random.normal(0, 0.8, count),
-            random.uniform(-np.pi, np.pi, count),
-        )
+        towards = random.random(count) < 0.5
+        there, anywhere = random.normal(0, 0.8, count), random.uniform(-np.pi, np.pi, count)
+        wanted = np.where(towards, np.pi + there, anywhere)
         upright = from_axis_angle(np.array([0.0, 0.0, 1.0]), wanted - facing)
         way = random.uniform(-np.pi, np.pi, count)
         level = np.stack([np.cos(way), np.sin(way), np.zeros(count)], -1)
@@ -341,8 +323,8 @@ class SyntheticCrops:
         aside = side * random.uniform(0.15, 1.3, len(row))
         ahead = random.uniform(-0.8, 3.0, len(row))
         # Nobody stands inside another, nor closer to the camera than a metre.
-        ahead = np.where(np.abs(aside) < 0.45, np.sign(ahead) * np.maximum(np.abs(ahead), 0.45),
-                         ahead)  # fmt: skip
+        clear = np.sign(ahead) * np.maximum(np.abs(ahead), 0.45)
+        ahead = np.where(np.abs(aside) < 0.45, clear, ahead)
         ahead = np.maximum(ahead, 1.0 - distance[row])
         aside = np.where(np.hypot(aside, ahead) < 0.4, side * 0.6, aside)
         where = np.stack([aside, ahead, np.zeros(len(row))], -1)
@@ -388,30 +370,27 @@ class SyntheticCrops:
         turn = ROTATION_DEG * np.clip(random.normal(size=count), -2, 2)
         turn = np.radians(turn) * (random.random(count) < settings.rotated)
         cosine, sine = np.cos(turn), np.sin(turn)
-        spin = np.stack([np.stack([cosine, sine], -1), np.stack([-sine, cosine], -1)], -2)
+        spin = np.stack([cosine, sine, -sine, cosine], -1).reshape(count, 2, 2)
         pixels = width / side  # per unit of the plane
         middle = np.array([width / 2, height / 2])
         forth = pixels[:, None, None] * spin
         back = np.swapaxes(spin, 1, 2) / pixels[:, None, None]
         frame = 2 / (frame_high - frame_low)
         frame_middle = (frame_high + frame_low) / 2
-        return {
-            "to_pixels": np.concatenate(
-                [forth, (middle - np.einsum("bij,bj->bi", forth, centre))[..., None]], -1
-            ),
-            "to_plane": np.concatenate([back, (centre - back @ middle)[..., None]], -1),
-            "to_frame": np.concatenate(
-                [frame[:, :, None] * np.eye(2), (-frame * frame_middle)[..., None]], -1
-            ),
-            "box": pixels * whole,
+        maps = {
+            "to_pixels": (forth, middle - rotate(forth, centre)),
+            "to_plane": (back, centre - back @ middle),
+            "to_frame": (frame[:, :, None] * np.eye(2), -frame * frame_middle),
         }
+        cut = {name: np.concatenate([a, b[..., None]], -1) for name, (a, b) in maps.items()}
+        return cut | {"box": pixels * whole}
 
     def _frames(self, low: Floats, high: Floats, random: np.random.Generator):
         """Corners (B, 2) of the pictures around boxes; some cut into the box."""
         count = len(low)
         extent = (high - low).max(-1, keepdims=True)
-        room = [extent * 2 ** random.uniform(-3, 2, (count, 2)) for _ in range(2)]
-        frame_low, frame_high = low - room[0], high + room[1]
+        frame_low = low - extent * 2 ** random.uniform(-3, 2, (count, 2))
+        frame_high = high + extent * 2 ** random.uniform(-3, 2, (count, 2))
         cut = random.random(count) < self.settings.truncated
         # The lower edge cuts people most often: legs are what pictures leave out.
         edge = random.choice(4, size=count, p=(0.12, 0.12, 0.08, 0.68))
@@ -433,14 +412,10 @@ def _square(low: Floats, high: Floats, aspect: float) -> tuple[Floats, Floats]:
     return (low + high) / 2, np.maximum(extent[:, 0], aspect * extent[:, 1])
 
 
-def _draw_cameras(count: int, random: np.random.Generator) -> dict[str, Floats]:
-    """Cameras that look at the origin's person from -y, and a light for each.
-
-    Returns:
-        rotation (B, 3, 3) world to camera; position (B, 3), metres; distance (B,) over the floor;
-        light (B, 3), unit vector towards it, world axes.
-    """
-    distance = np.exp(random.uniform(np.log(1.7), np.log(14), count))
+def _draw_cameras(count: int, random: np.random.Generator) -> tuple[Floats, Floats, Floats]:
+    """Cameras that look at the origin's person from -y, and a light for each: rotations (B, 3, 3)
+    world to camera, positions (B, 3) in metres, unit vectors (B, 3) towards lights, world axes."""
+    distance = np.exp(random.uniform(np.log(1.7), np.log(14), count))  # over the floor, metres
     kind = random.random(count)
     height = np.clip(random.normal(1.4, 0.35, count), 0.3, 2.4)
     height = np.where(kind < 0.12, random.uniform(0.15, 0.8, count), height)
@@ -457,24 +432,9 @@ def _draw_cameras(count: int, random: np.random.Generator) -> dict[str, Floats]:
     turn = turn @ from_axis_angle(axes[1], np.clip(yaw, -0.6, 0.6))
 
     azimuth, elevation = random.normal(0, 1.2, count), random.uniform(0.3, 1.4, count)
-    light = np.stack(
-        [
-            np.sin(azimuth) * np.cos(elevation),
-            -np.cos(azimuth) * np.cos(elevation),
-            np.sin(elevation),
-        ],
-        -1,
-    )
-    return {
-        "rotation": turn @ level,
-        "position": position,
-        "distance": distance,
-        "light": light,
-    }
-
-
-def _mirrored(joints: Floats, which: NDArray[np.bool_]) -> Floats:
-    return np.where(which[:, None, None], joints[:, _MIRROR] * (-1, 1, 1), joints)
+    flat = np.cos(elevation)
+    light = [np.sin(azimuth) * flat, -np.cos(azimuth) * flat, np.sin(elevation)]
+    return turn @ level, position, np.stack(light, -1)
 
 
 def _exchange_arms(joints: Floats, which: NDArray[np.bool_]) -> Floats:

@@ -112,14 +112,9 @@ def draw_person(random: np.random.Generator) -> tuple[Body, Appearance]:
     body = random_body(random)
     girth = body.girth * float(random.uniform(0.92, 1.3) if random.random() < 0.35 else 1.0)
     larger = float(random.uniform(1.0, 1.3) if random.random() < 0.25 else 1.0)
-    body = replace(
-        body,
-        girth=girth,
-        belly=body.belly * float(random.uniform(1.0, 1.25) if girth > 1.15 else 1.0),
-        head=body.head * larger,
-        nose_forward=body.nose_forward * larger,
-        nose_up=body.nose_up * larger,
-    )
+    belly = body.belly * float(random.uniform(1.0, 1.25) if girth > 1.15 else 1.0)
+    head = {name: larger * getattr(body, name) for name in ("head", "nose_forward", "nose_up")}
+    body = replace(body, girth=girth, belly=belly, **head)
     look = replace(
         random_appearance(random),
         sleeve=float(random.choice([0.1, 0.3, 0.6, 0.6, 0.75, 1.0, 1.5, 1.95, 1.95, 1.95])),
@@ -141,14 +136,9 @@ def _extra_parts(body: Body, joints: Floats, random: np.random.Generator) -> lis
         material = "shirt" if dress < 0.08 else "trousers"
         reach = float(random.uniform(0.45, 1.0))
         flare = float(random.uniform(0.0, 0.07))
-        for name, hip in (("r", 1), ("l", 4)):
-            radii = ((0, 0.098 * g), (1, 0.098 * g + flare))
-            parts.append(
-                limb(
-                    f"{name}_thigh", material, joints[hip], joints[hip + 1], radii,
-                    span=(0.05, reach), blend=0.08,
-                )
-            )  # fmt: skip
+        radii, span = ((0, 0.098 * g), (1, 0.098 * g + flare)), (0.05, reach)
+        for bone, hip, knee in (("r_thigh", *joints[1:3]), ("l_thigh", *joints[4:6])):
+            parts.append(limb(bone, material, hip, knee, radii, span=span, blend=0.08))
     if random.random() < 0.12:
         high = float(random.uniform(0.17, 0.24)) * s
         middle = (0, -0.17 * g, joints[8, 2] - 0.12 * s - 0.3 * high)
@@ -164,11 +154,9 @@ def _build(job: tuple[int, int, float]) -> dict[str, Any]:
     body, look = draw_person(random)
     more = _extra_parts(body, rest_joints(body), random)
     figure = build_figure(body, look, cell=cell, detail=cell / CELL, more=more)
-    return _mesh_arrays(figure) | {
-        "joints": figure.joints.astype(np.float32),
-        "points": figure.points.astype(np.float32),
-        "sizes": np.array([getattr(body, name) for name in SIZES], np.float32),
-    }
+    sizes = np.array([getattr(body, name) for name in SIZES])
+    own = {"joints": figure.joints, "points": figure.points, "sizes": sizes}
+    return _mesh_arrays(figure) | {name: array.astype(np.float32) for name, array in own.items()}
 
 
 def _mesh_arrays(mesh: Mesh) -> dict[str, Any]:
@@ -177,19 +165,14 @@ def _mesh_arrays(mesh: Mesh) -> dict[str, Any]:
         raise ValueError(
             f"a mesh of {len(mesh.vertices)} vertices is too fine: choose a larger cell"
         )
+    # Shares as bytes whose rows sum to 255: what is left goes to the largest share.
+    weights = np.floor(255 * mesh.weights).astype(np.int64)
+    weights[np.arange(len(weights)), mesh.weights.argmax(-1)] += 255 - weights.sum(-1)
     return {
         "vertices": mesh.vertices.astype(np.float16),
         "normals": np.round(127 * mesh.normals).astype(np.int8),
-        "weights": _rounded(mesh.weights),
+        "weights": weights.astype(np.uint8),
         "quads": mesh.quads.astype(np.int16),
         "materials": mesh.materials.astype(np.uint8),
         "bones": mesh.bones.astype(np.uint8),
     }
-
-
-def _rounded(weights: Floats) -> NDArray[np.uint8]:
-    """Shares (V, B) as bytes whose rows sum to 255: what is left goes to the largest share."""
-    whole = np.floor(255 * weights).astype(np.int64)
-    rows = np.arange(len(whole))
-    whole[rows, weights.argmax(-1)] += 255 - whole.sum(-1)
-    return whole.astype(np.uint8)

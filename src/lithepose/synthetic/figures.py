@@ -8,7 +8,8 @@ much it follows each bone, each quad what it is made of.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 from lithepose.anthropometry import SEGMENTS, STANDARD_HEIGHT_M
 from lithepose.arrays import Floats
 from lithepose.rotations import from_axis_angle, rotate, unit
-from lithepose.synthetic.appearance import MATERIALS, Appearance
-from lithepose.synthetic.bodies import ARM_ANGLE, BONES, Body, rest_joints
+from lithepose.synthetic.appearance import MATERIAL_INDEX, Appearance
+from lithepose.synthetic.bodies import ARM_ANGLE, BONE_INDEX, Body, rest_joints
 from lithepose.synthetic.posing import pose_bones
 from lithepose.synthetic.solids import (
     body_parts,
@@ -29,17 +30,14 @@ from lithepose.synthetic.solids import (
 )
 from lithepose.synthetic.surface import Part, axis_points, surface, vertex_normals
 
-_MATERIAL = {name: index for index, name in enumerate(MATERIALS)}
-
 # Points of the skin that no joint is, and the bones that carry them; the tips bound a person's box.
-POINTS = (
-    "left_eye", "right_eye", "left_ear", "right_ear", "upper_neck", "left_fingertip",
-    "right_fingertip", "left_toe", "right_toe", "left_heel", "right_heel",
-)  # fmt: skip
-POINT_BONES = (
-    "head", "head", "head", "head", "head", "l_hand",
-    "r_hand", "l_foot", "r_foot", "l_foot", "r_foot",
-)  # fmt: skip
+POINT_BONES = {
+    "left_eye": "head", "right_eye": "head", "left_ear": "head", "right_ear": "head",
+    "upper_neck": "head", "left_fingertip": "l_hand", "right_fingertip": "r_hand",
+    "left_toe": "l_foot", "right_toe": "r_foot", "left_heel": "l_foot", "right_heel": "r_foot",
+}  # fmt: skip
+POINTS = tuple(POINT_BONES)
+POINT_BONE_INDEX = np.array([BONE_INDEX[bone] for bone in POINT_BONES.values()])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,10 +109,20 @@ def build_figure(
         more: solids beside the person's own, which follow a bone.
     """
     joints = rest_joints(body)
-    pieces = []
+    h = body.head / (SEGMENTS["head"] * STANDARD_HEIGHT_M)
+    meshes = []
 
     def add(parts: list[Part], axes, shift: Floats, turn: Floats, floor: float | None = None):
-        pieces.append((*surface(parts, axes, floor), parts, shift, turn))
+        points, quads = surface(parts, axes, floor)
+        centres = points[quads].mean(1)
+        materials = np.array([MATERIAL_INDEX[name] for name in materials_of(parts, centres)])
+        if parts[0].bone == "neck":
+            _mark_face(centres / h, materials)
+        weights, placed = bone_weights(parts, points, body), points @ turn.T + shift
+        normals, bones = vertex_normals(placed, quads), weights[quads].mean(1).argmax(-1)
+        mesh = Mesh(vertices=placed, normals=normals, quads=quads, weights=weights,
+                    materials=materials, bones=bones)  # fmt: skip
+        meshes.append(mesh)
 
     parts = [*body_parts(body, appearance, joints), *more]
     low = np.min([part.low for part in parts], axis=0) - 2.5 * cell
@@ -122,16 +130,14 @@ def build_figure(
     axis, straight = axis_points, np.eye(3)
     add(parts, tuple(axis(low[d], high[d], cell) for d in range(3)), np.zeros(3), straight)
 
-    h = body.head / (SEGMENTS["head"] * STANDARD_HEIGHT_M)
     fine, coarse = 0.0075 * h * detail, 0.016 * h * detail
-    x = np.concatenate([axis(-0.13 * h, -0.055 * h, coarse), axis(-0.05 * h, 0.048 * h, fine),
-                        axis(0.055 * h, 0.13 * h, coarse)])  # fmt: skip
-    y = np.concatenate([axis(-0.19 * h, 0.04 * h, coarse), axis(0.052 * h, 0.19 * h, fine)])
-    z = np.concatenate([axis(-body.neck - 0.08, -0.045 * h, coarse),
-                        axis(-0.033 * h, 0.1 * h, fine),
-                        axis(0.109 * h, 0.23 * h, coarse)])  # fmt: skip
-    skull = joints[8] + (0, 0, body.neck)
-    add(head_parts(body, appearance), (x, y, z), skull, straight)
+    x = (axis(-0.13 * h, -0.055 * h, coarse), axis(-0.05 * h, 0.048 * h, fine),
+         axis(0.055 * h, 0.13 * h, coarse))  # fmt: skip
+    y = axis(-0.19 * h, 0.04 * h, coarse), axis(0.052 * h, 0.19 * h, fine)
+    z = (axis(-body.neck - 0.08, -0.045 * h, coarse), axis(-0.033 * h, 0.1 * h, fine),
+         axis(0.109 * h, 0.23 * h, coarse))  # fmt: skip
+    axes = tuple(np.concatenate(pieces) for pieces in (x, y, z))
+    add(head_parts(body, appearance), axes, joints[8] + (0, 0, body.neck), straight)
 
     s = body.scale
     for side, name, ankle, shoulder in ((1, "r", 3, 14), (-1, "l", 6, 11)):
@@ -143,34 +149,21 @@ def build_figure(
         axes = (axis(-0.07, 0.07, step), axis(-0.10 * s, 0.23 * s, step), axis(-0.13, 0.13, step))
         add(foot_parts(body, name), axes, joints[ankle], straight, -body.ankle_height)
 
-    vertices, normals, quads, weights, materials, bones = ([] for _ in range(6))
-    count = 0
-    for points, faces, parts, shift, turn in pieces:
-        placed = points @ turn.T + shift
-        centres = points[faces].mean(1)
-        material = np.array([_MATERIAL[name] for name in materials_of(parts, centres)])
-        if parts[0].bone == "neck":
-            _mark_face(centres / h, material)
-        weight = bone_weights(parts, points, body)
-        vertices.append(placed)
-        normals.append(vertex_normals(placed, faces))
-        quads.append(faces + count)
-        weights.append(weight)
-        materials.append(material)
-        bones.append(weight[faces].mean(1).argmax(-1))
-        count += len(points)
-    return Figure(
-        body=body,
-        appearance=appearance,
-        joints=joints,
-        points=_rest_points(body, joints, h),
-        vertices=np.concatenate(vertices),
-        normals=np.concatenate(normals),
-        quads=np.concatenate(quads),
-        weights=np.concatenate(weights),
-        materials=np.concatenate(materials),
-        bones=np.concatenate(bones),
-    )
+    points = _rest_points(body, joints, h)
+    return Figure(body=body, appearance=appearance, joints=joints, points=points, **joined(meshes))
+
+
+def joined(meshes: Sequence[Mesh]) -> dict[str, Any]:
+    """The fields of one mesh of several."""
+    arrays = {
+        field.name: np.concatenate([getattr(mesh, field.name) for mesh in meshes])
+        for field in fields(Mesh)
+    }
+    counts = [len(mesh.vertices) for mesh in meshes]
+    arrays["quads"] += np.repeat(np.cumsum([0, *counts[:-1]]), [len(m.quads) for m in meshes])[
+        :, None
+    ]
+    return arrays
 
 
 def _mark_face(points: Floats, material: NDArray[np.int64]) -> None:
@@ -180,12 +173,12 @@ def _mark_face(points: Floats, material: NDArray[np.int64]) -> None:
     of one quad.
     """
     x, y, z = points.T
-    front = (y > 0.045) & (material == _MATERIAL["skin"])
+    front = (y > 0.045) & (material == MATERIAL_INDEX["skin"])
     dx, dz = np.abs(x) - 0.032, z - 0.066
-    material[front & ((dx / 0.018) ** 2 + (dz / 0.0085) ** 2 < 1)] = _MATERIAL["eye_white"]
-    material[front & (dx**2 + dz**2 < 0.008**2)] = _MATERIAL["iris"]
+    material[front & ((dx / 0.018) ** 2 + (dz / 0.0085) ** 2 < 1)] = MATERIAL_INDEX["eye_white"]
+    material[front & (dx**2 + dz**2 < 0.008**2)] = MATERIAL_INDEX["iris"]
     brow = front & (np.abs(dx) < 0.024) & (np.abs(dz - 0.023 + 12 * dx**2) < 0.005)
-    material[brow] = _MATERIAL["brow"]
+    material[brow] = MATERIAL_INDEX["brow"]
 
 
 def _rest_points(body: Body, joints: Floats, h: float) -> Floats:
@@ -201,6 +194,3 @@ def _rest_points(body: Body, joints: Floats, h: float) -> Floats:
         places[f"{name}_toe"] = joints[ankle] + s * np.array([side * 0.008, 0.180, -0.065])
         places[f"{name}_heel"] = joints[ankle] + s * np.array([0.0, -0.070, -0.065])
     return np.stack([places[name] for name in POINTS])
-
-
-POINT_BONE_INDEX = np.array([BONES.index(bone) for bone in POINT_BONES])

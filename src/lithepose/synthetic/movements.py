@@ -8,7 +8,7 @@ the body. World axes: z up, floor at z = 0, metres; at heading 0 a person faces 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -32,53 +32,45 @@ def _pulse(time_s: Floats, start: float, end: float, rise: float) -> Floats:
     return _ease((time_s - start) / rise) * (1 - _ease((time_s - end + rise) / rise))
 
 
-@dataclass
 class _Plan:
-    """What the parts of the body do, T frames; angles in radians, sides right, left."""
+    """What the parts of the body do, T frames; angles in radians, sides right, left.
 
-    time_s: Floats  # (T,)
-    path: Floats  # (T, 2) the pelvis over the floor
-    heading: Floats  # (T,) counter-clockwise from +y
-    drop: Floats  # (T,) metres by which the pelvis goes down
-    back: Floats  # (T,) metres by which it goes back
-    lean: Floats  # (T,) trunk forward
-    sway: Floats  # (T,) trunk to the right
-    pelvis_turn: Floats  # (T,) of the hips about the vertical, on top of the heading
-    twist: Floats  # (T,) of the shoulders against the heading
-    swing: Floats  # (T, 2) upper arms forward
-    spread: Floats  # (T, 2) upper arms outward
-    elbow: Floats  # (T, 2) bend
-    fold: Floats  # (T, 2, 3) where the forearm goes when it bends: right, forward, up
-    look: Floats  # (T,) head to the left
-    nod: Floats  # (T,) head down
-    hop: Floats  # (T,) metres both feet are off the floor
-    stance: Floats  # (T, 2) metres by which each foot stands wider than usual
+    At first somebody stands at the origin, breathes and looks around a little.
+    """
 
-    @classmethod
-    def standing(cls, seconds: float, fps: float, rng: np.random.Generator) -> _Plan:
+    def __init__(self, seconds: float, fps: float, rng: np.random.Generator):
+        self.seconds, self.fps, self.rng = seconds, fps, rng
         frames = max(round(seconds * fps), 1)
-        time_s = np.arange(frames) / fps
-        zero, both = np.zeros(frames), np.zeros((frames, 2))
-        breath = 0.006 * np.sin(2 * np.pi * time_s / 3.7 + rng.uniform(0, 6))
-        shift = 0.012 * np.sin(2 * np.pi * time_s / 4.9 + rng.uniform(0, 6))
-        fold = np.zeros((frames, 2, 3)) + np.array([-0.25, 1.0, 0.1]) * np.stack(
-            [_SIDES, np.ones(2), np.ones(2)], -1
-        )
-        plan = cls(
-            time_s, np.zeros((frames, 2)), zero.copy(), zero + 0.012, zero.copy(), 0.03 + breath,
-            shift, zero.copy(), zero.copy(), both + 0.02, both + 0.14, both + 0.25, fold,
-            zero.copy(), zero.copy(), zero.copy(), both.copy(),
-        )  # fmt: skip
-        plan.look += 0.08 * np.sin(2 * np.pi * time_s / 5.3 + rng.uniform(0, 6))
-        return plan
+        self.time_s = np.arange(frames) / fps  # (T,)
+
+        def slowly(period: float) -> Floats:
+            return np.sin(2 * np.pi * self.time_s / period + rng.uniform(0, 6))
+
+        self.path = np.zeros((frames, 3))  # the pelvis over the floor, z 0
+        self.heading: Floats = np.zeros(frames)  # counter-clockwise from +y
+        self.drop = np.full(frames, 0.012)  # metres by which the pelvis goes down
+        self.back = np.zeros(frames)  # metres by which it goes back
+        self.lean = 0.03 + 0.006 * slowly(3.7)  # (T,) trunk forward
+        self.sway = 0.012 * slowly(4.9)  # (T,) trunk to the right
+        self.pelvis_turn = np.zeros(frames)  # of the hips about the vertical, beside the heading
+        self.twist = np.zeros(frames)  # of the shoulders against the heading
+        self.swing = np.full((frames, 2), 0.02)  # upper arms forward
+        self.spread = np.full((frames, 2), 0.14)  # upper arms outward
+        self.elbow = np.full((frames, 2), 0.25)  # bend
+        # (T, 2, 3) where the forearm goes when it bends: right, forward, up
+        self.fold = np.tile([[-0.25 * side, 1.0, 0.1] for side in _SIDES], (frames, 1, 1))
+        self.look = 0.08 * slowly(5.3)  # (T,) head to the left
+        self.nod = np.zeros(frames)  # head down
+        self.hop = np.zeros(frames)  # metres both feet are off the floor
+        self.stance = np.zeros((frames, 2))  # metres by which each foot stands wider than usual
 
 
 def _forward(heading: Floats) -> Floats:
-    return np.stack([-np.sin(heading), np.cos(heading)], -1)
+    return np.stack([-np.sin(heading), np.cos(heading), np.zeros_like(heading)], -1)
 
 
 def _rightward(heading: Floats) -> Floats:
-    return np.stack([np.cos(heading), np.sin(heading)], -1)
+    return np.stack([np.cos(heading), np.sin(heading), np.zeros_like(heading)], -1)
 
 
 def _step_feet(plan: _Plan, body: Body, period: float, start_s: float) -> tuple[Floats, Floats]:
@@ -92,10 +84,6 @@ def _step_feet(plan: _Plan, body: Body, period: float, start_s: float) -> tuple[
     ankles = np.zeros((len(time_s), 2, 3))
     stance_share = 0.6
 
-    def path_at(t: Floats) -> tuple[Floats, Floats]:
-        where = np.stack([np.interp(t, time_s, plan.path[:, i]) for i in range(2)], -1)
-        return where, np.interp(t, time_s, plan.heading)
-
     for side in (_RIGHT, _LEFT):
         cycle = phase + 0.5 * side
         number = np.floor(cycle)
@@ -104,10 +92,10 @@ def _step_feet(plan: _Plan, body: Body, period: float, start_s: float) -> tuple[
         for offset in (0, 1):
             middle = start_s + (number + offset - 0.5 * side + stance_share / 2) * period
             middle = np.clip(middle, time_s[0], time_s[-1])
-            where, heading = path_at(middle)
+            where = np.stack([np.interp(middle, time_s, along) for along in plan.path.T], -1)
+            headings.append(np.interp(middle, time_s, plan.heading))
             lateral = _SIDES[side] * 0.44 * body.hip_width
-            feet.append(where + lateral * _rightward(heading))
-            headings.append(heading)
+            feet.append(where + lateral * _rightward(headings[-1]))
         apart = np.linalg.norm(feet[1] - feet[0], axis=-1)
         turned = np.abs(headings[1] - headings[0])
         # How much of a full step this is: none when standing.
@@ -122,7 +110,7 @@ def _step_feet(plan: _Plan, body: Body, period: float, start_s: float) -> tuple[
         ahead = ball - (ball * np.cos(roll_now) - height * np.sin(roll_now))
         up = ball * np.sin(roll_now) + height * np.cos(roll_now)
         lift = 0.055 * scale * effort * np.sin(np.pi * swing)
-        ankles[:, side, :2] = place + ahead[:, None] * _forward(heading)
+        ankles[:, side] = place + ahead[:, None] * _forward(heading)
         ankles[:, side, 2] = up + lift
     return ankles, phase
 
@@ -140,95 +128,73 @@ def _build(plan: _Plan, body: Body, ankles: Floats) -> Floats:
     frames = len(plan.time_s)
     fps = 1 / (plan.time_s[1] - plan.time_s[0]) if frames > 1 else 30.0
     joints = np.zeros((frames, 17, 3))
-    ankles = ankles.copy()
-    ankles[..., 2] += plan.hop[:, None]
-    level = np.zeros((frames, 1))
-    forward = np.concatenate([_forward(plan.heading), level], -1)
-    right = np.concatenate([_rightward(plan.heading), level], -1)
-    for side in (_RIGHT, _LEFT):
-        ankles[:, side] += _SIDES[side] * plan.stance[:, side, None] * right
-    up = np.array([0.0, 0.0, 1.0])
+    up, sides = np.array([0.0, 0.0, 1.0]), _SIDES[:, None]
+    forward, right = _forward(plan.heading), _rightward(plan.heading)
+    ankles = ankles + plan.hop[:, None, None] * up
+    ankles += (_SIDES * plan.stance)[..., None] * right[:, None]
 
-    hip_right = np.concatenate([_rightward(plan.heading + plan.pelvis_turn), level], -1)
-    pelvis = np.concatenate([plan.path, level], -1) - plan.back[:, None] * forward
-    half_hips = 0.5 * body.hip_width * hip_right
+    pelvis = plan.path - plan.back[:, None] * forward
+    half_hips = 0.5 * body.hip_width * _rightward(plan.heading + plan.pelvis_turn)
     leg = body.thigh + body.shin
     # The pelvis is as high as both legs allow, smoothed, then lowered by the plan.
-    reach = np.full(frames, np.inf)
-    for side in (_RIGHT, _LEFT):
-        hip = pelvis + _SIDES[side] * half_hips
-        away = np.linalg.norm((ankles[:, side] - hip)[:, :2], axis=-1)
-        reach = np.minimum(
-            reach, ankles[:, side, 2] + np.sqrt(np.maximum((0.995 * leg) ** 2 - away**2, 0.01))
-        )
+    hips = pelvis[:, None] + sides * half_hips[:, None]
+    away = np.linalg.norm((ankles - hips)[..., :2], axis=-1)
+    climb = np.sqrt(np.maximum((0.995 * leg) ** 2 - away**2, 0.01))
+    reach = (ankles[..., 2] + climb).min(1)
     window = max(round(0.06 * fps), 1)
     padded = np.pad(reach, window, mode="edge")
     lowest = np.min([padded[i : i + frames] for i in range(2 * window + 1)], axis=0)
     pelvis[:, 2] = np.minimum(_smooth(lowest, 0.045 * fps) - plan.drop, reach)
 
-    lean_up = (
-        np.cos(plan.lean)[:, None] * up
-        + np.sin(plan.lean)[:, None] * forward
-        + np.sin(plan.sway)[:, None] * right
-    )
+    lean, sway = plan.lean[:, None], plan.sway[:, None]
+    lean_up = np.cos(lean) * up + np.sin(lean) * forward + np.sin(sway) * right
     half_up, lean_up = unit(up + lean_up), unit(lean_up)
     joints[:, 0] = pelvis
     joints[:, 7] = pelvis + 0.47 * body.trunk * half_up
     joints[:, 8] = joints[:, 7] + 0.53 * body.trunk * lean_up
 
-    shoulder_right = np.concatenate([_rightward(plan.heading + plan.twist), level], -1)
-    chest = axes_along(lean_up, shoulder_right, "zx")
-    for side, hip_joint, shoulder_joint in ((_RIGHT, 1, 14), (_LEFT, 4, 11)):
-        sign = _SIDES[side]
-        hip = pelvis + sign * half_hips
-        knee, ankle = _solve_leg(hip, ankles[:, side], body, forward + 0.12 * sign * right)
-        joints[:, hip_joint], joints[:, hip_joint + 1] = hip, knee
-        joints[:, hip_joint + 2] = ankle
+    hips = pelvis[:, None] + sides * half_hips[:, None]
+    poles = forward[:, None] + 0.12 * sides * right[:, None]
+    knees, ankles = _solve_legs(hips, ankles, body, poles)
+    joints[:, [1, 4]], joints[:, [2, 5]], joints[:, [3, 6]] = hips, knees, ankles
 
-        shoulder = joints[:, 8] + 0.5 * sign * body.shoulder_width * chest[..., 0]
-        swing, spread, bend = plan.swing[:, side], plan.spread[:, side], plan.elbow[:, side]
-        local = np.stack(
-            [
-                sign * np.sin(spread),
-                np.cos(spread) * np.sin(swing),
-                -np.cos(spread) * np.cos(swing),
-            ],
-            -1,
-        )
-        fold = plan.fold[:, side]
-        fold = unit(fold - dot(fold, local)[:, None] * local)
-        fore = np.cos(bend)[:, None] * local + np.sin(bend)[:, None] * fold
-        joints[:, shoulder_joint] = shoulder
-        elbow = shoulder + body.upper_arm * rotate(chest, local)
-        joints[:, shoulder_joint + 1] = elbow
-        joints[:, shoulder_joint + 2] = elbow + body.forearm * rotate(chest, fore)
+    chest = axes_along(lean_up, _rightward(plan.heading + plan.twist), "zx")
+    across = 0.5 * body.shoulder_width * chest[..., 0]
+    ahead, down = (
+        np.cos(plan.spread) * np.sin(plan.swing),
+        -np.cos(plan.spread) * np.cos(plan.swing),
+    )
+    upper = np.stack([_SIDES * np.sin(plan.spread), ahead, down], -1)
+    fold = unit(plan.fold - dot(plan.fold, upper)[..., None] * upper)
+    lower = np.cos(plan.elbow)[..., None] * upper + np.sin(plan.elbow)[..., None] * fold
+    joints[:, [14, 11]] = joints[:, 8:9] + sides * across[:, None]
+    joints[:, [15, 12]] = joints[:, [14, 11]] + body.upper_arm * rotate(chest[:, None], upper)
+    joints[:, [16, 13]] = joints[:, [15, 12]] + body.forearm * rotate(chest[:, None], lower)
 
-    head_forward = np.concatenate([_forward(plan.heading + plan.look), level], -1)
-    head_right = np.concatenate([_rightward(plan.heading + plan.look), level], -1)
-    head_up = np.cos(plan.nod)[:, None] * up + np.sin(plan.nod)[:, None] * head_forward
+    gaze = plan.heading + plan.look
+    head_up = np.cos(plan.nod)[:, None] * up + np.sin(plan.nod)[:, None] * _forward(gaze)
     head_up = head_up + 0.5 * (lean_up - up)  # eyes stay nearly level when the trunk leans
-    head = axes_along(head_up, head_right, "zx")
+    head = axes_along(head_up, _rightward(gaze), "zx")
     skull = joints[:, 8] + body.neck * unit(lean_up + head[..., 2])
     joints[:, 9] = skull + body.nose_forward * head[..., 1] + body.nose_up * head[..., 2]
     joints[:, 10] = skull + body.head * head[..., 2]
     return joints
 
 
-def _solve_leg(hip: Floats, ankle: Floats, body: Body, pole: Floats) -> tuple[Floats, Floats]:
-    """Knee and ankle (T, 3) of a leg that reaches for an ankle and bends towards `pole`.
+def _solve_legs(hips: Floats, ankles: Floats, body: Body, poles: Floats) -> tuple[Floats, Floats]:
+    """Knees and ankles (T, 2, 3) of legs that reach for ankles and bend towards `poles`.
 
     An ankle beyond the leg's length is pulled in along the line from the hip.
     """
-    line = ankle - hip
+    line = ankles - hips
     distance = np.linalg.norm(line, axis=-1, keepdims=True)
     line = line / np.maximum(distance, 1e-9)
-    distance = np.clip(
-        distance, abs(body.thigh - body.shin) + 0.02, 0.9999 * (body.thigh + body.shin)
-    )
-    along = (distance**2 + body.thigh**2 - body.shin**2) / (2 * distance)
-    out = np.sqrt(np.maximum(body.thigh**2 - along**2, 0))
-    bend = unit(pole - dot(pole, line)[:, None] * line)
-    return hip + along * line + out * bend, hip + distance * line
+    thigh, shin = body.thigh, body.shin
+    distance = np.clip(distance, abs(thigh - shin) + 0.02, 0.9999 * (thigh + shin))
+    along = (distance**2 + thigh**2 - shin**2) / (2 * distance)
+    out = np.sqrt(np.maximum(thigh**2 - along**2, 0))
+    bend = unit(poles - dot(poles, line)[..., None] * line)
+    return hips + along * line + out * bend, hips + distance * line
 
 
 def _swing_arms(plan: _Plan, phase: Floats, effort: Floats) -> None:
@@ -247,39 +213,32 @@ def _swing_arms(plan: _Plan, phase: Floats, effort: Floats) -> None:
     plan.path += (effort * 0.018 * np.sin(turn + 0.4))[:, None] * _rightward(plan.heading)
 
 
-def _walk(seconds: float, fps: float, body: Body, rng: np.random.Generator) -> Floats:
-    plan = _Plan.standing(seconds, fps, rng)
-    speed = float(rng.uniform(0.75, 1.05)) * body.scale
-    period = float(rng.uniform(0.95, 1.1))
-    plan.path[:, 1] = speed * (plan.time_s - plan.time_s[-1] / 2)
-    curve = float(rng.uniform(-0.12, 0.12))
-    plan.heading += curve * np.sin(plan.time_s * 0.9)
+def _walk(plan: _Plan, body: Body) -> Floats:
+    speed = float(plan.rng.uniform(0.75, 1.05)) * body.scale
+    period = float(plan.rng.uniform(0.95, 1.1))
+    plan.heading += float(plan.rng.uniform(-0.12, 0.12)) * np.sin(plan.time_s * 0.9)
     # The path follows the heading.
-    step = speed / fps * _forward(plan.heading)
+    step = speed / plan.fps * _forward(plan.heading)
     plan.path = np.cumsum(step, axis=0) - step.sum(0) / 2
-    ankles, phase = _step_feet(plan, body, period, -float(rng.uniform(0, period)))
+    ankles, phase = _step_feet(plan, body, period, -float(plan.rng.uniform(0, period)))
     _swing_arms(plan, phase, np.ones(len(plan.time_s)))
-    return _build(plan, body, ankles)
+    return ankles
 
 
-def _turn(seconds: float, fps: float, body: Body, rng: np.random.Generator) -> Floats:
-    plan = _Plan.standing(seconds, fps, rng)
-    rate = float(rng.choice([-1, 1])) * float(rng.uniform(0.9, 1.5))
+def _turn(plan: _Plan, body: Body) -> Floats:
+    rate = float(plan.rng.choice([-1, 1])) * float(plan.rng.uniform(0.9, 1.5))
     plan.heading += rate * plan.time_s
     ankles, phase = _step_feet(plan, body, 0.9, 0.0)
     _swing_arms(plan, phase, np.full(len(plan.time_s), 0.35))
     plan.look += 0.25 * np.sign(rate)
-    return _build(plan, body, ankles)
+    return ankles
 
 
 def _still(plan: _Plan, body: Body) -> Floats:
     """Ankles (T, 2, 3) of someone who stands at the start of the path."""
-    ankles = np.zeros((len(plan.time_s), 2, 3))
-    for side in (_RIGHT, _LEFT):
-        lateral = _SIDES[side] * 0.5 * body.hip_width * _rightward(plan.heading[:1])
-        ankles[:, side, :2] = plan.path[:1] + lateral
-    ankles[..., 2] = body.ankle_height
-    return ankles
+    aside = _SIDES[:, None] * 0.5 * body.hip_width * _rightward(plan.heading[:1])
+    ankles = plan.path[0] + aside + (0, 0, body.ankle_height)
+    return np.tile(ankles, (len(plan.time_s), 1, 1))
 
 
 def _raise_and_wave(plan: _Plan, side: int, amount: Floats, beats_hz: float) -> None:
@@ -294,11 +253,12 @@ def _raise_and_wave(plan: _Plan, side: int, amount: Floats, beats_hz: float) -> 
     plan.sway -= 0.03 * sign * amount
 
 
-def _wave(seconds: float, fps: float, body: Body, rng: np.random.Generator) -> Floats:
-    plan = _Plan.standing(seconds, fps, rng)
-    amount = _pulse(plan.time_s, 0.1 * seconds, 0.95 * seconds, min(0.5, 0.2 * seconds))
-    _raise_and_wave(plan, int(rng.integers(2)), amount, float(rng.uniform(1.2, 2.0)))
-    return _build(plan, body, _still(plan, body))
+def _wave(plan: _Plan, body: Body) -> Floats:
+    amount = _pulse(
+        plan.time_s, 0.1 * plan.seconds, 0.95 * plan.seconds, min(0.5, 0.2 * plan.seconds)
+    )
+    _raise_and_wave(plan, int(plan.rng.integers(2)), amount, float(plan.rng.uniform(1.2, 2.0)))
+    return _still(plan, body)
 
 
 def _bend_knees(plan: _Plan, body: Body, amount: Floats, depth: float) -> None:
@@ -312,19 +272,18 @@ def _bend_knees(plan: _Plan, body: Body, amount: Floats, depth: float) -> None:
     plan.elbow += (amount * 0.25)[:, None]
 
 
-def _squat(seconds: float, fps: float, body: Body, rng: np.random.Generator) -> Floats:
-    plan = _Plan.standing(seconds, fps, rng)
-    period = float(rng.uniform(1.8, 2.6))
+def _squat(plan: _Plan, body: Body) -> Floats:
+    period = float(plan.rng.uniform(1.8, 2.6))
     amount = 0.5 - 0.5 * np.cos(2 * np.pi * plan.time_s / period)
-    _bend_knees(plan, body, amount, float(rng.uniform(0.35, 0.5)))
-    ankles = _still(plan, body)
+    _bend_knees(plan, body, amount, float(plan.rng.uniform(0.35, 0.5)))
     plan.stance += 0.05
-    return _build(plan, body, ankles)
+    return _still(plan, body)
 
 
-def _sit(seconds: float, fps: float, body: Body, rng: np.random.Generator) -> Floats:
-    plan = _Plan.standing(seconds, fps, rng)
-    amount = _pulse(plan.time_s, 0.1 * seconds, 0.9 * seconds, min(1.1, 0.35 * seconds))
+def _sit(plan: _Plan, body: Body) -> Floats:
+    amount = _pulse(
+        plan.time_s, 0.1 * plan.seconds, 0.9 * plan.seconds, min(1.1, 0.35 * plan.seconds)
+    )
     moving = 4 * amount * (1 - amount)  # leaning forward on the way down and up
     leg = body.thigh + body.shin
     plan.drop += amount * 0.47 * leg
@@ -332,12 +291,11 @@ def _sit(seconds: float, fps: float, body: Body, rng: np.random.Generator) -> Fl
     plan.lean += 0.55 * moving + 0.05 * amount
     plan.swing += (0.45 * amount + 0.5 * moving)[:, None]
     plan.elbow += (0.75 * amount)[:, None]
-    return _build(plan, body, _still(plan, body))
+    return _still(plan, body)
 
 
-def _jumping_jacks(seconds: float, fps: float, body: Body, rng: np.random.Generator) -> Floats:
-    plan = _Plan.standing(seconds, fps, rng)
-    period = float(rng.uniform(0.95, 1.25))
+def _jumping_jacks(plan: _Plan, body: Body) -> Floats:
+    period = float(plan.rng.uniform(0.95, 1.25))
     turn = 2 * np.pi * plan.time_s / period
     open_share = 0.5 - 0.5 * np.cos(turn)
     plan.spread += (2.45 * open_share)[:, None]
@@ -347,23 +305,24 @@ def _jumping_jacks(seconds: float, fps: float, body: Body, rng: np.random.Genera
     # Feet leave the floor between the two positions, twice a cycle.
     plan.hop += 0.09 * np.clip(np.sin(turn) ** 2 - 0.25, 0, None)
     plan.drop += 0.05 * np.clip(np.cos(turn) ** 2 - 0.4, 0, None)
-    return _build(plan, body, _still(plan, body))
+    return _still(plan, body)
 
 
-def _reach(seconds: float, fps: float, body: Body, rng: np.random.Generator) -> Floats:
-    plan = _Plan.standing(seconds, fps, rng)
+def _reach(plan: _Plan, body: Body) -> Floats:
+    seconds = plan.seconds
     low = _pulse(plan.time_s, 0.05 * seconds, 0.5 * seconds, 0.2 * seconds)
     high = _pulse(plan.time_s, 0.5 * seconds, 0.97 * seconds, 0.2 * seconds)
     _bend_knees(plan, body, low, 0.22)
     plan.lean += 0.55 * low
-    side = int(rng.integers(2))
+    side = int(plan.rng.integers(2))
     plan.swing[:, side] += 2.6 * high
     plan.nod -= 0.3 * high
     plan.twist += 0.35 * _SIDES[side] * high
-    return _build(plan, body, _still(plan, body))
+    return _still(plan, body)
 
 
-MOTIONS: dict[str, Callable[[float, float, Body, np.random.Generator], Floats]] = {
+# Each carries a movement into a plan and gives the ankles (T, 2, 3).
+_MOVEMENTS: dict[str, Callable[[_Plan, Body], Floats]] = {
     "walk": _walk,
     "turn": _turn,
     "wave": _wave,
@@ -390,13 +349,17 @@ def motion(name: str, seconds: float, fps: float, body: Body, rng: np.random.Gen
     Raises:
         ValueError: no such motion, or a length or rate that is not positive.
     """
-    if name not in MOTIONS:
-        raise ValueError(f"no motion named {name!r}; known: {', '.join(sorted(MOTIONS))}")
+    if name not in _MOVEMENTS:
+        raise ValueError(f"no motion named {name!r}; known: {', '.join(sorted(_MOVEMENTS))}")
     if not (seconds > 0 and fps > 0):
         raise ValueError(
             f"a motion needs a positive length and rate, got {seconds} s at {fps} frames per second"
         )
-    return MOTIONS[name](seconds, fps, body, rng)
+    plan = _Plan(seconds, fps, rng)
+    return _build(plan, body, _MOVEMENTS[name](plan, body))
+
+
+MOTIONS = {name: partial(motion, name) for name in _MOVEMENTS}
 
 
 def demo_motion(body: Body, fps: float = 30.0, seed: int = 0) -> Floats:
@@ -406,7 +369,7 @@ def demo_motion(body: Body, fps: float = 30.0, seed: int = 0) -> Floats:
         (T, 17, 3) metres, world axes; the person ends near the origin and faces -y.
     """
     rng = np.random.default_rng(seed)
-    plan = _Plan.standing(6.0, fps, rng)
+    plan = _Plan(6.0, fps, rng)
     time_s = plan.time_s
     # Walks along +x for two seconds, slows down, and turns to face -y on the last steps.
     stop = 2.3
@@ -414,7 +377,7 @@ def demo_motion(body: Body, fps: float = 30.0, seed: int = 0) -> Floats:
     plan.heading = -np.pi / 2 - (np.pi / 2) * _ease((time_s - 1.2) / 1.3)
     step = speed[:, None] / fps * _forward(plan.heading)
     plan.path = np.cumsum(step, axis=0)
-    plan.path -= plan.path[-1] - (0.15, 0.1)
+    plan.path -= plan.path[-1] - (0.15, 0.1, 0)
     ankles, phase = _step_feet(plan, body, 1.0, -0.2)
     effort = np.maximum(speed / speed.max(), 0.4 * (1 - _ease((time_s - 2.2) / 0.5)))
     _swing_arms(plan, phase, effort)

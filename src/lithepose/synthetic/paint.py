@@ -10,11 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lithepose.synthetic.appearance import CLOTHS, HAIRS, MATERIALS, PATTERNS, SKINS, Appearance
+from lithepose.synthetic.appearance import (
+    CLOTHS,
+    HAIRS,
+    MATERIAL_INDEX,
+    MATERIALS,
+    PATTERNS,
+    SKINS,
+    Appearance,
+)
 from lithepose.synthetic.batch_rng import BatchRng
 from lithepose.synthetic.rasteriser import SHADOW_CELL, Layer, RenderAssets, lit_share
-
-_MATERIAL = {name: index for index, name in enumerate(MATERIALS)}
 
 
 @dataclass(frozen=True)
@@ -27,13 +33,11 @@ class Light:
 
 
 def sample_light(batch: Mapping[str, Tensor], rng: BatchRng) -> Light:
-    strength = rng.uniform(0.1, 0.8)[:, None]
-    warmth = 0.10 * rng.normal(1)
-    tint = torch.cat([1 + warmth, torch.ones_like(warmth), 1 - warmth], 1).clamp(0.7, 1.3)
-    cool = torch.cat([1 - 0.5 * warmth, torch.ones_like(warmth), 1 + 0.5 * warmth], 1)
-    ambient = rng.uniform(0.42, 0.72)[:, None]
-    share = (strength / (strength + ambient))[:, 0]
-    return Light(batch["light"], strength * tint, ambient * cool, share)
+    strength = rng.uniform(0.1, 0.8, 1)
+    warmth = 0.10 * rng.normal(1) * torch.tensor([1.0, 0.0, -1.0], device=rng.device)
+    ambient = rng.uniform(0.42, 0.72, 1)
+    direct, sky = strength * (1 + warmth).clamp(0.7, 1.3), ambient * (1 - 0.5 * warmth)
+    return Light(batch["light"], direct, sky, (strength / (strength + ambient))[:, 0])
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,7 @@ class Waves:
 def _sample_waves(rng: BatchRng, lengths: tuple[float, ...]) -> Waves:
     drawn = [(F.normalize(rng.normal(3), dim=-1), rng.normal(3) * 5, 6.28 * rng.uniform())
              for _ in lengths]  # fmt: skip
-    way, bend, phase = (torch.stack(each, 1) for each in zip(*drawn, strict=True))
-    return Waves(lengths, way, bend, phase)
+    return Waves(lengths, *(torch.stack(each, 1) for each in zip(*drawn, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -132,26 +135,19 @@ def looks_of(appearances: Sequence[Appearance], rng: BatchRng) -> Looks:
     def tensor(values) -> Tensor:
         return torch.tensor(values, device=device)
 
-    palettes = [appearance.palettes() for appearance in appearances]
+    first, second = zip(*(appearance.palettes() for appearance in appearances), strict=True)
     patterns = {}
     for name, pattern in drawn.patterns.items():
         cloths = [getattr(appearance, name) for appearance in appearances]
-        patterns[name] = replace(
-            pattern,
-            kind=tensor([PATTERNS.index(cloth.pattern) for cloth in cloths]),
-            period=tensor([cloth.period for cloth in cloths]),
-        )
-    return Looks(
-        first=tensor([first for first, _ in palettes]),
-        second=tensor([second for _, second in palettes]),
-        patterns=patterns,
-        folds=drawn.folds,
-    )
+        kinds = [PATTERNS.index(cloth.pattern) for cloth in cloths]
+        periods = [cloth.period for cloth in cloths]
+        patterns[name] = replace(pattern, kind=tensor(kinds), period=tensor(periods))
+    return Looks(tensor(first), tensor(second), patterns, drawn.folds)
 
 
 def _sample_palettes(rng: BatchRng) -> tuple[Tensor, Tensor]:
     """(N, materials, 3) twice: first colours, and second ones for what has a pattern."""
-    device = rng.generator.device
+    device = rng.device
 
     def choose(table) -> Tensor:
         colours = torch.tensor(table, device=device)
@@ -170,10 +166,10 @@ def _sample_palettes(rng: BatchRng) -> tuple[Tensor, Tensor]:
     brow = 0.6 * hair + 0.2 * skin
     shirt, trousers = cloth(), cloth()
     # Overalls, dresses, swimsuits: one cloth. Bare chests and legs: no cloth at all.
-    trousers = torch.where(rng.chance(0.15)[:, None], shirt, trousers)
-    shirt = torch.where(rng.chance(0.05)[:, None], skin, shirt)
-    trousers = torch.where(rng.chance(0.03)[:, None], skin, trousers)
-    shoes = torch.where(rng.chance(0.12)[:, None], skin, cloth())
+    trousers = torch.where(rng.chance(0.15, 1), shirt, trousers)
+    shirt = torch.where(rng.chance(0.05, 1), skin, shirt)
+    trousers = torch.where(rng.chance(0.03, 1), skin, trousers)
+    shoes = torch.where(rng.chance(0.12, 1), skin, cloth())
     first = [skin, hair, lips, white, iris, brow, shoes, shirt, trousers, cloth()]
     second = [*first[:7], cloth(), cloth(), first[9]]
     return torch.stack(first, 1).clamp(0.02, 0.97), torch.stack(second, 1).clamp(0.02, 0.97)
@@ -203,9 +199,9 @@ def paint(
     colour = looks.first[person, material]
     mix = torch.zeros_like(rest[:, 0])
     for name, pattern in looks.patterns.items():
-        mix = torch.where(material == _MATERIAL[name], pattern.at(person, rest), mix)
+        mix = torch.where(material == MATERIAL_INDEX[name], pattern.at(person, rest), mix)
     colour = colour + mix[:, None] * (looks.second[person, material] - colour)
-    finer = torch.where(material == _MATERIAL["hair"], 5.0, 1.0)
+    finer = torch.where(material == MATERIAL_INDEX["hair"], 5.0, 1.0)
     folds = looks.folds.at(person, rest * finer[:, None])
     colour = colour * (1 + _of_materials(_ROUGH, 0.10, rest.device)[material] * folds)[:, None]
 

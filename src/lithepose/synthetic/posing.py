@@ -13,11 +13,10 @@ import numpy as np
 from lithepose.anthropometry import ANKLE_HEIGHT_M, STANDARD_HEIGHT_M
 from lithepose.arrays import Floats
 from lithepose.rotations import axes_along, dot, from_axis_angle, halfway, rotate, swing, unit
-from lithepose.synthetic.bodies import ARM_ANGLE, BONES, LEG_ANGLE, Body, rest_joints
+from lithepose.synthetic.bodies import ARM_ANGLE, BONE_INDEX, BONES, LEG_ANGLE, Body, rest_joints
 
 SIZES = ("stature", "neck", "head", "nose_forward", "nose_up")  # of a body, beside its rest joints
 
-_BONE = {name: index for index, name in enumerate(BONES)}
 _LEG = ("hip", "thigh", "knee", "shin", "foot")
 _ARM = ("shoulder", "upper_arm", "elbow", "forearm", "hand")
 _UP = np.array([0.0, 0.0, 1.0])
@@ -39,12 +38,11 @@ def bone_transforms(rest: Floats, sizes: Floats, joints: Floats) -> Floats:
         joints: (M, 17, 3) metres, with the bodies' lengths.
     """
     turns, start, end = _turns(rest, sizes.astype(np.float64), joints)
-    stretch = np.zeros((len(rest), len(BONES)))
-    along = np.zeros((len(rest), len(BONES), 3))
+    longer = np.zeros_like(turns)
     for name, (a, b) in _LONG.items():
-        stretch[:, _BONE[name]] = _spans(joints, a, b) / _spans(rest, a, b) - 1
-        along[:, _BONE[name]] = unit(rest[:, b] - rest[:, a])
-    longer = stretch[..., None, None] * along[..., :, None] * along[..., None, :]
+        stretch = _spans(joints, a, b) / _spans(rest, a, b) - 1
+        along = unit(rest[:, b] - rest[:, a])
+        longer[:, BONE_INDEX[name]] = stretch[:, None, None] * along[:, :, None] * along[:, None]
     matrices = turns @ (np.eye(3) + longer)
     offsets = end - rotate(matrices, start)
     return np.concatenate([matrices, offsets[..., None]], -1)
@@ -103,7 +101,7 @@ def _turns(rest: Floats, sizes: Floats, joints: Floats) -> tuple[Floats, Floats,
     start, end = np.empty((2, len(rest), len(BONES), 3))
 
     def put(name: str, turn: Floats, at_rest: Floats, posed: Floats) -> None:
-        index = _BONE[name]
+        index = BONE_INDEX[name]
         turns[:, index], start[:, index], end[:, index] = turn, at_rest, posed
 
     pelvis = axes_along(joints[:, 7] - joints[:, 0], joints[:, 1] - joints[:, 4], "zx")
@@ -118,23 +116,24 @@ def _turns(rest: Floats, sizes: Floats, joints: Floats) -> tuple[Floats, Floats,
     put("neck", halfway(chest, head), neck_rest, (skull + joints[:, 8]) / 2)
     put("head", head, skull_rest, skull)
 
-    for side, name, hip, shoulder in ((1, "r", 1, 14), (-1, "l", 4, 11)):
-        for parent, first, names, opening in (
-            (pelvis, hip, _LEG, LEG_ANGLE),
-            (chest, shoulder, _ARM, ARM_ANGLE),
-        ):
-            upper_way = unit(joints[:, first + 1] - joints[:, first])
-            lower_way = unit(joints[:, first + 2] - joints[:, first + 1])
-            hinge = np.array([np.cos(opening), 0, side * np.sin(opening)])
-            bend = np.arccos(np.clip(dot(upper_way, lower_way), -1, 1))
-            axis = unit(np.cross(upper_way, lower_way)) * (-1 if names is _LEG else 1)
-            rest_way = unit(rest[:, first + 1] - rest[:, first])
-            upper = _hinged(parent, rest_way, hinge, upper_way, axis, bend)
-            lower = swing(rotate(upper, rest_way), lower_way) @ upper
-            tip = lower if names is _ARM else _foot_axes(stature, joints[:, hip + 2], lower)
-            five = (halfway(parent, upper), upper, halfway(upper, lower), lower, tip)
-            for part, turn, joint in zip(names, five, (0, 0, 1, 1, 2), strict=True):
-                put(f"{name}_{part}", turn, rest[:, first + joint], joints[:, first + joint])
+    for name, side, first, names in (
+        ("r", 1, 1, _LEG), ("r", 1, 14, _ARM), ("l", -1, 4, _LEG), ("l", -1, 11, _ARM),
+    ):  # fmt: skip
+        parent, opening, flexion = (
+            (pelvis, LEG_ANGLE, -1) if names is _LEG else (chest, ARM_ANGLE, 1)
+        )
+        a, b, c = joints[:, first], joints[:, first + 1], joints[:, first + 2]
+        upper_way, lower_way = unit(b - a), unit(c - b)
+        hinge = np.array([np.cos(opening), 0, side * np.sin(opening)])
+        bend = np.arccos(np.clip(dot(upper_way, lower_way), -1, 1))
+        axis = unit(np.cross(upper_way, lower_way)) * flexion
+        rest_way = unit(rest[:, first + 1] - rest[:, first])
+        upper = _hinged(parent, rest_way, hinge, upper_way, axis, bend)
+        lower = swing(rotate(upper, rest_way), lower_way) @ upper
+        tip = lower if names is _ARM else _foot_axes(stature, c, lower)
+        five = (halfway(parent, upper), upper, halfway(upper, lower), lower, tip)
+        for part, turn, joint in zip(names, five, (0, 0, 1, 1, 2), strict=True):
+            put(f"{name}_{part}", turn, rest[:, first + joint], joints[:, first + joint])
     return turns, start, end
 
 
@@ -148,14 +147,11 @@ def _head_axes(forward: Floats, drop: Floats, joints: Floats) -> Floats:
     # In the head, the line from its top to the nose leans this far out of straight down.
     lean = np.arctan2(forward, -drop)
     expected = np.stack([np.zeros_like(forward), forward, drop], -1)
-    way = unit(to_nose)
-    both = [
-        axes_along(-rotate(from_axis_angle(right, sign * lean), way), right, "zx")
-        for sign in (1, -1)
-    ]
     # The sign of the lean follows from the nose being in front of the skull's own axis.
+    leans = (from_axis_angle(right, lean), from_axis_angle(right, -lean))
+    both = [axes_along(-rotate(turn, unit(to_nose)), right, "zx") for turn in leans]
     miss = [np.linalg.norm(rotate(turn, expected) - to_nose, axis=-1) for turn in both]
-    return np.where((miss[0] <= miss[1])[:, None, None], both[0], both[1])
+    return np.where((miss[0] <= miss[1])[:, None, None], *both)
 
 
 def _hinged(
@@ -199,12 +195,11 @@ def _foot_axes(stature: Floats, ankle: Floats, shin: Floats) -> Floats:
 # --- giving a pose other lengths -----------------------------------------------------------------
 
 
+_Lengths = Floats | np.floating
+
+
 def with_lengths(
-    joints: Floats,
-    rest: Floats,
-    trunk: Floats | np.floating,
-    face: Floats | np.floating,
-    shoulders: Floats | np.floating,
+    joints: Floats, rest: Floats, trunk: _Lengths, face: _Lengths, shoulders: _Lengths
 ) -> Floats:
     """Poses (M, 17, 3) on other bodies, directions kept, the pelvis at the origin.
 
@@ -218,7 +213,7 @@ def with_lengths(
     def span(a: int, b: int) -> Floats:
         return _spans(rest, a, b)[:, None]
 
-    def scale(length: Floats | np.floating, a: int, b: int) -> Floats:
+    def scale(length: _Lengths, a: int, b: int) -> Floats:
         return span(a, b) / np.maximum(length, 1e-6).reshape(-1, 1)
 
     out = np.zeros_like(joints)

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from lithepose.skeletons import SKELETONS, skeleton_named
 from lithepose.synthetic.bodies import BONES, JOINT_BONES
-from lithepose.synthetic.figures import POINT_BONES, POINTS
+from lithepose.synthetic.figures import POINT_BONES
 
 OVERSAMPLING = 2
 NEAREST = 0.15  # metres: nothing is drawn closer to the camera
@@ -72,17 +72,27 @@ def project(points: Tensor) -> Tensor:
 
 def pixel_grid(size: tuple[int, int], device: torch.device) -> Tensor:
     """(H, W, 2) centres of the pixels."""
-    x = torch.arange(size[0], device=device) + 0.5
-    y = torch.arange(size[1], device=device) + 0.5
+    x, y = (torch.arange(side, device=device) + 0.5 for side in size)
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
 
 
 def over_pixels(forms: Tensor, size: tuple[int, int]) -> Tensor:
     """(B, H, W) values of linear forms (B, 3) of (x, y, 1) at the centres of the pixels."""
-    x = torch.arange(size[0], device=forms.device) + 0.5
-    y = torch.arange(size[1], device=forms.device) + 0.5
+    x, y = (torch.arange(side, device=forms.device) + 0.5 for side in size)
     a, b, c = forms[..., None].unbind(1)
     return (a * x)[:, None] + (b * y + c)[..., None]
+
+
+def square(matrices: Tensor) -> Tensor:
+    """(B, 3, 3) of affine matrices (B, 2, 3)."""
+    matrices = F.pad(matrices, (0, 0, 0, 1))
+    matrices[:, 2, 2] = 1
+    return matrices
+
+
+def resized(pictures: Tensor, size: tuple[int, int], mode: str = "bilinear") -> Tensor:
+    """Pictures (B, C, H, W) at another size (width, height)."""
+    return F.interpolate(pictures, size=size[::-1], mode=mode, align_corners=False)
 
 
 @dataclass(frozen=True)
@@ -184,8 +194,7 @@ def _find_quads(
     samples = (pixels * OVERSAMPLING).flatten(0, 1)
     first = torch.arange(count, device=device)[:, None, None] * each
     vertices = (assets.quads[people.figure].long() + first).flatten(0, 1)  # (N F, 4)
-    corners = samples[vertices]
-    depths = people.points[..., 2].flatten()[vertices]
+    corners, depths = samples[vertices], people.points[..., 2].flatten()[vertices]
     across, other = corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1]
     # Image y points down: outsides that face the camera turn clockwise there.
     facing = across[:, 0] * other[:, 1] - across[:, 1] * other[:, 0] < 0
@@ -221,15 +230,13 @@ def fill_z_buffer(quads: Quads, count: int, size: tuple[int, int]) -> Tensor:
     way = corners[:, [1, 2, 0, 3, 0]] - start
     constant = way[..., 0] * start[..., 1] - way[..., 1] * start[..., 0]
     edges = torch.stack([way[..., 1], -way[..., 0], constant], -1)  # (M, 5, 3)
-    key = (quads.depth / _DEPTH_UNIT).long() << _NUMBER_BITS
-    key = key + torch.arange(len(key), device=device)
+    numbers = torch.arange(len(edges), device=device)
+    key = ((quads.depth / _DEPTH_UNIT).long() << _NUMBER_BITS) + numbers
 
     samples = quads.extent[:, 0] * quads.extent[:, 1]
     ends = samples.cumsum(0)
     total = int(ends[-1]) if len(ends) else 0
-    quad = torch.repeat_interleave(
-        torch.arange(len(samples), device=device), samples, output_size=total
-    )
+    quad = torch.repeat_interleave(numbers, samples, output_size=total)
     number = torch.arange(total, device=device, dtype=torch.int32)
     number -= (ends - samples).int()[quad]
     across = quads.extent[:, 0].int()[quad]
@@ -282,10 +289,8 @@ def lit_share(
 
     whose = people.picture[:, None].expand(people.points.shape[:2])
     cell, depth = look(people.points, whose)
-    nearest = torch.full(
-        (len(towards) * cells * cells,), 2**30, dtype=torch.int32, device=points.device
-    )
     steps = (depth.clamp(-50, 50) / _DEPTH_UNIT).int()
+    nearest = steps.new_full((len(towards) * cells * cells,), 2**30)
     nearest.scatter_reduce_(0, cell.flatten(), steps.flatten(), "amin", include_self=True)
     cell, depth = look(points, picture)
     lit = torch.zeros_like(depth)
@@ -317,8 +322,7 @@ def floor_shadow(
     mask = torch.zeros(spare + 1, device=towards.device)
     mask.index_fill_(0, flat.flatten(), 1.0)
     mask = mask[:-1].view(count, 1, height, width)
-    mask = F.avg_pool2d(F.max_pool2d(mask, 3, 1, 1), 3, 1, 1)
-    return F.interpolate(mask, size=(size[1], size[0]), mode="bilinear", align_corners=False)
+    return resized(F.avg_pool2d(F.max_pool2d(mask, 3, 1, 1), 3, 1, 1), size)
 
 
 # --- truth ---------------------------------------------------------------------------------------
@@ -344,13 +348,12 @@ def hidden_joints(
     count, amount = depth.shape
     limits = OVERSAMPLING * torch.tensor(layer.size, device=device)
     sample = (pixels.nan_to_num() * OVERSAMPLING).floor().long().clamp(min=0).minimum(limits - 1)
-    which = torch.arange(count, device=device)[:, None]
-    number, front = layer.nearest(which, sample[..., 1], sample[..., 0])
+    which, joint = torch.arange(count, device=device), torch.arange(amount, device=device)
+    number, front = layer.nearest(which[:, None], sample[..., 1], sample[..., 0])
     nothing = number == len(layer.quads.quad)  # on the rim, like the head top: nothing is in front
     person = F.pad(layer.quads.person, (0, 1))[number]
     bone = assets.bones[layer.people.figure[person], F.pad(layer.quads.quad, (0, 1))[number]].long()
-    own = torch.tensor(_own_bones(skeleton), device=device)
-    own = own[torch.arange(amount, device=device)[None], bone]
+    own = torch.tensor(_own_bones(skeleton), device=device)[joint, bone]
     own = own & (layer.people.place[person] == place)
     names = skeleton_named(skeleton).joints
     on_top = torch.tensor([name in _SKIN_ON_TOP for name in names], device=device)
@@ -363,6 +366,6 @@ def hidden_joints(
 def _own_bones(skeleton: str) -> list[list[bool]]:
     """(J, B) bool, the bones whose surface in front of a joint does not hide it."""
     own = dict(zip(SKELETONS["h36m17"].joints, JOINT_BONES, strict=True))
-    own |= {point: (bone,) for point, bone in zip(POINTS, POINT_BONES, strict=True)}
+    own |= {point: (bone,) for point, bone in POINT_BONES.items()}
     own["upper_neck"] = ("head", "neck", "chest")
     return [[bone in own[joint] for bone in BONES] for joint in skeleton_named(skeleton).joints]

@@ -9,10 +9,10 @@ picture. The same seed gives the same pictures on the same device, for the same 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lithepose.skeletons import skeleton_named
@@ -30,6 +30,7 @@ from lithepose.synthetic.rasteriser import (
     pose_people,
     project,
     rasterise,
+    square,
 )
 
 HIDDEN, VISIBLE = 1, 2  # as in COCO; 0 is outside the picture
@@ -64,13 +65,9 @@ def open_assets(
     def put(array) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
+    arrays = {field.name: put(getattr(bank, field.name)) for field in fields(MeshBank)}
     return RenderAssets(
-        vertices=put(bank.vertices),
-        normals=put(bank.normals),
-        weights=put(bank.weights),
-        quads=put(bank.quads),
-        materials=put(bank.materials),
-        bones=put(bank.bones),
+        **arrays,
         middles=put(middles.astype(np.float16)),
         backdrops=paint_backdrops(backdrops, backdrop_size, generator),
     )
@@ -155,9 +152,7 @@ def _render(
 
     plane = project(batch["joints"])
     joints = affine(batch["to_pixels"], plane)
-    to_plane = F.pad(batch["to_plane"], (0, 0, 0, 1))
-    to_plane[:, 2, 2] = 1
-    aside, down = (batch["to_frame"] @ to_plane).unbind(1)
+    aside, down = (batch["to_frame"] @ square(batch["to_plane"])).unbind(1)
     inside = (over_pixels(aside, size).abs() < 1) & (over_pixels(down, size).abs() < 1)
     picture = picture * inside[:, None]
 

@@ -14,42 +14,35 @@ from lithepose.arrays import Floats, Image
 from lithepose.cameras import Camera
 
 
-def _smooth_noise(rng: np.random.Generator, shape: tuple[int, int], size: float) -> Floats:
-    """Noise in about [-1, 1] with features of `size` pixels."""
-    small = rng.normal(size=(max(int(shape[0] / size), 2) + 1, max(int(shape[1] / size), 2) + 1))
-    large = cv2.resize(small.astype(np.float32), shape[::-1], interpolation=cv2.INTER_CUBIC)
-    return np.asarray(large, dtype=np.float32) / 2
-
-
 def _texture(rng: np.random.Generator, kind: str, u: Floats, v: Floats) -> Floats:
     """Brightness factors (...,) of a surface at its coordinates u, v in metres."""
     grid = rng.normal(size=(64, 64)).astype(np.float32)
-    fine = grid[(np.floor(u * 37) % 64).astype(int), (np.floor(v * 37) % 64).astype(int)]
+
+    def cells(u: Floats, v: Floats) -> Floats:
+        """One number for each square of side 1, repeated after 64."""
+        return grid[(np.floor(u) % 64).astype(int), (np.floor(v) % 64).astype(int)]
+
+    fine = cells(u * 37, v * 37)
     soft = np.sin(u * 1.7 + 2 * np.sin(v * 0.9)) * np.sin(v * 1.3 + 1.5 * np.sin(u * 0.7))
     value = 1 + 0.03 * fine + 0.05 * soft
     if kind == "tiles":
         size = float(rng.uniform(0.3, 0.8))
         joint = (np.mod(u, size) < 0.015) | (np.mod(v, size) < 0.015)
-        cell = grid[(np.floor(u / size) % 64).astype(int), (np.floor(v / size) % 64).astype(int)]
-        value = np.where(joint, 0.75, value + 0.04 * cell)
+        value = np.where(joint, 0.75, value + 0.04 * cells(u / size, v / size))
     elif kind == "boards":
         wide = float(rng.uniform(0.1, 0.2))
         board = np.floor(u / wide)
-        long = np.mod(v + 0.37 * board, 1.3)
-        joint = (np.mod(u, wide) < 0.006) | (long < 0.008)
-        number = np.floor((v + 0.37 * board) / 1.3)
-        cell = grid[(board % 64).astype(int), (number % 64).astype(int)]
+        along = v + 0.37 * board
+        joint = (np.mod(u, wide) < 0.006) | (np.mod(along, 1.3) < 0.008)
         grain = np.sin(u * 160 + 3 * np.sin(v * 2.1 + board))
-        value = np.where(joint, 0.6, value + 0.09 * cell + 0.03 * grain)
+        value = np.where(joint, 0.6, value + 0.09 * cells(board, along / 1.3) + 0.03 * grain)
     elif kind == "rough":
-        coarse = grid[(np.floor(u * 9) % 64).astype(int), (np.floor(v * 9) % 64).astype(int)]
-        value = value + 0.08 * coarse + 0.05 * fine
+        value = value + 0.08 * cells(u * 9, v * 9) + 0.05 * fine
     elif kind == "bricks":
         row = np.floor(v / 0.075)
-        joint = (np.mod(v, 0.075) < 0.01) | (np.mod(u + 0.12 * (row % 2), 0.24) < 0.01)
-        column = np.floor((u + 0.12 * (row % 2)) / 0.24)
-        cell = grid[(row % 64).astype(int), (column % 64).astype(int)]
-        value = np.where(joint, 1.15, value + 0.1 * cell)
+        along = u + 0.12 * (row % 2)
+        joint = (np.mod(v, 0.075) < 0.01) | (np.mod(along, 0.24) < 0.01)
+        value = np.where(joint, 1.15, value + 0.1 * cells(row, along / 0.24))
     elif kind != "plain":
         raise ValueError(f"no texture named {kind!r}; known: plain, tiles, boards, rough, bricks")
     return value
@@ -76,12 +69,10 @@ def render_room(
     y = (np.arange(height) + 0.5 - camera.centre_px[1]) / camera.focal_px[1]
     rays = np.stack([*np.meshgrid(x, y), np.ones((height, width))], axis=-1) @ camera.rotation
     position = np.asarray(camera.position, float)
-    far = 12.0 + 10 * outdoors
-    room = np.array([
-        [-rng.uniform(4, 6) - far * outdoors, -rng.uniform(4, 6) - far * outdoors, 0.0],
-        [rng.uniform(4, 6) + far * outdoors, rng.uniform(4, 6) + far * outdoors,
-         40.0 if outdoors else rng.uniform(2.7, 4.0)],
-    ])  # fmt: skip
+    far = 22.0 if outdoors else 0.0
+    back, left, front, right = rng.uniform(4, 6, 4) + far
+    high = 40.0 if outdoors else rng.uniform(2.7, 4.0)
+    room = np.array([[-back, -left, 0.0], [front, right, high]])
     # The camera must be inside: a room as large as it needs.
     room[0] = np.minimum(room[0], [position[0] - 1, position[1] - 1, 0])
     room[1] = np.maximum(room[1], [position[0] + 1, position[1] + 1, position[2] + 0.5])
@@ -106,26 +97,26 @@ def render_room(
         mask = face == index
         if not mask.any():
             continue
-        here = point[mask]
+        x_here, y_here, z_here = point[mask].T
+        along = y_here if index < 2 else x_here
         if index == 4:
-            shade = _texture(rng, floor_kind, here[:, 0], here[:, 1])
-            # Far floor fades a little: contact with the walls looks softer.
+            shade = _texture(rng, floor_kind, x_here, y_here)
             picture[mask] = floor_colour * shade[:, None]
         elif index == 5:
             picture[mask] = (0.62, 0.74, 0.90) if outdoors else (0.86, 0.86, 0.84)
+        elif outdoors:
+            picture[mask] = _horizon(rng, along, z_here)
         else:
-            along = here[:, 1] if index < 2 else here[:, 0]
-            if outdoors:
-                picture[mask] = _horizon(rng, along, here[:, 2])
-            else:
-                light = (1.0, 0.88, 0.94, 0.82)[index]
-                shade = _texture(rng, wall_kind, along, here[:, 2]) * light
-                colours = wall_colour * shade[:, None]
-                skirting = here[:, 2] < 0.09
-                colours[skirting] = 0.75 * light
-                picture[mask] = _wall_things(rng, colours, along, here[:, 2])
-    vignette = 1 + 0.10 * _smooth_noise(rng, (height, width), max(width, height) / 2.5)
-    picture *= vignette[..., None]
+            light = (1.0, 0.88, 0.94, 0.82)[index]
+            colours = wall_colour * (_texture(rng, wall_kind, along, z_here) * light)[:, None]
+            colours[z_here < 0.09] = 0.75 * light  # the skirting board
+            picture[mask] = _wall_things(rng, colours, along, z_here)
+    # Uneven light, and less of it in the corners of the picture.
+    blot = max(width, height) / 2.5
+    coarse = rng.normal(size=[max(int(side / blot), 2) + 1 for side in (height, width)])
+    coarse = coarse.astype(np.float32)
+    uneven = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    picture *= 1 + 0.10 * (uneven / 2)[..., None]
     corner = ((x[None] ** 2 + y[:, None] ** 2) / (x[-1] ** 2 + y[-1] ** 2))[..., None]
     picture *= 1 - 0.15 * corner
     return (np.clip(picture, 0, 1) * 255).astype(np.uint8), face == 4
@@ -136,7 +127,7 @@ def _wall_things(rng: np.random.Generator, colours: Floats, u: Floats, z: Floats
     for _ in range(int(rng.integers(1, 6))):
         at, wide = rng.uniform(-5, 5), rng.uniform(0.3, 1.3)
         kind = rng.integers(4)
-        low, high = {0: (0.0, 2.05), 1: (0.9, 2.1), 2: (1.2, 1.9), 3: (0.0, 0.9)}[int(kind)]
+        low, high = ((0.0, 2.05), (0.9, 2.1), (1.2, 1.9), (0.0, 0.9))[kind]
         inside = (np.abs(u - at) < wide / 2) & (z > low) & (z < high)
         colour = rng.uniform(0.15, 0.95, 3) * 0.5 + 0.25
         frame = inside & ((np.abs(u - at) > wide / 2 - 0.05) | (z > high - 0.05))

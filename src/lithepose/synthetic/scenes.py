@@ -23,7 +23,7 @@ from lithepose.synthetic.appearance import MATERIALS, Appearance, Cloth
 from lithepose.synthetic.batch_rng import BatchRng
 from lithepose.synthetic.bodies import BONES
 from lithepose.synthetic.figure_bank import bank_meshes
-from lithepose.synthetic.figures import Figure, Mesh
+from lithepose.synthetic.figures import Figure, Mesh, joined
 from lithepose.synthetic.paint import Light, Looks, looks_of, paint
 from lithepose.synthetic.posing import pose_bones
 from lithepose.synthetic.rasteriser import (
@@ -63,44 +63,34 @@ class Box:
 
     def mesh(self) -> Mesh:
         """Six faces around the origin, in pieces small enough to sort by distance."""
-        vertices, quads, normals, count = [], [], [], 0
+        faces = []
         half = np.array(self.size) / 2
         for dimension in range(3):
             u, v = (dimension + 1) % 3, (dimension + 2) % 3
-            nu, nv = (max(int(np.ceil(2 * half[d] / 0.12)), 1) for d in (u, v))
+            steps = [np.linspace(-1, 1, max(int(np.ceil(2 * half[d] / 0.12)), 1) + 1)
+                     for d in (u, v)]  # fmt: skip
+            a, b = np.meshgrid(*steps, indexing="ij")
             for sign in (-1, 1):
-                a, b = np.meshgrid(
-                    np.linspace(-1, 1, nu + 1), np.linspace(-1, 1, nv + 1), indexing="ij"
-                )
                 points, normal = np.zeros((2, a.size, 3))
                 points[:, u], points[:, v] = a.ravel() * half[u], b.ravel() * half[v]
                 points[:, dimension], normal[:, dimension] = sign * half[dimension], sign
                 index = np.arange(a.size).reshape(a.shape)
                 quad = [index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]]
-                quad = np.stack(quad, -1).reshape(-1, 4)
-                quads.append(count + (quad if sign > 0 else quad[:, ::-1]))
-                vertices.append(points)
-                normals.append(normal)
-                count += a.size
-        faces = np.concatenate(quads)
-        weights = np.zeros((count, len(BONES)))
-        weights[:, 0] = 1
-        return Mesh(
-            vertices=np.concatenate(vertices),
-            normals=np.concatenate(normals),
-            quads=faces,
-            weights=weights,
-            materials=np.full(len(faces), MATERIALS.index("second")),
-            bones=np.zeros(len(faces), int),
-        )
+                quads = np.stack(quad, -1).reshape(-1, 4)[:, ::sign]
+                weights = np.tile(np.eye(1, len(BONES)), (a.size, 1))
+                material = np.full(len(quads), MATERIALS.index("second"))
+                bones = np.zeros(len(quads), int)
+                face = Mesh(vertices=points, normals=normal, quads=quads, weights=weights,
+                            materials=material, bones=bones)  # fmt: skip
+                faces.append(face)
+        return Mesh(**joined(faces))
 
     @property
     def looks(self) -> Appearance:
         """The colour, as what somebody wears."""
         cloth = Cloth(colour=self.colour, second=self.colour)
-        colour = self.colour
-        return Appearance(skin=colour, hair=colour, lips=colour, eyes=colour, shoes=colour,
-                          shirt=cloth, trousers=cloth)  # fmt: skip
+        parts = dict.fromkeys(("skin", "hair", "lips", "eyes", "shoes"), self.colour)
+        return Appearance(**parts, shirt=cloth, trousers=cloth)
 
     def transform(self) -> Floats:
         """(3, 4) from the box's own axes to the world."""
@@ -170,7 +160,7 @@ def random_scene(
     back = back / max(float(np.linalg.norm(back)), 1e-6)
     side = np.array([-back[1], back[0], 0])
     level = np.cos(azimuth) * back + np.sin(azimuth) * side
-    light = np.cos(elevation) * level + np.array([0, 0, np.sin(elevation)])
+    light = np.cos(elevation) * level + (0, 0, np.sin(elevation))
     furniture = tuple(
         Box(
             centre=(float(rng.uniform(-2.5, 2.5)), float(rng.uniform(-2.5, 2.5))),
@@ -212,11 +202,7 @@ class Clip:
     """
 
     def __init__(
-        self,
-        people: Sequence[tuple[Figure, Floats]],
-        scene: Scene,
-        fps: float,
-        seed: int = 0,
+        self, people: Sequence[tuple[Figure, Floats]], scene: Scene, fps: float, seed: int = 0
     ):
         lengths = {len(motion) for _, motion in people}
         if len(lengths) != 1:
@@ -246,7 +232,7 @@ class Clip:
         light = self._light(batch)
         dark = _shadows(batch, layer, light, scene.camera.image_size)
         picture *= 1 - (dark * scene.floor)[..., None]
-        if layer.size[0] and layer.size[1]:
+        if min(layer.size):
             painted = paint(self._assets, batch, layer, light, self._looks)
             colour, cover = (each[0].permute(1, 2, 0).numpy() for each in layer.colours(painted))
             region = picture[y : y + layer.size[1], x : x + layer.size[0]]
@@ -261,14 +247,13 @@ class Clip:
         joints = np.stack([motion[index] for _, motion in self.people])  # (P, 17, 3)
         pixels = camera.project(joints)
         layer, corner = self._layer(self._batch(index))
-        seen = np.asarray(((pixels >= 0) & (pixels < camera.image_size)).all(-1))
-        if layer.size[0] and layer.size[1]:
-            depth = camera.world_to_camera(joints)[..., 2]
-            for person in range(len(joints)):
-                at, far = (torch.from_numpy(each[None].astype(np.float32))
-                           for each in (pixels[person] - corner, depth[person]))  # fmt: skip
-                hidden = hidden_joints(self._assets, layer, at, far, "h36m17", person)
-                seen[person] &= ~hidden[0].numpy()
+        seen = _in_picture(camera, pixels)
+        if min(layer.size):
+            at = torch.tensor(pixels - corner).float()[:, None]
+            far = torch.tensor(camera.world_to_camera(joints)[..., 2]).float()[:, None]
+            for who, here in enumerate(seen):
+                hidden = hidden_joints(self._assets, layer, at[who], far[who], "h36m17", who)
+                here &= ~hidden[0].numpy()
         return seen
 
     def truth(self, person: int = 0, *, visibility: bool = True) -> ClipTruth:
@@ -279,7 +264,7 @@ class Clip:
         if visibility:
             visible = np.stack([self.visibility(t)[person] for t in range(len(self))])
         else:
-            visible = np.asarray(((keypoints >= 0) & (keypoints < camera.image_size)).all(-1))
+            visible = _in_picture(camera, keypoints)
         return ClipTruth(
             joints_world=motion,
             joints_camera=camera.world_to_camera(motion),
@@ -305,7 +290,7 @@ class Clip:
         camera = self.scene.camera
         standing = [np.tile(box.transform(), (len(BONES), 1, 1)) for box in self.scene.boxes]
         bones = np.stack([bones[index] for bones in self.bones] + standing)
-        bones = np.concatenate([bones[..., :3], bones[..., 3:] - camera.position[:, None]], -1)
+        bones[..., 3] -= camera.position
         (fx, fy), (cx, cy) = camera.focal_px, camera.centre_px
         joints = np.concatenate([motion[index] for _, motion in self.people])
         arrays = {
@@ -326,13 +311,9 @@ class Clip:
         # Everything that stands there casts shadows, wherever it is.
         places = batch["bones"][0, :, 0, :, 3]
         reach = float((places - batch["joints"][0].mean(0)).norm(dim=-1).max()) + 1.3
-        return Light(
-            batch["light"],
-            scene.light_strength * tint,
-            scene.ambient * tint,
-            torch.tensor([share]),
-            max(SHADOW_CELL, 2 * reach / SHADOW_CELLS),
-        )
+        cell = max(SHADOW_CELL, 2 * reach / SHADOW_CELLS)
+        direct, ambient = scene.light_strength * tint, scene.ambient * tint
+        return Light(batch["light"], direct, ambient, torch.tensor([share]), cell)
 
     def _layer(self, batch: dict[str, torch.Tensor]) -> tuple[Layer, tuple[int, int]]:
         """Everybody and everything, and the corner (x, y) of the part of the frame it fills."""
@@ -343,9 +324,12 @@ class Clip:
         low = at.amin(0).floor().clamp(min=0).minimum(limits).long()
         high = at.amax(0).ceil().clamp(min=0).minimum(limits).long().maximum(low)
         to_pixels[0, :, 2] -= low
-        x, y = low.tolist()
-        width, height = (high - low).tolist()
+        (x, y), (width, height) = low.tolist(), (high - low).tolist()
         return rasterise(self._assets, people, to_pixels, (width, height)), (x, y)
+
+
+def _in_picture(camera: Camera, pixels: Floats) -> NDArray[np.bool_]:
+    return np.asarray(((pixels >= 0) & (pixels < camera.image_size)).all(-1))
 
 
 def _shadows(
@@ -371,8 +355,7 @@ def _develop(picture: Floats, scene: Scene, rng: np.random.Generator) -> Image:
         # as drawing the people.
         height, width = image.shape[:2]
         y, x = rng.integers(0, _NOISE_SPARE, 2)
-        field_of_noise = _noise_field(height + _NOISE_SPARE, width + _NOISE_SPARE)
-        noise = field_of_noise[y : y + height, x : x + width]
+        noise = _noise(height + _NOISE_SPARE, width + _NOISE_SPARE)[y:, x:][:height, :width]
         image = cv2.addWeighted(image, 1.0, noise, scene.noise / _NOISE_UNIT, 0.0, dtype=cv2.CV_8U)
     if scene.jpeg_quality is not None:
         quality = [cv2.IMWRITE_JPEG_QUALITY, scene.jpeg_quality]
@@ -382,6 +365,6 @@ def _develop(picture: Floats, scene: Scene, rng: np.random.Generator) -> Image:
 
 
 @cache
-def _noise_field(height: int, width: int) -> NDArray[np.int16]:
+def _noise(height: int, width: int) -> NDArray[np.int16]:
     values = np.random.default_rng(0).standard_normal((height, width, 3), dtype=np.float32)
     return (values * _NOISE_UNIT).astype(np.int16)

@@ -8,10 +8,8 @@ from numpy.typing import NDArray
 from lithepose.anthropometry import SEGMENTS, STANDARD_HEIGHT_M
 from lithepose.arrays import Floats
 from lithepose.synthetic.appearance import Appearance
-from lithepose.synthetic.bodies import BONES, Body
+from lithepose.synthetic.bodies import BONE_INDEX, BONES, Body
 from lithepose.synthetic.surface import Part, ellipsoid, limb, loft
-
-_BONE = {name: index for index, name in enumerate(BONES)}
 
 
 def body_parts(body: Body, look: Appearance, joints: Floats) -> list[Part]:
@@ -153,11 +151,10 @@ def hand_parts(body: Body, side: int) -> list[Part]:
               ((0, 0.014 * s), (1, 0.010 * s)), blend=0.01),
     ]  # fmt: skip
     for finger, length in ((0.027, 0.165), (0.009, 0.180), (-0.010, 0.172), (-0.028, 0.148)):
-        parts.append(
-            limb(bone, "skin", (0, finger * s, -0.085 * s),
-                  (-side * 0.022 * s, 0.85 * finger * s, -length * s),
-                  ((0, 0.0105 * s), (1, 0.0085 * s)), blend=0.006)
-        )  # fmt: skip
+        root = (0, finger * s, -0.085 * s)
+        tip = (-side * 0.022 * s, 0.85 * finger * s, -length * s)
+        thick = ((0, 0.0105 * s), (1, 0.0085 * s))
+        parts.append(limb(bone, "skin", root, tip, thick, blend=0.006))
     return parts
 
 
@@ -167,32 +164,29 @@ def head_parts(body: Body, look: Appearance) -> list[Part]:
     nose_y, nose_z = body.nose_forward, body.nose_up
     g = np.sqrt(body.girth)
 
-    def blob(bone, material, centre, radii, blend=0.02):
-        return ellipsoid(bone, material, np.multiply(centre, h), np.multiply(radii, h), blend)
+    def blob(material, centre, radii, blend=0.02):
+        return ellipsoid("head", material, np.multiply(centre, h), np.multiply(radii, h), blend)
 
     parts = [
         limb("neck", "skin", (0, -0.028 * h, -body.neck - 0.02), (0, -0.014 * h, 0.02),
               ((0, 0.061 * h * g), (0.4, 0.051 * h * g), (1, 0.048 * h * g)), blend=0.02),
-        blob("head", "skin", (0, -0.014, 0.083), (0.075, 0.097, 0.0985)),
-        blob("head", "skin", (0, 0.026, 0.036), (0.061, 0.060, 0.084), 0.03),
-        blob("head", "skin", (0, 0.062, -0.024), (0.026, 0.026, 0.024), 0.03),  # chin
-        blob("head", "skin", (0, 0.071, 0.082), (0.045, 0.011, 0.009), 0.010),  # brow
-        blob("head", "lips", (0, 0.079, 0.002), (0.023, 0.009, 0.008), 0.006),
+        blob("skin", (0, -0.014, 0.083), (0.075, 0.097, 0.0985)),
+        blob("skin", (0, 0.026, 0.036), (0.061, 0.060, 0.084), 0.03),
+        blob("skin", (0, 0.062, -0.024), (0.026, 0.026, 0.024), 0.03),  # chin
+        blob("skin", (0, 0.071, 0.082), (0.045, 0.011, 0.009), 0.010),  # brow
+        blob("lips", (0, 0.079, 0.002), (0.023, 0.009, 0.008), 0.006),
         limb("head", "skin", (0, nose_y - 0.022 * h, nose_z + 0.042 * h),
               (0, nose_y - 0.0125 * h, nose_z + 0.001 * h),
               ((0, 0.006 * h), (0.5, 0.009 * h), (1, 0.0135 * h)), blend=0.006),
-        blob("head", "skin", (0.013, 0.086, 0.026), (0.009, 0.010, 0.009), 0.006),  # nostrils
-        blob("head", "skin", (-0.013, 0.086, 0.026), (0.009, 0.010, 0.009), 0.006),
-        blob("head", "skin", (0.040, 0.052, 0.038), (0.022, 0.022, 0.022), 0.03),  # cheeks
-        blob("head", "skin", (-0.040, 0.052, 0.038), (0.022, 0.022, 0.022), 0.03),
+        blob("skin", (0.013, 0.086, 0.026), (0.009, 0.010, 0.009), 0.006),  # nostrils
+        blob("skin", (-0.013, 0.086, 0.026), (0.009, 0.010, 0.009), 0.006),
+        blob("skin", (0.040, 0.052, 0.038), (0.022, 0.022, 0.022), 0.03),  # cheeks
+        blob("skin", (-0.040, 0.052, 0.038), (0.022, 0.022, 0.022), 0.03),
+        blob("skin", (0.077, -0.012, 0.048), (0.009, 0.017, 0.030), 0.006),  # ears
+        blob("skin", (-0.077, -0.012, 0.048), (0.009, 0.017, 0.030), 0.006),
     ]  # fmt: skip
-    for side in (1, -1):
-        parts.append(
-            blob("head", "skin", (side * 0.077, -0.012, 0.048), (0.009, 0.017, 0.030), 0.006)
-        )
     places = _HAIR.get(look.hair_style, ()) + (_BEARD if look.beard else ())
-    parts += [blob("head", *place) for place in places]
-    return parts
+    return parts + [blob(*place) for place in places]
 
 
 # Solids of hair and caps: material, centre, radii, blend; metres on a head of the mean size.
@@ -230,19 +224,17 @@ def bone_weights(parts: list[Part], points: Floats, body: Body) -> Floats:
     weights = np.zeros((len(points), len(BONES)))
     for part in parts:
         pull = np.exp(-np.maximum(part.distance(points), 0) / softness)
-        if part.bone == "trunk":  # shared by pelvis, waist and chest according to the height
+        shares: dict[str, Floats | float] = {part.bone: 1.0}
+        if part.bone == "trunk":  # shared according to the height
             height = points[:, 2] / body.trunk
             pelvis = np.clip((0.42 - height) / 0.30, 0, 1)
             chest = np.clip((height - 0.42) / 0.30, 0, 1)
-            pelvis, chest = pelvis * pelvis * (3 - 2 * pelvis), chest * chest * (3 - 2 * chest)
-            weights[:, _BONE["pelvis"]] += pull * pelvis
-            weights[:, _BONE["chest"]] += pull * chest
-            weights[:, _BONE["waist"]] += pull * (1 - pelvis - chest)
+            pelvis, chest = (x * x * (3 - 2 * x) for x in (pelvis, chest))
+            shares = {"pelvis": pelvis, "chest": chest, "waist": 1 - pelvis - chest}
         elif part.bone == "neck":
-            height = np.clip((points[:, 2] + body.neck) / body.neck, 0, 1)
-            weights[:, _BONE["chest"]] += pull * np.clip(1 - 2 * height, 0, 1)
-            weights[:, _BONE["neck"]] += pull * (1 - np.abs(1 - 2 * height))
-            weights[:, _BONE["head"]] += pull * np.clip(2 * height - 1, 0, 1)
-        else:
-            weights[:, _BONE[part.bone]] += pull
+            rise = 2 * np.clip((points[:, 2] + body.neck) / body.neck, 0, 1) - 1
+            shares = {"chest": np.clip(-rise, 0, 1), "neck": 1 - np.abs(rise),
+                      "head": np.clip(rise, 0, 1)}  # fmt: skip
+        for bone, share in shares.items():
+            weights[:, BONE_INDEX[bone]] += pull * share
     return weights / weights.sum(-1, keepdims=True)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from lithepose.arrays import Floats
@@ -106,75 +108,49 @@ def surface(parts: list[Part], axes: tuple[Floats, Floats, Floats], floor: float
     """
     shape = tuple(len(axis) for axis in axes)
     field_values = np.full(shape, 0.2)
+    margin = 0.04  # metres around a part where its neighbours notice it
     for part in parts:
-        margin = 0.04
-        block = tuple(
-            slice(
-                max(int(np.searchsorted(axis, low - margin)) - 1, 0),
-                min(int(np.searchsorted(axis, high + margin)) + 1, len(axis)),
-            )
-            for axis, low, high in zip(axes, part.low, part.high, strict=True)
-        )
-        if any(s.start >= s.stop for s in block):
-            continue
-        grid = np.stack(
-            np.meshgrid(*(a[s] for a, s in zip(axes, block, strict=True)), indexing="ij"), axis=-1
-        )
-        field_values[block] = _melt(field_values[block], part.distance(grid), part.blend)
+        block, inner = [], []
+        for axis, low, high in zip(axes, part.low, part.high, strict=True):
+            first, last = np.searchsorted(axis, (low - margin, high + margin))
+            block.append(slice(max(first - 1, 0), last + 1))
+            inner.append(axis[block[-1]])
+        grid = np.stack(np.meshgrid(*inner, indexing="ij"), axis=-1)
+        if grid.size:
+            here = tuple(block)
+            field_values[here] = _melt(field_values[here], part.distance(grid), part.blend)
     if floor is not None:
         field_values = np.maximum(field_values, floor - axes[2][None, None, :])
-    for dimension in range(3):  # a closed surface: the border of the grid is outside
-        for border in (0, -1):
-            index = [slice(None)] * 3
-            index[dimension] = border  # type: ignore[call-overload]
-            field_values[tuple(index)] = np.maximum(field_values[tuple(index)], 1e-3)
+    border = np.pad(np.zeros([n - 2 for n in shape], bool), 1, constant_values=True)
+    field_values[border] = np.maximum(field_values[border], 1e-3)  # outside: the surface is closed
 
     inside = field_values < 0
-    corners = [(i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)]
-    cell_shape = tuple(n - 1 for n in shape)
-    count = np.zeros(cell_shape, np.int8)
-    for i, j, k in corners:
-        count += inside[i : i + cell_shape[0], j : j + cell_shape[1], k : k + cell_shape[2]]
+    corners = list(product((0, 1), repeat=3))
+    count = sliding_window_view(inside, (2, 2, 2)).sum((-3, -2, -1))  # corners inside, by cell
     cells = np.argwhere((count > 0) & (count < 8))
-    number = np.full(cell_shape, -1, np.int64)
+    number = np.full(count.shape, -1, np.int64)
     number[tuple(cells.T)] = np.arange(len(cells))
 
     total, crossings = np.zeros((len(cells), 3)), np.zeros(len(cells))
-    for start in corners:
-        for dimension in range(3):
-            if start[dimension]:
-                continue
-            end = list(start)
-            end[dimension] = 1
-            a, b = cells + start, cells + end
-            value_a, value_b = field_values[tuple(a.T)], field_values[tuple(b.T)]
-            crossed = (value_a < 0) != (value_b < 0)
-            share = np.where(crossed, value_a / np.where(crossed, value_a - value_b, 1), 0)
-            point_a = np.stack([axes[d][a[:, d]] for d in range(3)], -1)
-            point_b = np.stack([axes[d][b[:, d]] for d in range(3)], -1)
-            point = point_a + share[:, None] * (point_b - point_a)
-            total += np.where(crossed[:, None], point, 0)
-            crossings += crossed
+    for start, way in product(corners, np.eye(3, dtype=int)):
+        if way @ start:
+            continue
+        a, b = cells + start, cells + start + way
+        value_a, value_b = field_values[tuple(a.T)], field_values[tuple(b.T)]
+        crossed = (value_a < 0) != (value_b < 0)
+        share = np.where(crossed, value_a / np.where(crossed, value_a - value_b, 1), 0)
+        point_a, point_b = (np.stack([axes[d][at[:, d]] for d in range(3)], -1) for at in (a, b))
+        point = point_a + share[:, None] * (point_b - point_a)
+        total += np.where(crossed[:, None], point, 0)
+        crossings += crossed
     vertices = total / crossings[:, None]
 
     quads = []
     for dimension in range(3):
-        first, second = (dimension + 1) % 3, (dimension + 2) % 3
-        here = [slice(None)] * 3
-        there = [slice(None)] * 3
-        here[dimension], there[dimension] = slice(0, -1), slice(1, None)
-        a, b = inside[tuple(here)], inside[tuple(there)]
-        edges = np.argwhere(a != b)
-        keep = (edges[:, first] > 0) & (edges[:, second] > 0)
-        keep &= (edges[:, first] < shape[first] - 1) & (edges[:, second] < shape[second] - 1)
-        edges = edges[keep]
-        around = []
-        for u, v in ((1, 1), (0, 1), (0, 0), (1, 0)):
-            cell = edges.copy()
-            cell[:, first] -= u
-            cell[:, second] -= v
-            around.append(number[tuple(cell.T)])
-        quad = np.stack(around, -1)
+        # The border is outside: no edge of it is crossed, and every crossed one has four cells.
+        edges = np.argwhere(np.diff(inside, axis=dimension))
+        u, v = np.roll(np.eye(3, dtype=int), -dimension, axis=0)[1:]
+        quad = np.stack([number[tuple((edges - back).T)] for back in (u + v, v, 0 * u, u)], -1)
         # The quad runs counter-clockwise around +axis: right where the solid ends along +axis.
         outward = inside[tuple(edges.T)]
         quads.append(np.where(outward[:, None], quad, quad[:, ::-1]))
@@ -184,8 +160,7 @@ def surface(parts: list[Part], axes: tuple[Floats, Floats, Floats], floor: float
 def vertex_normals(vertices: Floats, quads: NDArray[np.int64]) -> Floats:
     corner = vertices[quads]
     normal = np.cross(corner[:, 2] - corner[:, 0], corner[:, 3] - corner[:, 1])
-    summed = np.stack(
-        [np.bincount(quads.ravel(), np.repeat(normal[:, d], 4), len(vertices)) for d in range(3)],
-        -1,
-    )
+    corners = quads.ravel()
+    summed = [np.bincount(corners, np.repeat(each, 4), len(vertices)) for each in normal.T]
+    summed = np.stack(summed, -1)
     return summed / np.maximum(np.linalg.norm(summed, axis=-1, keepdims=True), 1e-12)
