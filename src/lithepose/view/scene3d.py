@@ -110,10 +110,9 @@ def fit_view(joints: Floats) -> View3D:
 
 def _face_left(joints: Floats) -> bool:
     """Whether the people mostly look to the left of the picture; `joints` (..., 17, 3)."""
-    to_left_hip = joints[..., BODY.index("left_hip"), :] - joints[..., BODY.index("right_hip"), :]
     # Ahead is left x up, with up = -y: its x is the z of the hips' line.
-    ahead_x = to_left_hip[..., 2]
-    return bool(np.nansum(ahead_x) < 0)
+    left, right = (joints[..., BODY.index(f"{side}_hip"), 2] for side in ("left", "right"))
+    return bool(np.nansum(left - right) < 0)
 
 
 def _floor_y(joints: Floats) -> float:
@@ -132,27 +131,21 @@ class ViewPath:
     MAX_RADIUS_M = 5.0  # people farther apart than this leave the picture
 
     def __init__(self, tracks: Sequence[Track3D]) -> None:
-        self._still = fit_view(
-            np.stack([track.joints_camera for track in tracks])
-            if tracks
-            else np.full((1, 17, 3), np.nan)
-        )
+        nobody = [np.full((1, 17, 3), np.nan)]
+        joints = np.stack([track.joints_camera for track in tracks] or nobody)  # (P, T, 17, 3)
+        self._still = fit_view(joints)
         self._centres: Floats | None = None
-        # People who stay in place are easier to judge before a view that stays in place too.
-        if not tracks or self._still.radius_m < 1.6:
-            return
-        joints = np.stack([track.joints_camera for track in tracks])  # (P, T, 17, 3)
-        frames = joints.shape[1]
         roots = joints[:, :, 0]
         found = np.all(np.isfinite(roots), axis=-1)  # (P, T)
         count = found.sum(axis=0)
         known = np.flatnonzero(count)
-        if len(known) == 0:
+        # People who stay in place are easier to judge before a view that stays in place too.
+        if len(known) == 0 or self._still.radius_m < 1.6:
             return
+        frames = joints.shape[1]
         total = np.where(found[..., None], roots, 0.0).sum(axis=0)
         mean = total[known] / count[known, None]
-        everywhere = np.arange(frames)
-        path = np.stack([np.interp(everywhere, known, mean[:, axis]) for axis in range(3)], axis=1)
+        path = np.stack([np.interp(np.arange(frames), known, axis) for axis in mean.T], axis=1)
         width = min(self.FOLLOW_S * tracks[0].fps, max(1000, 2 * frames))
         width = max(1, round(width)) | 1  # odd, so that it does not lag
         padded = np.pad(path, ((width // 2, width // 2), (0, 0)), mode="edge")
