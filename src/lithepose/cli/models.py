@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from lithepose.cli.report import failing_clearly
+from lithepose.cli.training import needing_extras
 
 _FOLDER = click.option(
     "--models",
@@ -85,14 +86,8 @@ def import_checkpoint(file: Path, name: str, out: Path, options: dict[str, Any])
     Every tensor must be there and no other; the file cannot run code. Needs the extra "train".
     """
     with failing_clearly():
-        try:
+        with needing_extras("importing"):
             from lithepose.lifters.checkpoints import import_weights
-        except ModuleNotFoundError as error:
-            if error.name != "torch":
-                raise
-            raise ValueError(
-                'importing needs PyTorch, which is not installed: pip install "lithepose[train]"'
-            ) from error
         imported = import_weights(file, name, out, **options)
         click.echo(f"{out}: {imported.network}, {imported.parameters:,} parameters")
 

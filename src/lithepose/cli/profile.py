@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from lithepose.cli.report import failing_clearly
+from lithepose.cli.training import needing_extras
 
 
 @click.command()
@@ -31,22 +32,13 @@ def profile(names: tuple[str, ...], threads: int, seconds: float, out: tuple[Pat
     is of one clip, or one crop, on this CPU, with random weights. Needs the extra "train".
     """
     with failing_clearly():
-        try:
-            from lithepose.deploy.report import (
-                check_format,
-                profile_network,
-                to_markdown,
-                write_profiles,
-            )
-        except ModuleNotFoundError as error:
-            if error.name != "torch":
-                raise
-            raise ValueError(
-                'profiling needs PyTorch, which is not installed: pip install "lithepose[train]"'
-            ) from error
+        with needing_extras("profiling"):
+            from lithepose.deploy import report
         for path in out:
-            check_format(path)
-        profiles = [profile_network(name, threads=threads, seconds=seconds) for name in names]
-        click.echo(to_markdown(profiles), nl=False)
+            report.check_format(path)
+        profiles = [
+            report.profile_network(name, threads=threads, seconds=seconds) for name in names
+        ]
+        click.echo(report.to_markdown(profiles), nl=False)
         for path in out:
-            write_profiles(path, profiles)
+            report.write_profiles(path, profiles)
