@@ -39,7 +39,7 @@ Kind = Literal["still", "shaking", "moving", "unknown"]
 # What counts as moving, as shaking, as another scene, and as nothing to be told.
 _PERSON_DISTANCE_M = 4.0  # of the person whose path is spared
 _STILL_M = 0.01  # seeming to move sideways by no more than this, and
-_SHAKING_M = 0.05  # by no more than this
+SHAKING_M = 0.05  # by no more than this
 _SAMPLE_EVERY_S = 0.25
 _EARLY_S = 0.005  # frames on a clock that jitters come a little early
 _LASTING_FRAMES = 5  # a displacement lasts when it is there in most of so many samples
@@ -195,7 +195,7 @@ class CameraWatch:
         """Judge the camera by the frames so far."""
         width = self._size[0]
         still_px = _STILL_M / _PERSON_DISTANCE_M * self._focal_px
-        shaking_px = _SHAKING_M / _PERSON_DISTANCE_M * self._focal_px
+        shaking_px = SHAKING_M / _PERSON_DISTANCE_M * self._focal_px
         paths = [_Path(segment, self._size, self._scale) for segment in self._segments]
         swings = [each.start_s for each in self._segments if each.begins == "swing"]
         largest = max((path.largest for path in paths), default=0.0)

@@ -92,11 +92,20 @@ class _Part:
         """The joints' numbers in `lithepose31`."""
         return [_BODY.index(joint) for joint in self.joints]
 
+    @property
+    def names(self) -> list[str]:
+        """The joints' names in the templates."""
+        return [joint.removeprefix("left_").removeprefix("right_") for joint in self.joints]
+
+    @property
+    def sides(self) -> list[int]:
+        """-1 for joints of the left side, else 1."""
+        return [-1 if joint.startswith("left_") else 1 for joint in self.joints]
+
     def positions(self, template: Template) -> Floats:
         """(N, 3) shares of the stature, part axes."""
-        names = [joint.removeprefix("left_").removeprefix("right_") for joint in self.joints]
-        positions = np.array([template[self.kind][name] for name in names])
-        positions[:, 0] *= [-1 if joint.startswith("left_") else 1 for joint in self.joints]
+        positions = np.array([template[self.kind][name] for name in self.names])
+        positions[:, 0] *= self.sides
         return positions
 
 
