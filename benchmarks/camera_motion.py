@@ -24,7 +24,7 @@ from lithepose.cameras import Camera, look_at
 from lithepose.pipeline.demo import FILES
 from lithepose.synthetic.rooms import render_room
 from lithepose.video import VideoWriter, open_video
-from lithepose.video.camera_motion import THRESHOLDS, CameraMotion, CameraWatch
+from lithepose.video.camera_motion import SHAKING_M, CameraMotion, CameraWatch
 
 FPS = 30.0
 SIZE = (960, 540)
@@ -356,7 +356,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
-    print(f"moving: a person 4 m away carried by more than {100 * THRESHOLDS.shaking_m:g} cm")
+    print(f"moving: a person 4 m away carried by more than {100 * SHAKING_M:g} cm")
     print(f"{'clip':42} {'is':8} {'called':8} {'largest':>9} seen")
     wrongs: list[str | None] = []
     for name, wanted, clip in made_up(arguments.seed):

@@ -36,19 +36,12 @@ FOLDER_VARIABLE = "LITHEPOSE_MODELS"
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFile:
-    """A model file inside the wheel.
+    """A model file inside the wheel."""
 
-    Attributes:
-        file: name of the file in a models folder.
-        member: its path inside the wheel.
-        size: bytes.
-        sha256: checksum in hexadecimal.
-    """
-
-    file: str
-    member: str
-    size: int
-    sha256: str
+    file: str  # its name in a models folder
+    member: str  # its path inside the wheel
+    size: int  # bytes
+    sha256: str  # in hexadecimal
 
 
 MODELS = {
@@ -134,9 +127,8 @@ def file_state(name: str, place: Path) -> Literal["intact", "absent", "damaged"]
     path = place / model.file
     if not path.is_file():
         return "absent"
-    if path.stat().st_size != model.size:
-        return "damaged"
-    right = hashlib.sha256(path.read_bytes()).hexdigest() == model.sha256
+    right = path.stat().st_size == model.size
+    right = right and hashlib.sha256(path.read_bytes()).hexdigest() == model.sha256
     return "intact" if right else "damaged"
 
 

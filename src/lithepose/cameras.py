@@ -96,13 +96,8 @@ class Camera:
     def project(self, points_world: Floats) -> Floats:
         """Pixels (..., 2) of world points (..., 3), lens distortion included; nan behind the
         camera. Pixels may lie outside the image."""
-        return project_distorted(
-            self.world_to_camera(points_world),
-            self.focal_px,
-            self.centre_px,
-            self.radial,
-            self.tangential,
-        )
+        lens = self.focal_px, self.centre_px, self.radial, self.tangential
+        return project_distorted(self.world_to_camera(points_world), *lens)
 
 
 def _check_last(array: ArrayLike, size: int, what: str) -> Floats:
@@ -137,9 +132,8 @@ def _flatten_depth(points_camera: Floats) -> Floats:
     """(x / z, y / z); nan where z <= 0, because a point behind the camera has no image."""
     depth = points_camera[..., 2:]
     in_front = depth > 0
-    return np.where(
-        in_front, points_camera[..., :2] / np.where(in_front, depth, 1.0), np.nan
-    ).astype(points_camera.dtype)
+    flat = points_camera[..., :2] / np.where(in_front, depth, 1.0)
+    return np.where(in_front, flat, np.nan).astype(points_camera.dtype)
 
 
 def project(points_camera: Floats, focal_px: ArrayLike, centre_px: ArrayLike) -> Floats:
@@ -327,10 +321,8 @@ def look_at(position: ArrayLike, target: ArrayLike, roll_deg: ArrayLike = 0.0) -
         raise ValueError("the camera's position and target coincide: no direction to look in")
     forward = forward / distance
     # Right = forward x up, which has no length when looking along the vertical.
-    right = np.stack(
-        [forward[..., 1], -forward[..., 0], np.zeros_like(forward[..., 0])],
-        axis=-1,
-    )
+    x, y = forward[..., 0], forward[..., 1]
+    right = np.stack([y, -x, np.zeros_like(x)], axis=-1)
     level = np.linalg.norm(right, axis=-1, keepdims=True)
     vertical = level < 1e-9
     right = np.where(vertical, [1.0, 0.0, 0.0], right / np.where(vertical, 1.0, level))

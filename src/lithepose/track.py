@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Literal
 
 import numpy as np
@@ -42,7 +42,7 @@ _PREDICTORS = ((1, 2), (2, 3), (3, 4), (1, None), (2, None), (3, None), (4, None
 _LEAST_NOISE = 0.004  # of the body's size: below this, differences mean nothing
 
 
-@dataclass
+@dataclass(eq=False)
 class _Person:
     """A track while it grows."""
 
@@ -63,9 +63,8 @@ class _Person:
             if len(moved):
                 velocity = np.median(moved, axis=0) / max(time_s - self.seen_s, 1e-6)
                 # A single displacement is noisy; after two, half of the old value stays.
-                self.velocity = (
-                    velocity if len(self.frames) == 1 else (self.velocity + velocity) / 2
-                )
+                first = len(self.frames) == 1
+                self.velocity = velocity if first else (self.velocity + velocity) / 2
         self.keypoints = keypoints
         self.confidence = np.asarray(detections.confidence[row], dtype=float)
         self.seen_s = time_s
@@ -112,8 +111,9 @@ def build_tracks(
     times = np.asarray(time_s, dtype=float)
     if times.shape != (len(detections),):
         raise ValueError(f"{len(detections)} frames but time stamps of shape {times.shape}")
-    if (np.diff(times) <= 0).any():
-        frame = int(np.flatnonzero(np.diff(times) <= 0)[0]) + 1
+    steps = np.diff(times)
+    if (steps <= 0).any():
+        frame = int(np.argmax(steps <= 0)) + 1
         raise ValueError(
             f"time stamps must ascend: frame {frame} is at {times[frame]} s, the one before at "
             f"{times[frame - 1]} s"
@@ -122,7 +122,6 @@ def build_tracks(
     if len(skeletons) > 1:
         raise ValueError(f"detections of one clip have several skeletons: {sorted(skeletons)}")
 
-    steps = np.diff(times)
     usual_s = usual_step(times)
     slow = usual_s > max_gap_s  # whoever is there may be anywhere in the next frame
     people: list[_Person] = []
@@ -323,27 +322,20 @@ def _find_swaps(track: Track2D, pairs: Indices) -> Flags:
     # Unit of length: the body's size, by a running median, as a single frame may be wrong.
     size = _running_median(body_size(track.keypoints[seen]), 15)
     trust = np.nan_to_num(track.confidence[:, pairs].mean(axis=(1, 2)))
-    for segment in np.split(
-        np.arange(len(seen)), np.flatnonzero(np.diff(times[seen]) > MAX_GAP_S) + 1
-    ):
-        frames = seen[segment]
-        swapped[frames] = _steadiest_reading(
-            sides[frames] / size[segment, None, None, None], times[frames], trust[frames]
-        )
+    holes = np.flatnonzero(np.diff(times[seen]) > MAX_GAP_S) + 1
+    for frames, large in zip(np.split(seen, holes), np.split(size, holes), strict=True):
+        relative = sides[frames] / large[:, None, None, None]
+        swapped[frames] = _steadiest_reading(relative, times[frames], trust[frames])
     return swapped
 
 
 def _steadiest_reading(sides: Floats, times: Floats, trust: Floats) -> Flags:
-    """The dynamic programme of `_find_swaps` for one segment.
+    """The dynamic programme of `_find_swaps` for one segment: sides (T, N, 2 sides, 2) in body
+    sizes, times and trust in each frame's reading as it is, (T,).
 
     A frame is compared with what each of `_PREDICTORS` makes of the four frames before it. So
     many, because an undecided detector often gives a blend of both readings for a frame or three:
     nothing can be predicted from those, and something has to reach across them.
-
-    Args:
-        sides: (T, N, 2 sides, 2) in body sizes; nan where missing.
-        times: (T,) seconds.
-        trust: (T,) confidence of each frame's reading as it is.
     """
     count = len(sides)
     # Axes: frame t, then the readings of t-4, t-3, t-2 and t-1: like that of t (0) or not (1). A
@@ -377,17 +369,11 @@ def _steadiest_reading(sides: Floats, times: Floats, trust: Floats) -> Flags:
 
 
 def _prediction_cost(sides: Floats, times: Floats, later: int, earlier: int | None) -> Floats:
-    """How badly each frame fits what one or two frames before it predict.
+    """How badly each frame fits what one or two frames before it predict: the frame `later` frames
+    ago gives the place, and with the one `earlier` ago the velocity, none if that is None.
 
-    Args:
-        sides: (T, N, 2 sides, 2).
-        times: (T,).
-        later: lag in frames of the frame that gives the place.
-        earlier: lag of the one that with it gives the velocity, or None to predict no motion.
-
-    Returns:
-        (T, 2, 2), or (T, 2) without `earlier`: by the readings of these frames (earlier first),
-        as they are (0) or swapped (1). 0 where the clip has no such frames.
+    (T, 2, 2), or (T, 2) without `earlier`: by the readings of these frames (earlier first), as they
+    are (0) or swapped (1). 0 where the clip has no such frames.
     """
     readings = np.stack([sides, sides[:, :, ::-1]])  # (2, T, N, 2, 2)
     lag = later if earlier is None else earlier
@@ -395,15 +381,12 @@ def _prediction_cost(sides: Floats, times: Floats, later: int, earlier: int | No
     cost = np.zeros((len(sides), *((2,) if earlier is None else (2, 2))))
     if count < 1:
         return cost
-    place = readings[:, lag - later : len(sides) - later]  # (2, T - lag, N, 2, 2)
-    ahead = times[lag:] - times[lag - later : len(sides) - later]
-    if earlier is None:
-        predicted = place
-    else:
-        ratio = ahead / (times[lag - later : len(sides) - later] - times[:count])
-        moved = (
-            place[None] - readings[:, None, :count]
-        )  # (2 of earlier, 2 of later, T - lag, N, 2, 2)
+    before = slice(lag - later, len(sides) - later)
+    predicted = place = readings[:, before]  # (2, T - lag, N, 2, 2)
+    ahead = times[lag:] - times[before]
+    if earlier is not None:
+        ratio = ahead / (times[before] - times[:count])
+        moved = place - readings[:, None, :count]  # (2 of earlier, 2 of later, T - lag, N, 2, 2)
         predicted = place + ratio[:, None, None, None] * moved
     error = np.linalg.norm(sides[lag:] - predicted, axis=-1)  # (..., T - lag, N, 2)
 
@@ -449,18 +432,16 @@ def _nearest_left(
     """Row of `found` -> a person, for those whom `_assign` left over on both sides: the nearest, if
     they are about as large."""
     rows = [row for row in range(len(found)) if row not in taken]
-    left = [person for person in people if not any(person is other for other in taken.values())]
     pairs = []
-    for row in rows:
+    for row, person in product(rows, (each for each in people if each not in taken.values())):
         seen = np.asarray(found.keypoints[row], dtype=float)
-        for person in left:
-            ratio = body_size(seen) / body_size(person.keypoints)
-            if 1 / _SAME_SIZE <= ratio <= _SAME_SIZE:
-                apart = np.nanmedian(seen, axis=0) - np.nanmedian(person.keypoints, axis=0)
-                pairs.append((float(np.hypot(*apart)), row, person))
+        ratio = body_size(seen) / body_size(person.keypoints)
+        if 1 / _SAME_SIZE <= ratio <= _SAME_SIZE:
+            apart = np.nanmedian(seen, axis=0) - np.nanmedian(person.keypoints, axis=0)
+            pairs.append((float(np.hypot(*apart)), row, person))
     nearest: dict[int, _Person] = {}
     for _, row, person in sorted(pairs, key=lambda pair: pair[0]):
-        if row not in nearest and not any(person is other for other in nearest.values()):
+        if row not in nearest and person not in nearest.values():
             nearest[row] = person
     return nearest
 
@@ -481,9 +462,8 @@ def _cost(person: _Person, found: Detections, row: int, now: float) -> float:
     stray = min(_STRAY + _STRAY_PER_SECOND * (now - person.seen_s), _MAX_STRAY)
     spread = 2 * (stray * max(scale, 1e-6)) ** 2
     # Joints that are guesses in either frame say less, but never nothing.
-    weight = (
-        0.1 + person.confidence[common] * np.asarray(found.confidence[row], dtype=float)[common]
-    )
+    sure = np.asarray(found.confidence[row], dtype=float)
+    weight = 0.1 + person.confidence[common] * sure[common]
     pose = np.average(np.exp(-(apart[common] ** 2) / spread), weights=weight)
     shift = np.average((seen - predicted)[common], axis=0, weights=weight)
     place = np.exp(-float(shift @ shift) / spread)
@@ -507,8 +487,7 @@ def _as_track(
     world = None if first.world is None else np.full((*shape, 3), np.nan, np.float32)
     for frame, row in zip(person.frames, person.rows, strict=True):
         found = detections[frame]
-        keypoints[frame] = found.keypoints[row]
-        confidence[frame] = found.confidence[row]
+        keypoints[frame], confidence[frame] = found.keypoints[row], found.confidence[row]
         if world is not None and found.world is not None:
             world[frame] = found.world[row]
     return Track2D(

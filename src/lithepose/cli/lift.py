@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,131 +33,121 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
     return width, height
 
 
+_path = click.Path(path_type=Path)
+_option = click.option
+_shown = partial(click.option, show_default=True)
+_switch = partial(click.option, default=True)
+
+
 @click.command()
-@click.argument("source", metavar="VIDEO|KEYPOINTS", type=click.Path(path_type=Path))
-@click.option(
-    "--out",
-    default=Path("lithepose-out"),
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Folder for the results.",
-)
-@click.option(
+@click.argument("source", metavar="VIDEO|KEYPOINTS", type=_path)
+@_shown("--out", default=Path("lithepose-out"), type=_path, help="Folder for the results.")
+@_shown(
     "--format",
     "formats",
     default="npz",
-    show_default=True,
     callback=_formats,
     help=f"Files to write, separated by commas: {', '.join(FORMATS)}.",
 )
-@click.option(
+@_option(
     "--overwrite",
     is_flag=True,
     help="Also replace files that are not results of this input; its own are always replaced.",
 )
-@click.option(
+@_shown(
     "--people",
     default="one",
-    show_default=True,
     type=click.Choice(["one", "largest", "all"]),
     help="The person the clip shows most; the largest of several; or everyone.",
 )
-@click.option("--height", type=float, help="The person's height in metres.  [default: 1.71]")
-@click.option("--focal", type=float, help="Focal length in pixels, instead of --fov.")
-@click.option(
+@_option("--height", type=float, help="The person's height in metres.  [default: 1.71]")
+@_option("--focal", type=float, help="Focal length in pixels, instead of --fov.")
+@_option(
     "--fov",
     type=float,
     help="Horizontal field of view in degrees.  [default: what the video notes, else guessed]",
 )
-@click.option("--start", type=float, help="Leave out what is before this time, in seconds.")
-@click.option("--end", type=float, help="Leave out what is after this time, in seconds.")
-@click.option(
-    "--video/--no-video", default=True, help="Also write an MP4 with the 3D beside the clip."
-)
-@click.option(
+@_option("--start", type=float, help="Leave out what is before this time, in seconds.")
+@_option("--end", type=float, help="Leave out what is after this time, in seconds.")
+@_switch("--video/--no-video", help="Also write an MP4 with the 3D beside the clip.")
+@_option(
     "--page/--no-page",
     default=None,
     help="Also write a page to look at in a browser.  [default: as --video]",
 )
-@click.option(
+@_shown(
     "--camera",
     default="auto",
-    show_default=True,
     type=click.Choice(["auto", "still", "moving"]),
     help="Whether the camera stands still; a moving one leaves no path through the world.",
 )
-@click.option(
+@_option(
     "--pitch",
     "pitch_deg",
     type=float,
     help="How far the camera looks above the horizon, in degrees.  "
     "[default: estimated; 0 beside --roll]",
 )
-@click.option(
+@_option(
     "--roll",
     "roll_deg",
     type=float,
     help="How far the picture is turned clockwise, in degrees.  "
     "[default: estimated; 0 beside --pitch]",
 )
-@click.option(
+@_option(
     "--camera-height",
     "camera_height_m",
     type=float,
     help="Height of the camera over the floor in metres.  [default: estimated]",
 )
-@click.option(
+@_shown(
     "--smooth",
     "smooth_hz",
     default=6.0,
-    show_default=True,
     type=click.FloatRange(0),
     help="Cut-off in Hz of the smoothing of the motion in the world; 0 for none.",
 )
-@click.option("--plant/--no-plant", "plant_feet", default=True, help="Hold standing feet still.")
-@click.option(
-    "--limits/--no-limits",
-    "limit_joints",
-    default=True,
-    help="Keep joint rotations inside anatomical limits.",
+@_switch("--plant/--no-plant", "plant_feet", help="Hold standing feet still.")
+@_switch(
+    "--limits/--no-limits", "limit_joints", help="Keep joint rotations inside anatomical limits."
 )
-@click.option(
+@_shown(
     "--detector",
     default="blazepose",
-    show_default=True,
     metavar="NAME|FILE.onnx",
     help="What finds the joints in a video: blazepose, or a pose network.",
 )
-@click.option(
+@_option(
     "--boxes",
-    type=click.Path(path_type=Path),
+    type=_path,
     metavar="FILE|MODEL.onnx",
     help="Where a pose network looks for people: a network that finds them, or a file of boxes.  "
     "[default: BlazePose's detector]",
 )
-@click.option("--preset", help="How a pose network's input is made.  [default: by the file]")
-@click.option(
+@_option("--preset", help="How a pose network's input is made.  [default: by the file]")
+@_option(
     "--box-interval",
     type=click.IntRange(1),
     help="Frames from one look for boxes to the next.  [default: 1]",
 )
-@click.option(
+@_option(
     "--input-size",
     callback=_size,
     help="WIDTHxHEIGHT in pixels, for a pose network that takes any.",
 )
-@click.option(
+@_option(
     "--skeleton", help="Joint set of a keypoint file or pose network that does not name its own."
 )
-@click.option("--image-size", callback=_size, help="WIDTHxHEIGHT in pixels, for a keypoint file.")
-@click.option("--size", callback=_size, hidden=True)  # what --image-size was called
-@click.option("--fps", type=float, help="Frames per second of a keypoint file or image folder.")
-@click.option(
+@_option("--image-size", callback=_size, help="WIDTHxHEIGHT in pixels, for a keypoint file.")
+@_option("--size", callback=_size, hidden=True)  # what --image-size was called
+@_option("--fps", type=float, help="Frames per second of a keypoint file or image folder.")
+@_option(
     "--models",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of BlazePose's files.  [default: fetched once and kept]",
 )
-@click.option("--threads", type=click.IntRange(1), help="CPU threads of the 2D stage.")
+@_option("--threads", type=click.IntRange(1), help="CPU threads of the 2D stage.")
 def lift(source: Path, size: tuple[int, int] | None, **options: Any) -> None:
     """Lift the people of a video, or of a file of 2D keypoints, to 3D joints in metres.
 

@@ -33,15 +33,12 @@ def profile(names: tuple[str, ...], threads: int, seconds: float, out: tuple[Pat
     """
     with failing_clearly():
         with needing_torch("profiling", ValueError):
-            from lithepose.deploy.report import (
-                check_format,
-                profile_network,
-                to_markdown,
-                write_profiles,
-            )
+            from lithepose.deploy import report
         for path in out:
-            check_format(path)
-        profiles = [profile_network(name, threads=threads, seconds=seconds) for name in names]
-        click.echo(to_markdown(profiles), nl=False)
+            report.check_format(path)
+        profiles = [
+            report.profile_network(name, threads=threads, seconds=seconds) for name in names
+        ]
+        click.echo(report.to_markdown(profiles), nl=False)
         for path in out:
-            write_profiles(path, profiles)
+            report.write_profiles(path, profiles)

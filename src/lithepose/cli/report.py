@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -114,7 +114,13 @@ def print_summary(lifted: LiftedFiles) -> None:
         if facts["frames_exchanged"]:
             click.echo(f"  left and right put right in {facts['frames_exchanged']} frames")
         if "world" in facts:
-            _print_world(facts["world"])
+            world = facts["world"]
+            path = "" if world["path"] else "; the camera moves, so there is no path"
+            click.echo(
+                f"  camera {world['camera_height_m']:.2f} m high, tilted {world['pitch_deg']:+.0f} "
+                f"degrees against level; a foot stands in {100 * world['standing_share']:.0f} % of "
+                f"the frames{path}"
+            )
     for note in [result.problem, *result.warnings]:
         if note:
             click.echo(f"note: {note}", err=True)
@@ -123,11 +129,3 @@ def print_summary(lifted: LiftedFiles) -> None:
     click.echo(f"{result.frames / max(seconds, 1e-9):.1f} frames/s ({stages})")
     for path in lifted.files:
         click.echo(printable(path))
-
-
-def _print_world(world: dict[str, Any]) -> None:
-    path = "" if world["path"] else "; the camera moves, so there is no path"
-    click.echo(
-        f"  camera {world['camera_height_m']:.2f} m high, tilted {world['pitch_deg']:+.0f} degrees "
-        f"against level; a foot stands in {100 * world['standing_share']:.0f} % of the frames{path}"
-    )

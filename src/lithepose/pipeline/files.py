@@ -22,7 +22,7 @@ from lithepose.formats.figure import note_of_holes
 from lithepose.keypoints.reading import is_keypoints
 from lithepose.pipeline.lift import lift_source
 from lithepose.pipeline.options import LiftOptions, Report
-from lithepose.pipeline.owners import TELLING, fingerprint_of, first_of_another, forget, note
+from lithepose.pipeline.owners import TELLING, fingerprint_of, first_of_another, note
 from lithepose.pipeline.result import Result
 from lithepose.pipeline.sources import open_clip
 
@@ -82,12 +82,19 @@ def lift_to_files(
     overlay = out / f"{name}.overlay.mp4" if video and not is_keypoints(source) else None
     html = out / f"{name}.html" if with_page else None
     endings = [FORMATS[each][0] for each in formats]
-    _check_spares(source, [out / (name + ending) for ending in endings])
+    for target in (out / (name + ending) for ending in endings):
+        if target.exists() and target.samefile(source):
+            raise WriteError(f"{target} is the file to read: choose another folder with --out")
     endings += [".overlay.mp4"] * (overlay is not None) + [".html", ".page.mp4"] * with_page
     fingerprint = fingerprint_of(source)
     if not overwrite:
         several = asked.people == "all"
-        _check_owner(source, fingerprint, out, name, endings, numbered=several)
+        other = first_of_another(fingerprint, out, name, endings, numbered=several)
+        if other is not None:
+            raise WriteError(
+                f"{other} is not known to be a result of {source} and would be lost: choose "
+                "another folder with --out, or replace it with --overwrite"
+            )
     result = lift_source(source, asked, report)
     result = _with_source(result, source, fingerprint, formats)
     stems = [person_stem(name, person.person).name for person in result.people]
@@ -101,7 +108,7 @@ def lift_to_files(
         if overlay is not None or with_page:
             result.seconds["views"] = time.perf_counter() - begin
         if any(file.suffix in TELLING for file in files):
-            forget(out, name, silent)
+            note(None, out, name, silent)
     except OSError as error:
         raise WriteError(str(error)) from error
     return LiftedFiles(result=result, files=files)
@@ -109,10 +116,9 @@ def lift_to_files(
 
 def _name_of(source: Path) -> str:
     """What the results are called: the file's name without its suffix, or the folder's name."""
-    if source.is_dir():
-        # "." and ".." have no name of their own.
-        return source.name if source.name not in ("", "..") else source.resolve().name
-    return source.stem
+    # "." and ".." have no name of their own.
+    named = source.resolve() if source.name in ("", "..") else source
+    return named.name if source.is_dir() else named.stem
 
 
 def _with_source(result: Result, source: Path, fingerprint: str, formats: Sequence[str]) -> Result:
@@ -125,23 +131,6 @@ def _with_source(result: Result, source: Path, fingerprint: str, formats: Sequen
     lost = note_of_holes(people[0], formats)
     warnings = [*result.warnings, *([] if lost is None else [lost])]
     return replace(result, people=people, warnings=warnings)
-
-
-def _check_owner(
-    source: Path, fingerprint: str, out: Path, name: str, endings: Sequence[str], *, numbered: bool
-) -> None:
-    found = first_of_another(fingerprint, out, name, endings, numbered=numbered)
-    if found is not None:
-        raise WriteError(
-            f"{found} is not known to be a result of {source} and would be lost: choose another "
-            "folder with --out, or replace it with --overwrite"
-        )
-
-
-def _check_spares(source: Path, targets: list[Path]) -> None:
-    for target in targets:
-        if target.exists() and target.samefile(source):
-            raise WriteError(f"{target} is the file to read: choose another folder with --out")
 
 
 def check_writable(out: Path) -> None:
@@ -182,7 +171,7 @@ def _write_views(
     with ExitStack() as stack:
         reader = stack.enter_context(open_clip(source, options))
         size, rate = reader.size, reader.fps
-        shown, clip = None, None
+        shown = clip = None
         if page is not None:
             clip = stack.enter_context(PageVideo(page, size=size, fps=rate))
         if overlay is not None:

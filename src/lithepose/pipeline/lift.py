@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Never
 
@@ -125,23 +125,9 @@ def lift(
         TypeError: there is no such keyword.
         lithepose.assets.ModelsError: the detector's model files are absent.
     """
-    options = LiftOptions.of(
-        {
-            "people": people,
-            "height": height,
-            "focal": focal,
-            "fov": fov,
-            "start": start,
-            "end": end,
-            "fps": fps,
-            "image_size": image_size,
-            "skeleton": skeleton,
-            "world": world,
-            "detector": detector,
-            **moved,
-        }
-    )
-    return lift_source(source, options, report)
+    given = locals()  # the record has a field for every keyword
+    named = {each.name: given[each.name] for each in fields(LiftOptions)}
+    return lift_source(source, LiftOptions.of({**named, **moved}), report)
 
 
 def lift_source(source: Source, options: LiftOptions, report: Report | None = None) -> Result:
@@ -413,6 +399,8 @@ def lift_track(
 
     projected = joints[..., :2] / joints[..., 2:] * focal + np.array(track.image_size) / 2
     miss = np.linalg.norm(projected - points, axis=-1)[:, LIMBS]
+    miss = miss[np.isfinite(miss)]
+    mean = float(confidence[present].mean()) if present.any() else 0.0
     return Track3D(
         person=track.person,
         joints_camera=joints.astype(np.float32),
@@ -433,17 +421,8 @@ def lift_track(
             "frames_with_person": int(present.sum()),
             "gaps": max(0, len(segments(np.asarray(present))) - 1),
             "frames_exchanged": int(exchanged.sum()),
-            "mean_confidence": _mean(confidence[present]),
+            "mean_confidence": round(mean, 3),
             "max_gap_s": MAX_GAP_S,
-            "reprojection_px": _median(miss),
+            "reprojection_px": round(float(np.median(miss)), 3) if len(miss) else None,
         },
     )
-
-
-def _mean(values: Floats) -> float:
-    return round(float(values.mean()), 3) if len(values) else 0.0
-
-
-def _median(values: Floats) -> float | None:
-    finite = values[np.isfinite(values)]
-    return round(float(np.median(finite)), 3) if len(finite) else None

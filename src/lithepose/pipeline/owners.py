@@ -73,11 +73,10 @@ def first_of_another(
     """
     stems = [name]
     if numbered and out.is_dir():
-        ours = re.compile(re.escape(name) + r"-\d+")
-        for file in sorted(out.iterdir()):
-            stem = next((file.name[: -len(e)] for e in endings if file.name.endswith(e)), "")
-            if ours.fullmatch(stem) and stem not in stems:
-                stems.append(stem)
+        ends = "|".join(map(re.escape, endings))
+        ours = re.compile(rf"({re.escape(name)}-\d+)({ends})")
+        found = (ours.fullmatch(file.name) for file in sorted(out.iterdir()))
+        stems += dict.fromkeys(match[1] for match in found if match)
     noted = _noted(out, name)
     for stem in stems:
         for ending in endings:
@@ -86,38 +85,25 @@ def first_of_another(
                 continue
             if target.name in noted:
                 known = noted[target.name] == fingerprint
-            elif ending in TELLING:
-                known = _tells(target, fingerprint)
             else:
-                known = any(
-                    _tells(out / (each + teller), fingerprint)
-                    for each in dict.fromkeys([stem, name])
-                    for teller in TELLING
-                )
+                beside = (out / (each + teller) for each in (stem, name) for teller in TELLING)
+                tellers = [target] if ending in TELLING else beside
+                known = any(_tells(teller, fingerprint) for teller in tellers)
             if not known:
                 return target
     return None
 
 
-def note(fingerprint: str, out: Path, name: str, files: Iterable[str]) -> None:
-    """Note whose these files of a folder are, or will be."""
+def note(fingerprint: str | None, out: Path, name: str, files: Iterable[str]) -> None:
+    """Note whose these files of a folder are, or will be; None: take back what was noted of them,
+    because a result beside them tells it."""
     noted = _noted(out, name) | dict.fromkeys(files, fingerprint)
-    with atomic_write(_note_at(out, name)) as temporary:
-        temporary.write_text(json.dumps(noted, indent=1), encoding="utf-8")
-
-
-def forget(out: Path, name: str, files: Iterable[str]) -> None:
-    """Take back what was noted of these files, because a result beside them tells it."""
-    path = _note_at(out, name)
-    if not path.exists():
-        return
-    gone = set(files)
-    noted = {file: owner for file, owner in _noted(out, name).items() if file not in gone}
+    noted = {file: owner for file, owner in noted.items() if owner is not None}
     if noted:
-        with atomic_write(path) as temporary:
+        with atomic_write(_note_at(out, name)) as temporary:
             temporary.write_text(json.dumps(noted, indent=1), encoding="utf-8")
     else:
-        path.unlink(missing_ok=True)
+        _note_at(out, name).unlink(missing_ok=True)
 
 
 def _note_at(out: Path, name: str) -> Path:

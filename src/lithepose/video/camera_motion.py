@@ -2,7 +2,7 @@
 
 A person's path through the world is known only when the camera keeps its place. `CameraWatch` is
 given every frame, follows the background (`lithepose.video.background`) in four of them a second,
-and judges where it went by `MotionThresholds`.
+and judges where it went.
 
 How much movement is too much: a camera that turns by an angle seems to carry a person sideways by
 that angle times the distance, 7 cm per degree for a person 4 m away. The background then moves in
@@ -36,30 +36,24 @@ from lithepose.video.background import SampledFrame, Segment, shrink_factor, tra
 Kind = Literal["still", "shaking", "moving", "unknown"]
 
 
-@dataclass(frozen=True)
-class MotionThresholds:
-    """What counts as moving, as shaking, as another scene, and as nothing to be told."""
-
-    person_distance_m: float = 4.0  # of the person whose path is spared
-    still_m: float = 0.01  # seeming to move sideways by no more than this, and
-    shaking_m: float = 0.05  # by no more than this
-    sample_every_s: float = 0.25
-    early_s: float = 0.005  # frames on a clock that jitters come a little early
-    lasting_frames: int = 5  # a displacement lasts when it is there in most of so many samples
-    shaken: float = 0.1  # a shake counts when it displaces this share of the samples
-    least_seen: float = 0.4  # nothing can be told from a background in fewer of the samples
-    least_side_px: int = 32  # of the small picture
-    blind_frames: int = 8  # samples in a row without the background, before it is taken anew
-    # Another scene is believed after this many samples of it; if nothing stays that long, after so
-    # many different pictures.
-    settled_frames: int = 3
-    unsettled_frames: int = 8
-    # A cut differs from the frame before it so many times as much as is usual of so many frames.
-    cut_step: float = 4.0
-    usual_frames: int = 16
-
-
-THRESHOLDS = MotionThresholds()
+# What counts as moving, as shaking, as another scene, and as nothing to be told.
+_PERSON_DISTANCE_M = 4.0  # of the person whose path is spared
+_STILL_M = 0.01  # seeming to move sideways by no more than this, and
+SHAKING_M = 0.05  # by no more than this
+_SAMPLE_EVERY_S = 0.25
+_EARLY_S = 0.005  # frames on a clock that jitters come a little early
+_LASTING_FRAMES = 5  # a displacement lasts when it is there in most of so many samples
+_SHAKEN = 0.1  # a shake counts when it displaces this share of the samples
+_LEAST_SEEN = 0.4  # nothing can be told from a background in fewer of the samples
+_LEAST_SIDE_PX = 32  # of the small picture
+_BLIND_FRAMES = 8  # samples in a row without the background, before it is taken anew
+# Another scene is believed after this many samples of it; if nothing stays that long, after so
+# many different pictures.
+_SETTLED_FRAMES = 3
+_UNSETTLED_FRAMES = 8
+# A cut differs from the frame before it so many times as much as is usual of so many frames.
+_CUT_STEP = 4.0
+_USUAL_FRAMES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,11 +153,11 @@ class CameraWatch:
             )
         self._time_s = time_s
         self._differences.add(image, time_s)
-        if time_s < self._due_s - THRESHOLDS.early_s:
+        if time_s < self._due_s - _EARLY_S:
             return
-        self._due_s = time_s + THRESHOLDS.sample_every_s
+        self._due_s = time_s + _SAMPLE_EVERY_S
         self._sampled += 1
-        if min(self._size) // self._scale >= THRESHOLDS.least_side_px:
+        if min(self._size) // self._scale >= _LEAST_SIDE_PX:
             self._follow(SampledFrame(image, time_s, np.asarray(people, dtype=np.float64)))
 
     def _follow(self, frame: SampledFrame) -> None:
@@ -179,17 +173,17 @@ class CameraWatch:
         elif frame.blank or segment.recent[-1].blank or segment.resembles(frame):
             # Dark, hidden, out of focus: nothing says that the scene is another.
             self._blind += 1
-            if self._blind >= THRESHOLDS.blind_frames and not frame.blank:
+            if self._blind >= _BLIND_FRAMES and not frame.blank:
                 self._begin(Segment(frame, frame.time_s, "blind"))
         elif self._next and self._next[-1].follow(frame):
             # Whatever came between the two scenes, a fade or a wipe, began with the first change.
             first, last = self._next[0], self._next[-1]
-            if len(last.times) >= THRESHOLDS.settled_frames:
+            if len(last.times) >= _SETTLED_FRAMES:
                 last.start_s, last.begins = first.start_s, first.begins
                 self._begin(last)
         else:
             self._next.append(Segment(frame, changed_s, "cut" if is_cut else "swing"))
-            if len(self._next) >= THRESHOLDS.unsettled_frames:
+            if len(self._next) >= _UNSETTLED_FRAMES:
                 self._begin(*self._next)
 
     def _begin(self, *segments: Segment) -> None:
@@ -200,26 +194,21 @@ class CameraWatch:
     def finish(self) -> CameraMotion:
         """Judge the camera by the frames so far."""
         width = self._size[0]
-        distance = THRESHOLDS.person_distance_m
-        still_px = THRESHOLDS.still_m / distance * self._focal_px
-        shaking_px = THRESHOLDS.shaking_m / distance * self._focal_px
+        still_px = _STILL_M / _PERSON_DISTANCE_M * self._focal_px
+        shaking_px = SHAKING_M / _PERSON_DISTANCE_M * self._focal_px
         paths = [_Path(segment, self._size, self._scale) for segment in self._segments]
         swings = [each.start_s for each in self._segments if each.begins == "swing"]
         largest = max((path.largest for path in paths), default=0.0)
-        if swings:
-            largest = max(largest, float(width))
+        largest = max(largest, float(width)) if swings else largest
         seen = sum(len(each.times) for each in self._segments if len(each.times) > 1)
-        kind: Kind = "still"
+        kind, limit_px = "still", math.inf
         if largest > shaking_px:
-            kind = "moving"
-        elif seen < max(2, THRESHOLDS.least_seen * self._sampled):
+            kind, limit_px = "moving", shaking_px
+        elif seen < max(2, _LEAST_SEEN * self._sampled):
             kind = "unknown"
         elif largest > still_px:
-            kind = "shaking"
-        at_s = None
-        if kind in ("moving", "shaking"):
-            limit = shaking_px if kind == "moving" else still_px
-            at_s = min(swings + [path.first_s(limit) for path in paths if path.largest > limit])
+            kind, limit_px = "shaking", still_px
+        beyond = [path.first_s(limit_px) for path in paths if path.largest > limit_px]
         stretches = [stretch for path in paths for stretch in path.steady_s(shaking_px)]
         angle = math.atan(largest / self._focal_px)
         motion = CameraMotion(
@@ -227,8 +216,8 @@ class CameraWatch:
             share=largest / width,
             displacement_px=largest,
             degrees=math.degrees(angle),
-            path_error_m=distance * math.tan(angle),
-            at_s=at_s,
+            path_error_m=_PERSON_DISTANCE_M * math.tan(angle),
+            at_s=min(swings + beyond) if limit_px < math.inf else None,
             cuts=tuple(each.start_s for each in self._segments if each.begins == "cut"),
             steady_s=max(stretches, key=lambda each: each[1] - each[0], default=None),
             looks=self._sampled,
@@ -243,7 +232,7 @@ class _FrameDifferences:
 
     def __init__(self) -> None:
         self._last: Floats | None = None
-        self._usual: deque[float] = deque(maxlen=THRESHOLDS.usual_frames)
+        self._usual: deque[float] = deque(maxlen=_USUAL_FRAMES)
         self._largest = self._largest_s = 0.0
 
     def add(self, image: Image, time_s: float) -> None:
@@ -261,7 +250,7 @@ class _FrameDifferences:
     def largest(self) -> tuple[float, bool]:
         """When the largest difference since the last call was, and whether it was a cut's."""
         usual = float(np.median(self._usual)) if len(self._usual) > 2 else 0.0
-        result = self._largest_s, self._largest > THRESHOLDS.cut_step * usual
+        result = self._largest_s, self._largest > _CUT_STEP * usual
         self._largest = 0.0
         return result
 
@@ -280,12 +269,12 @@ class _Path:
         poses = np.stack(segment.poses)
         poses[:, :2, 2] *= scale
         self._positions = np.stack([transform(pose, points) for pose in poses])
-        self._lasting = _running_median(self._positions, THRESHOLDS.lasting_frames)
+        self._lasting = _running_median(self._positions, _LASTING_FRAMES)
         # From the usual place to the farthest, and from there again: exact along a line, and quick.
         far = int(np.argmax(_distance(self._lasting, np.median(self._lasting, axis=0))))
         displacement = float(_distance(self._lasting, self._lasting[far]).max())
         sway = _distance(self._positions, self._lasting)
-        self.largest = max(displacement, 2 * float(np.quantile(sway, 1 - THRESHOLDS.shaken)))
+        self.largest = max(displacement, 2 * float(np.quantile(sway, 1 - _SHAKEN)))
 
     def first_s(self, limit_px: float) -> float:
         """When it first is farther from its start than a limit; if it only sways about the start by
@@ -332,12 +321,12 @@ def _in_words(motion: CameraMotion) -> str:
     size = (
         f"{_short(100 * motion.share)} % of the picture's width "
         f"({_short(motion.degrees)} degrees), which carries a person "
-        f"{THRESHOLDS.person_distance_m:g} m away by {_short(100 * motion.path_error_m)} cm"
+        f"{_PERSON_DISTANCE_M:g} m away by {_short(100 * motion.path_error_m)} cm"
     )
     if motion.kind == "unknown":
         text = "cannot tell whether the camera moves, it is taken as still: "
         if motion.looks < 2:
-            text += f"the clip is shorter than {THRESHOLDS.sample_every_s} s"
+            text += f"the clip is shorter than {_SAMPLE_EVERY_S} s"
         else:
             text += f"the background was seen in {motion.seen} of {motion.looks} looks at it"
     elif motion.kind == "still":

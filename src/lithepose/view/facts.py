@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,76 +20,70 @@ def facts_of(track: Track3D) -> list[tuple[str, str]]:
     Known entries of `Track3D.metadata` come first, in sentences of their own; all others follow
     with their names as they are. The warnings are left out: the page shows them apart.
     """
-    left = dict(track.metadata)
-    facts: list[tuple[str, str]] = []
+    return list(_told(track, dict(track.metadata)))
 
-    def tell(label: str, value: str) -> None:
-        facts.append((label, value))
 
-    height, known = left.pop("height_m", None), left.pop("height_known", None)
+def _told(track: Track3D, left: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The facts; `left` holds those that were not told yet."""
+    height, known = left.pop("height_m", None), _known(left.pop("height_known", None), "assumed")
     if height is not None:
-        tell("Height", f"{_plain(height)} m{_known(known, 'assumed')}")
+        yield "Height", f"{_plain(height)} m{known}"
     known = _known(left.pop("focal_known", None), "guessed")
     source = left.get("focal_from")
     if isinstance(source, str) and source in _LENS_FROM:
         known = f" ({_LENS_FROM[left.pop('focal_from')]})"
     degrees = np.degrees(2 * np.arctan(track.image_size[0] / 2 / track.focal_px))
-    tell("Lens", f"{track.focal_px:.0f} px focal length, {degrees:.0f}° wide{known}")
+    yield "Lens", f"{track.focal_px:.0f} px focal length, {degrees:.0f}° wide{known}"
     if track.world is not None:
-        _tell_world(tell, track.world, left)
+        yield from _told_of_world(track.world, left)
     else:
-        tell("Floor", "not measured: the camera is taken as level, the lowest foot as standing")
-    frames = left.pop("frames_with_person", None)
-    if frames is not None:
-        tell("Frames with the person", f"{frames} of {len(track.time_s)}")
-    for name, label in _LABELS.items():
+        yield "Floor", "not measured: the camera is taken as level, the lowest foot as standing"
+    for name, (label, text) in _LABELS.items():
         value = left.pop(name, None)
         if value is not None:
-            tell(label[0], label[1](value))
+            yield label, text.format(_plain(value), frames=len(track.time_s))
     left.pop("warnings", None)
     for name, value in left.items():
-        if isinstance(value, dict):  # a stage's own facts, each on a line
-            for inner, each in value.items():
-                if each is not None:
-                    tell(*_unnamed(f"{name} {inner}", each))
-        elif value is not None:
-            tell(*_unnamed(name, value))
-    return facts
+        # A stage's own facts come each on a line.
+        own = {"": value} if not isinstance(value, dict) else value
+        for inner, each in own.items():
+            if each is not None:
+                yield _unnamed(f"{name} {inner}".rstrip(), each)
 
 
-def _tell_world(tell: Callable[[str, str], None], world: World, left: dict[str, Any]) -> None:
-    """The camera's place, the floor and what was done to the motion; takes them out of `left`."""
+def _told_of_world(world: World, left: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The camera's place, the floor and what was done to the motion."""
     done, motion = (
         dict(left.pop(name)) if isinstance(left.get(name), dict) else {}
         for name in ("world", "camera")
     )
     for name in ("path", "camera", "camera_height_m", "pitch_deg", "roll_deg"):
         done.pop(name, None)
-    up = world.camera_rotation[:, 2]  # in camera axes
     height = _known(done.pop("camera_height_known", None), "estimated")
-    tell("Camera height", f"{world.camera_position[2]:.2f} m above the floor{height}")
-    told = _known(done.pop("up_known", None), "estimated")
-    tell("Camera tilt", _tilt(up) + told)
-    found = [done.pop(name, None) for name in ("standing_feet", "levels", "upright_s")]
-    if None not in found:
-        steps, levels, upright_s = found
-        tell("Floor found from", f"{_plain(steps)} standing feet, {_plain(upright_s)} s upright")
-        tell("Levels of floor", _plain(levels))
+    yield "Camera height", f"{world.camera_position[2]:.2f} m above the floor{height}"
+    tilt = _tilt(world.camera_rotation[:, 2])  # up, in camera axes
+    yield "Camera tilt", tilt + _known(done.pop("up_known", None), "estimated")
+    steps, levels, upright_s = (
+        done.pop(name, None) for name in ("standing_feet", "levels", "upright_s")
+    )
+    if None not in (steps, levels, upright_s):
+        yield "Floor found from", f"{_plain(steps)} standing feet, {_plain(upright_s)} s upright"
+        yield "Levels of floor", _plain(levels)
     # The reason has the other facts of the stage in it.
     if motion:
-        tell("Camera motion", _plain(motion.get("reason", motion.get("kind"))))
+        yield "Camera motion", _plain(motion.get("reason", motion.get("kind")))
     if not world.has_path:
-        tell("Path", "not known, because the camera moved: people move on the spot")
+        yield "Path", "not known, because the camera moved: people move on the spot"
     if "smooth_hz" in done:
         cut = done.pop("smooth_hz")
-        tell("Smoothing", "none" if cut is None else f"low-pass at {_plain(cut)} Hz, no delay")
+        yield "Smoothing", "none" if cut is None else f"low-pass at {_plain(cut)} Hz, no delay"
     for name, label in (("feet_held", "Standing feet held"), ("joints_limited", "Joints limited")):
         if name in done:
-            tell(label, _plain(done.pop(name)))
+            yield label, _plain(done.pop(name))
     for name, label in _SHARES.items():
         value = done.pop(name, None)
         if isinstance(value, int | float):
-            tell(label, f"{100 * value:.0f} % of frames")
+            yield label, f"{100 * value:.0f} % of frames"
     if done:
         left["world"] = done
 
@@ -114,20 +108,18 @@ def _known(known: Any, otherwise: str) -> str:
 _SHARES = {"standing_share": "A foot stands in", "frames_limited_share": "Joint limits met in"}
 
 
-def _said(after: str) -> Callable[[Any], str]:
-    return lambda value: _plain(value) + after
-
-
-_LABELS: dict[str, tuple[str, Callable[[Any], str]]] = {
-    "gaps": ("Gaps between them", _said("")),
-    "max_gap_s": ("Gaps filled", lambda value: f"up to {_plain(value)} s"),
-    "frames_exchanged": ("Left and right exchanged in", _said(" frames")),
-    "mean_confidence": ("Mean confidence in 2D", _said("")),
-    "reprojection_px": ("3D misses 2D by", _said(" px (median)")),
-    "smoothing": ("Smoothing", _said("")),
-    "floor": ("Floor", _said("")),
-    "gravity": ("Upright direction", _said("")),
-    "lifter": ("Network", _said("")),
+# {} is the value, in words.
+_LABELS = {
+    "frames_with_person": ("Frames with the person", "{} of {frames}"),
+    "gaps": ("Gaps between them", "{}"),
+    "max_gap_s": ("Gaps filled", "up to {} s"),
+    "frames_exchanged": ("Left and right exchanged in", "{} frames"),
+    "mean_confidence": ("Mean confidence in 2D", "{}"),
+    "reprojection_px": ("3D misses 2D by", "{} px (median)"),
+    "smoothing": ("Smoothing", "{}"),
+    "floor": ("Floor", "{}"),
+    "gravity": ("Upright direction", "{}"),
+    "lifter": ("Network", "{}"),
 }
 
 

@@ -19,7 +19,6 @@ import warnings
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
@@ -101,14 +100,9 @@ class PageVideo:
     def __enter__(self) -> PageVideo:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *raised: Any) -> None:
         # What was not finished by now is not wanted: the writer drops it as after an error.
-        self._writer.__exit__(kind or ValueError, error, trace)
+        self._writer.__exit__(kind or ValueError, *raised)
         self._file.unlink(missing_ok=True)
 
 
@@ -202,11 +196,9 @@ def _write(
 ) -> list[Path]:
     """Write the page with a finished clip in it or beside it; the file `keep` is never removed."""
     beside = path.with_name(f"{path.stem}.page.mp4")
-    embedded = b""
     if clip is not None and not clip.in_time:  # it would show other frames than the figure's
         clip = None
-    if clip is not None and clip.duration_s <= EMBED_S:
-        embedded = clip.read()
+    embedded = clip.read() if clip is not None and clip.duration_s <= EMBED_S else b""
     apart = clip is not None and not embedded
     # A name that is no Unicode text (bytes of another encoding) is shown with replacement signs.
     title = title.encode("utf-8", "replace").decode("utf-8")

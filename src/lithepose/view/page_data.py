@@ -112,17 +112,10 @@ def _stepped(values: Floats, step: float) -> dict[str, Any]:
     Where the range is too wide for that they are stored as they are.
     """
     values = np.asarray(values, float)
-    finite = np.isfinite(values).reshape(-1, values.shape[-1])
-    flat = np.where(finite, values.reshape(-1, values.shape[-1]), np.nan)
-    if not finite.any():
-        low = span = np.zeros(values.shape[-1])
-    else:
-        low, high = (
-            np.array([reduce(c[np.isfinite(c)], initial=0.0) for c in flat.T])
-            for reduce in (np.min, np.max)
-        )
-        span = high - low
-    if span.max(initial=0.0) / step >= _MISSING:
+    flat = values.reshape(-1, values.shape[-1])
+    finite = np.isfinite(flat)
+    low, high = (reduce(flat, axis=0, initial=0.0, where=finite) for reduce in (np.min, np.max))
+    if (high - low).max(initial=0.0) / step >= _MISSING:
         return _stored(values, "float32")
     steps = np.where(finite, np.round((flat - low) / step), _MISSING)
     return _stored(steps.reshape(values.shape), "uint16") | {"step": step, "low": low.tolist()}

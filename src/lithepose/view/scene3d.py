@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lithepose.arrays import Floats, Image
+from lithepose.arrays import Flags, Floats, Image
 from lithepose.poses import Track3D
 from lithepose.view.strokes import (
     BACKGROUND,
@@ -21,7 +20,6 @@ from lithepose.view.strokes import (
     SHIFT,
     SURE,
     WHITE,
-    Colour,
     joint_colours,
     line,
     mix,
@@ -110,10 +108,9 @@ def fit_view(joints: Floats) -> View3D:
 
 def _face_left(joints: Floats) -> bool:
     """Whether the people mostly look to the left of the picture; `joints` (..., 17, 3)."""
-    to_left_hip = joints[..., BODY.index("left_hip"), :] - joints[..., BODY.index("right_hip"), :]
     # Ahead is left x up, with up = -y: its x is the z of the hips' line.
-    ahead_x = to_left_hip[..., 2]
-    return bool(np.nansum(ahead_x) < 0)
+    left, right = (joints[..., BODY.index(f"{side}_hip"), 2] for side in ("left", "right"))
+    return bool(np.nansum(left - right) < 0)
 
 
 def _floor_y(joints: Floats) -> float:
@@ -132,27 +129,21 @@ class ViewPath:
     MAX_RADIUS_M = 5.0  # people farther apart than this leave the picture
 
     def __init__(self, tracks: Sequence[Track3D]) -> None:
-        self._still = fit_view(
-            np.stack([track.joints_camera for track in tracks])
-            if tracks
-            else np.full((1, 17, 3), np.nan)
-        )
+        nobody = [np.full((1, 17, 3), np.nan)]
+        joints = np.stack([track.joints_camera for track in tracks] or nobody)  # (P, T, 17, 3)
+        self._still = fit_view(joints)
         self._centres: Floats | None = None
-        # People who stay in place are easier to judge before a view that stays in place too.
-        if not tracks or self._still.radius_m < 1.6:
-            return
-        joints = np.stack([track.joints_camera for track in tracks])  # (P, T, 17, 3)
-        frames = joints.shape[1]
         roots = joints[:, :, 0]
         found = np.all(np.isfinite(roots), axis=-1)  # (P, T)
         count = found.sum(axis=0)
         known = np.flatnonzero(count)
-        if len(known) == 0:
+        # People who stay in place are easier to judge before a view that stays in place too.
+        if len(known) == 0 or self._still.radius_m < 1.6:
             return
+        frames = joints.shape[1]
         total = np.where(found[..., None], roots, 0.0).sum(axis=0)
         mean = total[known] / count[known, None]
-        everywhere = np.arange(frames)
-        path = np.stack([np.interp(everywhere, known, mean[:, axis]) for axis in range(3)], axis=1)
+        path = np.stack([np.interp(np.arange(frames), known, axis) for axis in mean.T], axis=1)
         width = min(self.FOLLOW_S * tracks[0].fps, max(1000, 2 * frames))
         width = max(1, round(width)) | 1  # odd, so that it does not lag
         padded = np.pad(path, ((width // 2, width // 2), (0, 0)), mode="edge")
@@ -241,39 +232,35 @@ def paint_floor(canvas: Image, view: View3D) -> None:
 
 def paint_people(canvas: Image, people: Floats, confidence: Floats, view: View3D) -> None:
     """Draw the limbs of all people from the farthest to the nearest."""
-    height, width = canvas.shape[:2]
-    pixels, scale, before = view.project(_filled(people), (width, height))
-    seen = np.isfinite(people).all(axis=-1) & before
-    seen &= (np.abs(pixels) < 20 * max(width, height)).all(axis=-1)
+    pixels, scale, seen = _on_canvas(canvas, people, people, view, reach=20)
     points = subpixel(pixels)
     colours = joint_colours(BODY)
-
-    limbs = _limbs_of(len(people))
-    visible = [limb for limb in limbs if seen[limb[0], limb[1]] and seen[limb[0], limb[2]]]
     # A large scale is near, so ascending scale paints from far to near.
-    visible.sort(key=lambda limb: scale[limb[0], limb[1]] + scale[limb[0], limb[2]])
-    for person, first, second in visible:
+    limbs = sorted(_limbs(seen), key=lambda limb: scale[limb[0], limb[1]] + scale[limb[0], limb[2]])
+    for person, first, second in limbs:
         colour = colours[second]
         if min(confidence[person, first], confidence[person, second]) < SURE:
             colour = mix(colour, BACKGROUND, 0.55)
         # Parts behind the centre of the view are a little darker: a cue of depth.
         here = float(scale[person, [first, second]].mean())
-        near = here * view.radius_m / (min(width, height) / 2)
+        near = here * view.radius_m / (min(canvas.shape[:2]) / 2)
         colour = mix(colour, BACKGROUND, float(np.clip((1.02 - near) * 1.2, 0.0, 0.35)))
         start, end = points[person, first], points[person, second]
         if (first, second) == _HEAD:  # one thick short rod reads as a head
             start, end = start + (end - start) // 5, start + 7 * (end - start) // 10
-        _paint_limb(canvas, start, end, _LIMB_RADIUS_M[BODY.joints[second]] * here, colour)
+        thickness = max(1, round(2 * (_LIMB_RADIUS_M[BODY.joints[second]] * here)))
+        line(canvas, start, end, OUTLINE, thickness + 2)
+        line(canvas, start, end, colour, thickness)
+        if thickness >= 5:  # a highlight makes a stroke a rod
+            line(canvas, start, end, mix(colour, WHITE, 0.28), max(1, thickness // 3))
 
 
 def paint_shadows(canvas: Image, people: Floats, view: View3D) -> None:
     """Darken the floor straight below each limb, softly."""
     height, width = canvas.shape[:2]
-    on_floor = _filled(people)
+    on_floor = people.copy()
     on_floor[..., 1] = view.floor_y
-    pixels, scale, before = view.project(on_floor, (width, height))
-    seen = np.isfinite(people).all(axis=-1) & before
-    seen &= (np.abs(pixels) < 4 * max(width, height)).all(axis=-1)
+    pixels, scale, seen = _on_canvas(canvas, people, on_floor, view, reach=4)
     if not seen.any():
         return
     blur = 0.035 * float(np.median(scale[seen]))  # standard deviation: 3.5 cm on the floor
@@ -287,11 +274,10 @@ def paint_shadows(canvas: Image, people: Floats, view: View3D) -> None:
     # A blurred mask needs few pixels: a quarter of them in each direction.
     mask = np.zeros((-(-(bottom - top) // 4), -(-(right - left) // 4)), np.uint8)
     points = subpixel((pixels - (left, top)) / 4)
-    for person, first, second in _limbs_of(len(people)):
-        if seen[person, first] and seen[person, second]:
-            thickness = round(0.4 * _LIMB_RADIUS_M[BODY.joints[second]] * scale[person, second])
-            start, end = ((int(x), int(y)) for x, y in points[person, [first, second]])
-            cv2.line(mask, start, end, 178, max(1, thickness), cv2.LINE_AA, SHIFT)
+    for person, first, second in _limbs(seen):
+        thickness = round(0.4 * _LIMB_RADIUS_M[BODY.joints[second]] * scale[person, second])
+        start, end = ((int(x), int(y)) for x, y in points[person, [first, second]])
+        cv2.line(mask, start, end, 178, max(1, thickness), cv2.LINE_AA, SHIFT)
     mask = cv2.GaussianBlur(mask, (0, 0), max(blur / 4, 0.5))
     kept = cv2.cvtColor(255 - mask, cv2.COLOR_GRAY2RGB)
     kept = cv2.resize(kept, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
@@ -299,26 +285,23 @@ def paint_shadows(canvas: Image, people: Floats, view: View3D) -> None:
     cv2.multiply(floor, kept, dst=floor, scale=1 / 255)
 
 
-def _filled(people: Floats) -> Floats:
-    """Missing joints at the origin, where arithmetic is safe; the callers mask them."""
-    return np.where(np.isfinite(people).all(axis=-1, keepdims=True), people, 0.0)
+def _on_canvas(
+    canvas: Image, people: Floats, places: Floats, view: View3D, reach: int
+) -> tuple[Floats, Floats, Flags]:
+    """Pixels and pixels per metre of joints (P, 17, 3) that are drawn at these places, and which of
+    them can be: those that are not missing, nor farther out than so many canvases."""
+    height, width = canvas.shape[:2]
+    there = np.all(np.isfinite(people), axis=-1)
+    pixels, scale, before = view.project(np.where(there[..., None], places, 0.0), (width, height))
+    near = (np.abs(pixels) < reach * max(width, height)).all(axis=-1)
+    return pixels, scale, there & before & near
 
 
-@cache
-def _limbs_of(people: int) -> list[tuple[int, int, int]]:
-    """(person, first joint, second joint) of every limb of so many people."""
-    return [(person, *limb) for person in range(people) for limb in BODY.limbs]
-
-
-def _paint_limb(
-    canvas: Image,
-    first: NDArray[np.int32],
-    second: NDArray[np.int32],
-    radius: float,
-    colour: Colour,
-) -> None:
-    thickness = max(1, round(2 * radius))
-    line(canvas, first, second, OUTLINE, thickness + 2)
-    line(canvas, first, second, colour, thickness)
-    if thickness >= 5:  # a highlight makes a stroke a rod
-        line(canvas, first, second, mix(colour, WHITE, 0.28), max(1, thickness // 3))
+def _limbs(seen: Flags) -> list[tuple[int, int, int]]:
+    """(person, first joint, second joint) of every limb between joints (P, 17) that are seen."""
+    return [
+        (person, first, second)
+        for person, joints in enumerate(seen.tolist())
+        for first, second in BODY.limbs
+        if joints[first] and joints[second]
+    ]

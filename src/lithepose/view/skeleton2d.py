@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from lithepose.arrays import Floats, Image
+from lithepose.arrays import Flags, Floats, Image
 from lithepose.skeletons import SKELETONS, Skeleton
 from lithepose.view.strokes import (
     BODY,
@@ -67,13 +67,13 @@ def paint_skeleton(
     skeleton: Skeleton,
     thickness: float | None,
 ) -> None:
-    seen = np.isfinite(keypoints).all(axis=1) & _near_canvas(keypoints, canvas)
+    seen, points = _placed(keypoints, canvas)
     if not seen.any():
         return
-    if thickness is None:
-        thickness = _fitting_thickness(keypoints[seen])
+    if thickness is None:  # 1 to 6 pixels, by the size of the person
+        width, height = np.ptp(keypoints[seen], axis=0)
+        thickness = float(np.clip(0.011 * math.hypot(height, width), 1.0, 6.0))
     colours = joint_colours(skeleton)
-    points = subpixel(np.where(seen[:, None], keypoints, 0.0))
     limbs = [(first, second) for first, second in skeleton.limbs if seen[first] and seen[second]]
     sure = [limb for limb in limbs if min(confidence[limb[0]], confidence[limb[1]]) >= SURE]
     wide, thin = max(1, round(thickness)), max(1, round(0.45 * thickness))
@@ -92,20 +92,15 @@ def paint_skeleton(
 
 def paint_wires(canvas: Image, keypoints: Floats) -> None:
     """Thin white lines, to be told from the skeleton that they are compared with."""
-    seen = np.isfinite(keypoints).all(axis=1) & _near_canvas(keypoints, canvas)
-    points = subpixel(np.where(seen[:, None], keypoints, 0.0))
+    seen, points = _placed(keypoints, canvas)
     for first, second in BODY.limbs:
         if seen[first] and seen[second]:
             line(canvas, points[first], points[second], WHITE, 1)
 
 
-def _fitting_thickness(keypoints: Floats) -> float:
-    """Limb thickness for a person of this size: 1 to 6 pixels."""
-    height, width = np.ptp(keypoints[:, 1]), np.ptp(keypoints[:, 0])
-    return float(np.clip(0.011 * math.hypot(height, width), 1.0, 6.0))
-
-
-def _near_canvas(points: Floats, canvas: Image) -> NDArray[np.bool_]:
-    """False for points so far away that OpenCV's integers would overflow."""
+def _placed(keypoints: Floats, canvas: Image) -> tuple[Flags, NDArray[np.int32]]:
+    """Which joints are seen, and not so far away that OpenCV's integers would overflow; and where
+    they are drawn."""
     with np.errstate(invalid="ignore"):
-        return (np.abs(points) < 20 * max(canvas.shape)).all(axis=1)
+        seen = (np.abs(keypoints) < 20 * max(canvas.shape)).all(axis=1)
+    return seen, subpixel(np.where(seen[:, None], keypoints, 0.0))

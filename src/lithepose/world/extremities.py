@@ -81,15 +81,10 @@ ALONG_SIGHT = 0.5
 
 @dataclass(frozen=True)
 class _Part:
-    """A rigid part of the body.
+    """A rigid part of the body."""
 
-    Attributes:
-        kind: its key in the templates.
-        joints: points of `lithepose31` that show how it is turned; the joint that carries a hand
-            or foot comes first.
-    """
-
-    kind: str
+    kind: str  # its key in the templates
+    # Points of `lithepose31` that show how it is turned; the carrier of a hand or foot comes first.
     joints: tuple[str, ...]
 
     @property
@@ -183,15 +178,9 @@ def with_extremities(
     times = np.asarray(time_s, np.float64)[there]
     frames = np.flatnonzero(there)
     for part, inner, own in overlapping_parts(len(joints)):
-        rotations, covariance = fit_rotations(
-            joints[part],
-            rays[part],
-            trust[part],
-            times[part],
-            height,
-            None if world is None else world[part],
-            skeleton,
-        )
+        of_detector = None if world is None else world[part]
+        seen = joints[part], rays[part], trust[part], times[part]
+        rotations, covariance = fit_rotations(*seen, height, of_detector, skeleton)
         placed, unsure = _place(joints[part], rotations, covariance, height)
         certain = confidence_in_3d(placed, rays[part], trust[part], unsure, height)
         points[frames[own]], confidence_3d[frames[own]] = placed[inner], certain[inner]
@@ -286,24 +275,15 @@ def _rest_head(joints: Floats, shoulders: Floats) -> Floats:
 @dataclass(frozen=True, kw_only=True)
 class _Observed:
     """What was seen of all parts; P parts, N points each, T frames last: long inner axes are what
-    makes arithmetic on whole arrays fast.
+    makes arithmetic on whole arrays fast."""
 
-    Attributes:
-        shape: (P, N, 3) metres, part axes, where the detector sees the points.
-        rays: (P, N, 2, T), 0 where not seen.
-        depth: (P, T) metres.
-        weight: (P, N, T), one over the variance in square metres, 0 where not seen.
-        pull: (P, 3, 3, T), sum of the detector's 3D times its template, weighted; camera axes by
-            part axes.
-        spin: (P, 3, 3, T), its information about turns in part axes.
-    """
-
-    shape: Floats
-    rays: Floats
-    depth: Floats
-    weight: Floats
+    shape: Floats  # (P, N, 3) metres, part axes, where the detector sees the points
+    rays: Floats  # (P, N, 2, T), 0 where not seen
+    depth: Floats  # (P, T) metres
+    weight: Floats  # (P, N, T), one over the variance in square metres, 0 where not seen
+    # (P, 3, 3, T), sum of the detector's 3D times its template, weighted; camera by part axes.
     pull: Floats
-    spin: Floats
+    spin: Floats  # (P, 3, 3, T), its information about turns in part axes
 
 
 def _observe(
@@ -351,13 +331,9 @@ def _observe(
 
 
 def _evidence(observed: _Observed, rotations: Floats) -> tuple[Floats, Floats]:
-    """What was seen says this about small turns of the parts about their own axes, in radians.
-
-    Args:
-        rotations: (T, P, 3, 3).
-    Returns:
-        half the gradient (T, P, 3) and the curvature (T, P, 3, 3) of the sum of squared errors.
-    """
+    """What was seen says this about small turns of the parts, (T, P, 3, 3), about their own axes,
+    in radians: half the gradient (T, P, 3) and the curvature (T, P, 3, 3) of the sum of squared
+    errors."""
     frames, parts = rotations.shape[:2]
     rows = rotations.transpose(1, 3, 2, 0).reshape(parts, 3, 3 * frames)  # part axis; camera, T
     placed = (observed.shape @ rows).reshape(parts, _MOST, 3, frames)
@@ -438,11 +414,8 @@ def fit_rotations(
 
 
 def _average(curve: Floats, seen: Floats, time_s: Floats) -> tuple[Floats, Floats]:
-    """Means over neighbouring frames, weighted by a bell of `SMOOTH_S`, the same before and after.
-
-    Args:
-        curve: (T, P, 3, 3), seen: (T, P, 3), time_s: (T,) seconds.
-    """
+    """Means of curve (T, P, 3, 3) and seen (T, P, 3) over neighbouring frames, weighted by a bell
+    of `SMOOTH_S`, the same before and after."""
     frames = len(time_s)
     flat = np.concatenate([curve.reshape(frames, -1), seen.reshape(frames, -1)], axis=-1)
     mean = np.empty_like(flat)
@@ -456,9 +429,8 @@ def _average(curve: Floats, seen: Floats, time_s: Floats) -> tuple[Floats, Float
         bell = np.exp(-((np.minimum(apart, reach) / SMOOTH_S) ** 2) / 2)
         bell = np.where(apart < reach, bell, 0)
         mean[here] = bell @ flat[near] / bell.sum(1, keepdims=True)
-    return mean[:, : curve[0].size].reshape(curve.shape), mean[:, curve[0].size :].reshape(
-        seen.shape
-    )
+    first, second = np.split(mean, [curve[0].size], axis=1)
+    return first.reshape(curve.shape), second.reshape(seen.shape)
 
 
 # --- positions and confidence -------------------------------------------------------------------

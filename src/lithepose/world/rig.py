@@ -105,12 +105,8 @@ def rig_points(offsets: Floats, markers: Floats, root: Floats, rotations: Floats
 
 _X, _, _Z = np.eye(3)
 
-# Bones that tell the stature: end joint of `h36m17` and length as a fraction.
-_STATURE = {
-    "left_knee": SEGMENTS["thigh"],
-    "left_ankle": SEGMENTS["shin"],
-    "thorax": SEGMENTS["trunk"],
-}
+# Bones that tell the stature, by their end joint in `h36m17`.
+_STATURE = {"left_knee": "thigh", "left_ankle": "shin", "thorax": "trunk"}
 _NECK_RANGE = (0.05, 0.12)  # of the stature
 _ONE, _MIRROR = np.array([1.0, 1.0, 1.0]), np.array([-1.0, 1.0, 1.0])
 
@@ -190,37 +186,31 @@ def _measure_head(points: Floats, nose: Floats, head_top: Floats) -> dict[str, F
     return found
 
 
-def _measure_hand(points: Floats) -> dict[str, Floats]:
-    """Left knuckles seen from the wrist, (3,) each, of a hand that lies along x, palm down; nan if
-    never both seen."""
+def _measure_end(points: Floats, carrier: str, names: tuple[str, ...]) -> dict[str, Floats]:
+    """Left knuckles seen from the wrist, of a hand that lies along x, palm down, or heel and toes
+    seen from the ankle, of a foot that stands flat and points straight ahead; (3,) each, nan if
+    never all seen."""
     at, sides = by_joint(points), []
     for side, mirror in (("left", _ONE), ("right", _MIRROR)):
-        joints = [at[f"{side}_{name}"] for name in ("index", "pinky")]
-        index, pinky = (joint - at[f"{side}_wrist"] for joint in joints)
-        axes = axes_along(mirror[0] * (index + pinky), pinky - index, "xy")
-        seen = np.stack([index, pinky], 1)
+        seen = np.stack([at[f"{side}_{name}"] - at[f"{side}_{carrier}"] for name in names], 1)
+        if carrier == "wrist":
+            index, pinky = np.moveaxis(seen, 1, 0)
+            axes = axes_along(mirror[0] * (index + pinky), pinky - index, "xy")
+        else:
+            heel, big, small = np.moveaxis(seen, 1, 0)
+            second_toe = (2 * big + small) / 3  # a foot points where its second toe does
+            axes = axes_along(heel - second_toe, mirror[0] * (small - big), "yx")
         sides.append(np.einsum("tji,tmj->tmi", axes, seen) * mirror)
-    return dict(zip(("index", "pinky"), _medians(np.concatenate(sides)), strict=True))
-
-
-def _measure_foot(points: Floats) -> dict[str, Floats]:
-    """Left heel and toes seen from the ankle, (3,) each, of a foot that stands flat and points
-    straight ahead; nan if never all seen."""
-    at, sides = by_joint(points), []
-    for side, mirror in (("left", _ONE), ("right", _MIRROR)):
-        joints = [at[f"{side}_{name}"] for name in ("heel", "big_toe", "small_toe")]
-        heel, big, small = (joint - at[f"{side}_ankle"] for joint in joints)
-        second_toe = (2 * big + small) / 3  # a foot points where its second toe does
-        axes = axes_along(heel - second_toe, mirror[0] * (small - big), "yx")
-        seen = np.stack([heel, big, small], 1)
-        sides.append(np.einsum("tji,tmj->tmi", axes, seen) * mirror)
-    names = ("heel", "big_toe", "small_toe")
     return dict(zip(names, _medians(np.concatenate(sides)), strict=True))
 
 
 def _measure(points: Floats, nose: Floats, head_top: Floats) -> dict[str, Floats]:
     """What can be measured of head, hand and foot, by name."""
-    return _measure_head(points, nose, head_top) | _measure_hand(points) | _measure_foot(points)
+    return (
+        _measure_head(points, nose, head_top)
+        | _measure_end(points, "wrist", ("index", "pinky"))
+        | _measure_end(points, "ankle", ("heel", "big_toe", "small_toe"))
+    )
 
 
 def _template_points() -> Floats:
@@ -260,7 +250,8 @@ def fit_rig(points: Floats) -> tuple[Floats, Floats]:
         )
     points = points[whole]
     lengths = dict(zip(_BODY.joints[:17], bone_lengths(points[:, :17]), strict=True))
-    stature = float(np.mean([lengths[joint] / share for joint, share in _STATURE.items()]))
+    statures = [lengths[joint] / SEGMENTS[bone] for joint, bone in _STATURE.items()]
+    stature = float(np.mean(statures))
     if not 0.3 < stature < 3:
         raise ValueError(
             f"thighs, shins and trunk belong to a stature of {stature:.2f} m: points must be metres"

@@ -53,15 +53,12 @@ def _held(values: Floats, weights: Floats) -> Floats:
 
 
 def _hinge_angle(bend: Floats, angle: Floats) -> Floats:
-    """Where a limb's hinge is, seen along the upper segment, as one continuous angle.
+    """Where a limb's hinge is, seen along the upper segment, as one continuous angle (T,), of the
+    bend between the segments, 0 where nothing was seen, and the angle from the carried hinge to the
+    perpendicular of the limb's plane; radians.
 
-    Args:
-        bend: (T,) radians between the segments, 0 where nothing was seen.
-        angle: (T,) radians, from the carried hinge to the perpendicular of the limb's plane.
-    Returns:
-        (T,) radians: the angle itself where the limb is bent, what frames around tell where it is
-        straight, 0 where these are straight too; turned by half a turn where the limb is bent
-        the wrong way.
+    It is that angle where the limb is bent, what frames around tell where it is straight, 0 where
+    these are straight too; turned by half a turn where the limb is bent the wrong way.
     """
     low, high = _PLANE_SEEN
     shown = np.sin(bend)
@@ -91,13 +88,8 @@ def _hinge_angle(bend: Floats, angle: Floats) -> Floats:
 def _pose_limb(
     ball: Ball, hinge: Hinge, upper: Floats, lower: Floats, whole: Flags
 ) -> tuple[Floats, Floats]:
-    """Rotations (T, 3, 3) of a limb's upper and lower segment against their parents.
-
-    Args:
-        ball, hinge: the joints at the segments' near ends.
-        upper, lower: (T, 3) unit directions of the segments in the axes of the limb's parent.
-        whole: (T,) frames that count.
-    """
+    """Rotations (T, 3, 3) of a limb's upper and lower segment, which begin at a ball joint and a
+    hinge, against their parents, from their directions (T, 3) in the axes of the limb's parent."""
     carried = ball.untwisted(upper)
     across = np.cross(upper, lower)
     bend = np.arctan2(np.linalg.norm(across, axis=-1), dot(upper, lower))
@@ -107,15 +99,6 @@ def _pose_limb(
     first = carried @ from_axis_angle(np.array(ball.axis), angle)
     flexion, sideways = hinge.bend(rotate(transpose(first), lower))
     return first, hinge.rotation(flexion, sideways, np.zeros_like(flexion))
-
-
-def _fit_markers(seen: Floats, weights: Floats, markers: Floats, rest: Floats) -> Floats:
-    """Rotations (T, 3, 3) that turn markers (M, 3) onto positions (T, M, 3) seen from one joint.
-
-    What the markers leave open, because they are missing or on a line, is as in `rest` (T, 3, 3).
-    """
-    products = np.einsum("tm,tmi,mj->tij", weights, seen, markers)
-    return nearest_rotation(products + _REST_WEIGHT * rest)
 
 
 def _fit_head(
@@ -129,12 +112,8 @@ def _fit_head(
     ears are seen. Least squares by Gauss and Newton's method, from the best rigid fit with a
     straight neck.
 
-    Args:
-        seen: (T, M, 3) metres from the thorax; 0 where the weight is 0.
-        weights: (T, M), of nose, head top, eyes and ears.
-        markers: (M, 3) metres from the base of the skull.
-        neck: metres from the thorax to the base of the skull.
-        up: (T, 3) unit vectors, the trunk's axis.
+    Seen (T, M, 3) are nose, head top, eyes and ears from the thorax, 0 where the weight is 0;
+    markers (M, 3) are the same from the base of the skull, neck metres above the thorax.
     """
     frames, count = weights.shape
     pull = 0.4 * (1 - np.clip(weights[:, 2:].sum(1), 0, 1)) + 1e-4
@@ -275,12 +254,14 @@ def pose_rig(
     local |= _pose_head(points, weights, markers, neck_length, chest)
 
     def fit(joint: str, names: list[str], rest: Floats, shift: Floats) -> Floats:
-        """Rotations that turn the markers of `names`, moved by `shift`, onto what was seen."""
+        """Rotations (T, 3, 3) that turn the markers of `names`, moved by `shift`, onto what was
+        seen. What they leave open, because they are missing or on a line, is as in `rest`."""
         chosen = [_BODY.index(name) for name in names]
-        positions = markers[chosen] + shift
         seen = points[:, chosen] - at[joint][:, None]
         weight = np.where(np.isfinite(seen).all(-1), weights[:, chosen], 0)
-        return _fit_markers(np.nan_to_num(seen), weight, positions, rest)
+        turned, positions = np.nan_to_num(seen), markers[chosen] + shift
+        products = np.einsum("tm,tmi,mj->tij", weight, turned, positions)
+        return nearest_rotation(products + _REST_WEIGHT * rest)
 
     for side in ("left", "right"):
         name = side.capitalize()
