@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from lithepose.arrays import Floats
 from lithepose.keypoints.content import (
     KeypointClip,
     Table,
@@ -91,12 +90,10 @@ def read_table(table: Table, origin: str) -> KeypointClip:
     skeleton, joints, count = _joints(names, table.skeleton, origin)
     length = frame_count(max(frames), origin)
     places = list(zip(frames, people, joints, strict=True))
-    if len(set(places)) < len(places):
-        frame, person, _ = Counter(places).most_common(1)[0][0]
+    (frame, person, _), most = Counter(places).most_common(1)[0]
+    if most > 1:
         raise ValueError(f"{origin} has two rows for one joint of person {person} in frame {frame}")
-    tracks: dict[int, Floats] = {
-        person: np.full((length, count, 3), np.nan) for person in sorted(set(people))
-    }
+    tracks = {person: np.full((length, count, 3), np.nan) for person in sorted(set(people))}
     times = np.full(length, np.nan)
     for row, (frame, person, joint) in zip(rows, places, strict=True):
         u, v = cell(row, "u_px", origin), cell(row, "v_px", origin)
@@ -107,11 +104,8 @@ def read_table(table: Table, origin: str) -> KeypointClip:
             times[frame] = cell(row, "time_s", origin)
     known = np.isfinite(times)
     timed = known.any() and length > 1
-    return KeypointClip(
-        people=tracks,
-        skeleton=skeleton,
-        time_s=filled_times(times, known) if timed else None,  # also of frames without a row
-    )
+    times = filled_times(times, known) if timed else None  # also of frames without a row
+    return KeypointClip(people=tracks, skeleton=skeleton, time_s=times)
 
 
 def _joints(names: list[str], wanted: str | None, origin: str) -> tuple[str | None, list[int], int]:

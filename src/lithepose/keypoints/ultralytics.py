@@ -85,9 +85,8 @@ def _label_people(file: Path, joints: int) -> FramePeople:
         points = rest[: width * joints].reshape(joints, width)
         # A confidence comes before the identity; alone, a number above 1 is an identity.
         named = extra == 2 or (extra == 1 and rest[-1] > 1)
-        people.append(
-            (int(rest[-1]) if named else -1, marked_by_origin(points) if width == 2 else points)
-        )
+        points = marked_by_origin(points) if width == 2 else points
+        people.append((int(rest[-1]) if named else -1, points))
     return people
 
 
