@@ -524,29 +524,33 @@ def _fact(name: str, value: Any) -> str:
 def as_text(inventory: Inventory) -> str:
     """The inventory as plain text: data sets of which something is there, then the others."""
     lines: list[str] = []
-    for name in by_presence(inventory):
-        data_set, files = DATA_SETS[name], inventory.files(name)
-        lines.append(data_set.title if files else f"{data_set.title}: nothing found")
-        for found in files:
-            mark = "BROKEN" if found.problem else "found"
-            path = found.path.relative_to(inventory.root)
-            lines.append(f"  {mark:7} {path}: {data_set.parts[found.part].purpose}")
-            lines += [f"          {line}" for line in [describe(found)] if line]
-        for part, origin in with_origins(inventory.missing(name)):
-            lines.append(f"  missing {part.file}: {part.purpose}")
-            lines += [f"          {line}" for line in [origin] if line]
-        lines += [f"  {line}" for line in terms_of(data_set)]
-        lines.append("")
+    for title, rows, terms in sections(inventory):
+        lines.append(title)
+        for file, state, purpose, note in rows:
+            lines.append(f"  {'BROKEN' if state == 'broken' else state:7} {file}: {purpose}")
+            lines += [f"          {note}"] if note else []
+        lines += [*(f"  {line}" for line in terms), ""]
     lines += [f"could not look into {path}" for path in inventory.unread]
     return "\n".join(lines).rstrip()
 
 
-def by_presence(inventory: Inventory) -> list[str]:
-    """The keys of `DATA_SETS`, those of which something was found before the others."""
-    return sorted(DATA_SETS, key=lambda name: not inventory.files(name))
+def sections(
+    inventory: Inventory,
+) -> Iterator[tuple[str, list[tuple[str, str, str, str]], list[str]]]:
+    """What there is to say of each data set, those of which something was found first: title; rows
+    of file, state (found, broken or missing), purpose and a line on it, maybe empty; terms."""
+    for name, data_set in sorted(DATA_SETS.items(), key=lambda item: not inventory.files(item[0])):
+        files, rows = inventory.files(name), []
+        for found in files:
+            file = str(found.path.relative_to(inventory.root))
+            state = "broken" if found.problem else "found"
+            rows.append((file, state, data_set.parts[found.part].purpose, describe(found)))
+        for part, origin in _with_origins(inventory.missing(name)):
+            rows.append((part.file, "missing", part.purpose, origin))
+        yield data_set.title + ("" if files else ": nothing found"), rows, _terms_of(data_set)
 
 
-def with_origins(parts: Sequence[Part]) -> list[tuple[Part, str]]:
+def _with_origins(parts: Sequence[Part]) -> list[tuple[Part, str]]:
     """Parts with a line on their origin; of parts in a row from one place, only the last has it."""
     told: list[tuple[Part, str]] = []
     for origin, group in groupby(parts, key=lambda part: part.origin):
@@ -556,7 +560,7 @@ def with_origins(parts: Sequence[Part]) -> list[tuple[Part, str]]:
     return told
 
 
-def terms_of(data_set: DataSet) -> list[str]:
+def _terms_of(data_set: DataSet) -> list[str]:
     """Terms, weights and guide of a data set, a line each."""
     lines = [
         f"terms:   {data_set.terms}",
