@@ -207,10 +207,8 @@ def _read_root(parts: _Parts, lines: list[_Line]) -> None:
                 if _numbers(line, words[1:], 3, "orientation").any():
                     raise LineError(line, "a root turned in the rest pose is not supported")
             case other:
-                raise LineError(
-                    line,
-                    f"order, axis, position or orientation of the root expected; found {other!r}",
-                )
+                known = "order, axis, position or orientation of the root"
+                raise LineError(line, f"{known} expected; found {other!r}")
 
 
 def _dof(line: int, words: list[str], known: Iterable[str]) -> tuple[str, ...]:
@@ -298,10 +296,9 @@ def _skeleton(parts: _Parts, measure_m: float) -> Skeleton:
         bones[bone.name] = bone
     names, parents = ["root"], [-1]
     for parent, name in enumerate(names):  # grows while it is walked along
-        for child in parts.parent_of:
-            if parts.parent_of[child] == name:
-                names.append(child)
-                parents.append(parent)
+        children = [child for child, above in parts.parent_of.items() if above == name]
+        names += children
+        parents += [parent] * len(children)
     for bone in parts.bones:
         if bone.name not in names:
             raise LineError(bone.line, f"the bone {bone.name!r} does not hang from the root")
@@ -362,9 +359,8 @@ def _motion(lines: list[_Line], skeleton: Skeleton) -> Amc:
             )
     values = _values(lines[first:], skeleton)
 
-    frames, count = len(values), len(skeleton.names)
-    rotations = np.tile(np.eye(3), (frames, count, 1, 1))
-    root = np.tile(skeleton.offsets[0], (frames, 1))
+    rotations = np.tile(np.eye(3), (len(values), len(skeleton.names), 1, 1))
+    root = np.tile(skeleton.offsets[0], (len(values), 1))
     column = 0
     for bone, dof in enumerate(skeleton.dof):
         own = values[:, column : column + len(dof)]
@@ -373,10 +369,9 @@ def _motion(lines: list[_Line], skeleton: Skeleton) -> Amc:
         order = "".join(dof[at][1] for at in turning)
         turns, axes = _rotations(own[:, turning], order, degrees), skeleton.axes[bone]
         rotations[:, bone] = axes @ turns @ axes.T
-        if bone == 0:
-            for at, name in enumerate(dof):
-                if name in _SHIFTS:
-                    root[:, _SHIFTS.index(name)] += own[:, at] * skeleton.unit_m
+        for at, name in enumerate(dof):
+            if name in _SHIFTS:  # of the root alone
+                root[:, _SHIFTS.index(name)] += own[:, at] * skeleton.unit_m
     return Amc(skeleton=skeleton, fps=fps, root=root, rotations=rotations)
 
 

@@ -202,9 +202,8 @@ def _read_motion_header(lines: list[str], line: int) -> tuple[int, float, int]:
         match = re.fullmatch(f"{wanted}({pattern})", text, re.IGNORECASE)
         if match is None:
             shown = text if len(text) < 40 else text[:37] + "..."
-            raise LineError(
-                min(line, len(lines)), f"'{name}' and a number expected; found {shown!r}"
-            )
+            at = min(line, len(lines))
+            raise LineError(at, f"'{name}' and a number expected; found {shown!r}")
         found.append(match[1])
     try:
         frame_time_s = float(found[1])

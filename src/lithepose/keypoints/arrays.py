@@ -55,11 +55,9 @@ def read(content: Mapping[str, Any], origin: str) -> KeypointClip:
         skeleton = "h36m17"
     world = content.get("world")
     if world is not None:
-        world = numbers(world, "world", origin)
-        if world.shape != (*points.shape[:2], 3):
-            raise ValueError(
-                f"{origin}: world must be {(*points.shape[:2], 3)}; found {world.shape}"
-            )
+        world, expected = numbers(world, "world", origin), (*points.shape[:2], 3)
+        if world.shape != expected:
+            raise ValueError(f"{origin}: world must be {expected}; found {world.shape}")
     person = numbers(content.get("person", 0), "person", origin)
     if person.size != 1:
         raise ValueError(f"{origin}: person must be one number; found {content['person']}")

@@ -109,9 +109,8 @@ def read(content: list[Any], origin: str) -> KeypointClip:
         [(identity_of(entry, ("track_id",), origin), _points(entry, origin)) for entry in entries]
         for entries in content
     ]
-    return KeypointClip(
-        frames=frames, normalised=are_shares(frames), skeleton=usual_skeleton(frames)
-    )
+    skeleton, normalised = usual_skeleton(frames), are_shares(frames)
+    return KeypointClip(frames=frames, normalised=normalised, skeleton=skeleton)
 
 
 def _points(entry: dict[str, Any], origin: str) -> np.ndarray:
