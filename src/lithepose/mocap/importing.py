@@ -207,8 +207,7 @@ def _clips(
 def _skeleton_of(path: Path, skeletons: list[Path]) -> Path | None:
     if path.suffix.lower() != ".amc":
         return None
-    beside = [skeleton for skeleton in skeletons if skeleton.parent == path.parent]
-    found = beside or skeletons
+    found = [each for each in skeletons if each.parent == path.parent] or skeletons
     if len(found) != 1:
         several = f"there are {len(found)}, " if found else ""
         raise ValueError(
