@@ -61,28 +61,15 @@ def _print_tables(inventory: Inventory) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from lithepose.datasets.inventory import (
-        DATA_SETS,
-        by_presence,
-        describe,
-        terms_of,
-        with_origins,
-    )
+    from lithepose.datasets.inventory import sections
 
-    console = Console()
-    for name in by_presence(inventory):
-        data_set, files = DATA_SETS[name], inventory.files(name)
-        title = data_set.title if files else f"{data_set.title}: nothing found"
+    console, colours = Console(), {"found": "green", "broken": "red", "missing": "yellow"}
+    for title, rows, terms in sections(inventory):
         table = Table("file", "", "what", title=title, title_justify="left")
-        for found in files:
-            state = Text("broken", "red") if found.problem else Text("found", "green")
-            path = Text(str(found.path.relative_to(inventory.root)))
-            purpose = data_set.parts[found.part].purpose
-            table.add_row(path, state, Text(f"{purpose}\n{describe(found)}"))
-        for part, origin in with_origins(inventory.missing(name)):
-            what = Text("\n".join([part.purpose, *([origin] if origin else [])]))
-            table.add_row(Text(part.file), Text("missing", "yellow"), what)
+        for file, state, purpose, note in rows:
+            what = Text(f"{purpose}\n{note}" if note else purpose)
+            table.add_row(Text(file), Text(state, colours[state]), what)
         console.print(table)
-        console.print(Text("\n".join([*terms_of(data_set), ""])))
+        console.print(Text("\n".join([*terms, ""])))
     for path in inventory.unread:
         console.print(Text(f"could not look into {path}"))

@@ -101,21 +101,17 @@ def _print_split(made: SplitFile) -> None:
 
 
 def _advice(folder: Path, unfinished: dict[str, SplitFile]) -> str:
-    lines = [
-        f"{printable(made.path)} is not written: {made.problem}" for made in unfinished.values()
+    made = unfinished.values()
+    lines = [f"{printable(each.path)} is not written: {each.problem}" for each in made]
+    lines += [
+        f"Complete {printable(folder)} and run this again: finished files are kept.",
+        "A single file takes what is there, but numbers from it compare with nothing:",
     ]
-    singly = [
+    lines += [
         f"  lithepose data import-mocap {_argument(folder)} {_argument(made.path)} --split {name}"
         for name, made in unfinished.items()
     ]
-    return "\n".join(
-        [
-            *lines,
-            f"Complete {printable(folder)} and run this again: finished files are kept.",
-            "A single file takes what is there, but numbers from it compare with nothing:",
-            *singly,
-        ]
-    )
+    return "\n".join(lines)
 
 
 def _argument(path: Path) -> str:

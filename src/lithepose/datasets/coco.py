@@ -82,7 +82,7 @@ class CocoAnnotations:
             ValueError: it is damaged or no such list, or is of other pictures.
         """
         path = Path(boxes)
-        content = _json(path, "a file of detected boxes is named in docs/data/coco.md")
+        content = read_json(path, "a file of detected boxes is named in docs/data/coco.md")
         try:
             found = [
                 (int(d["image_id"]), [float(v) for v in d["bbox"]], float(d["score"]))
@@ -152,15 +152,14 @@ def read_annotations(path: str | Path, folder: str | Path) -> CocoAnnotations:
         ValueError: it is damaged, or holds no keypoints of people.
     """
     path = Path(path)
-    content = _json(path, f"{GUIDE} says how to get it")
+    content = read_json(path)
     try:
         pictures = {int(p["id"]): p for p in content["images"]}
         persons = [p for p in content["annotations"] if p["category_id"] == PERSON]
         for picture in pictures.values():
             _ = picture["file_name"], int(picture["width"]), int(picture["height"])
         for person in persons:
-            well = len(person["keypoints"]) == 51 and len(person["bbox"]) == 4
-            if not well:
+            if len(person["keypoints"]) != 51 or len(person["bbox"]) != 4:
                 raise KeyError(f"annotation {person.get('id')}")
             if person["image_id"] not in pictures:
                 raise KeyError(f"picture {person['image_id']}")
@@ -195,7 +194,13 @@ def read_coco(root: str | Path, split: str = "val2017") -> CocoAnnotations:
     return read_annotations(path, folder)
 
 
-def _json(path: Path, advice: str) -> Any:
+def read_json(path: Path, advice: str = f"{GUIDE} says how to get it") -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        FileNotFoundError: there is no such file; the message ends with the advice.
+        ValueError: it is damaged.
+    """
     try:
         return json.loads(path.read_bytes())
     except (FileNotFoundError, IsADirectoryError):

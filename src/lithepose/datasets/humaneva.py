@@ -16,13 +16,7 @@ import numpy as np
 from lithepose.arrays import Floats
 from lithepose.datasets import videopose3d
 from lithepose.datasets.sequences import check_metres
-from lithepose.datasets.videopose3d import (
-    Keypoints,
-    PosesAndKeypoints,
-    Positions,
-    Preparation,
-    matching_keypoints,
-)
+from lithepose.datasets.videopose3d import Keypoints, PosesAndKeypoints, Positions, Preparation
 from lithepose.rotations import from_quaternions
 
 GUIDE = "docs/data/humaneva.md"
@@ -136,7 +130,7 @@ def join(positions: Positions, keypoints: Keypoints) -> PosesAndKeypoints:
     """
     for subject, trials in positions.items():
         for trial, points in trials.items():
-            matching_keypoints(keypoints, subject, trial, len(points))
+            videopose3d.matching_keypoints(keypoints, subject, trial, len(points))
     return PosesAndKeypoints(preparation=PREPARATION, positions=positions, keypoints=keypoints)
 
 

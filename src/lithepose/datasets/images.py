@@ -64,8 +64,7 @@ class People:
             "visible": (people, joints),
         }
         for name, shape in shapes.items():
-            if getattr(self, name).shape != shape:
-                found = getattr(self, name).shape
+            if (found := getattr(self, name).shape) != shape:
                 raise ValueError(f"{name} of {people} people should be {shape}, not {found}")
 
     def __len__(self) -> int:
@@ -137,8 +136,7 @@ def _as_rgb(stored: NDArray[Any], path: Path) -> NDArray[np.uint8]:
         return np.repeat(stored[..., None], 3, axis=2)
     if stored.shape[2] == 4:
         alpha = stored[..., 3:].astype(np.float32) / 255
-        blended = alpha * stored[..., :3] + (1 - alpha) * BACKGROUND
-        stored = np.rint(blended).astype(np.uint8)
+        stored = np.rint(alpha * stored[..., :3] + (1 - alpha) * BACKGROUND).astype(np.uint8)
     return np.asarray(cv2.cvtColor(stored, cv2.COLOR_BGR2RGB), np.uint8)
 
 

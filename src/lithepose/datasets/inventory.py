@@ -6,18 +6,17 @@ Every one that is found is read in full, so that damage shows before a training 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
 from lithepose.datasets import coco, human36m, humaneva, mpi_inf_3dhp, mpii
 from lithepose.datasets.pickles import array_names, read_arrays
-from lithepose.datasets.videopose3d import Keypoints, Positions
+from lithepose.datasets.videopose3d import Positions
 from lithepose.mocap.motions import read_motions
 
 Facts = dict[str, Any]
@@ -34,21 +33,21 @@ PICTURES = {
 LARGEST_JSON = 100_000_000
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Part:
     """A file of a data set, or a folder of its pictures.
 
     Attributes:
         file: its usual name; a folder's ends with a slash.
-        names: regular expression of the names under which it goes.
         purpose: what it holds and what it is for.
         origin: where it comes from.
+        names: regular expression of the names under which it goes; empty for its usual one alone.
     """
 
     file: str
-    names: str
     purpose: str
     origin: str
+    names: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +85,9 @@ _DETECTED = "2D joints as a detector finds them: input for the usual results"
 _FEET_AND_HANDS = "133 joints, feet and hands among them: for"
 
 
-def _parts(*rows: tuple[str, str, str, str] | tuple[str, str, str, str, str]) -> dict[str, Part]:
+def _parts(*rows: tuple[str, ...]) -> dict[str, Part]:
     """Rows of key, file, purpose, origin and, where it goes under others, a pattern of names."""
-    return {
-        key: Part(
-            file=file, purpose=purpose, origin=origin, names=names[0] if names else re.escape(file)
-        )
-        for key, file, purpose, origin, *names in rows
-    }
+    return {key: Part(*fields) for key, *fields in rows}
 
 
 DATA_SETS = {
@@ -193,7 +187,7 @@ DATA_SETS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class FoundFile:
     """A file that belongs to a data set.
 
@@ -296,7 +290,7 @@ def _by_name(path: Path) -> tuple[str, str] | None:
     usual = f"{path.name}/" if path.is_dir() else path.name
     for name, data_set in DATA_SETS.items():
         for key, part in data_set.parts.items():
-            if re.fullmatch(part.names, usual):
+            if re.fullmatch(part.names or re.escape(part.file), usual):
                 return name, key
     return None
 
@@ -316,12 +310,10 @@ def _by_content(path: Path) -> tuple[str, str] | None:
     if not isinstance(stored, dict) or not stored:
         return None
     first = str(next(iter(stored)))
-    if key == "data" and re.fullmatch(r"S\d Seq\d", first):
-        return "mpi_inf_3dhp", "train"
-    if key == "data" and re.fullmatch(r"TS\d", first):
-        return "mpi_inf_3dhp", "test"
     if key == "data":
-        return None
+        kinds = {"train": r"S\d Seq\d", "test": r"TS\d"}
+        part = next((part for part, names in kinds.items() if re.fullmatch(names, first)), None)
+        return ("mpi_inf_3dhp", part) if part else None
     data_set = "humaneva" if "/" in first else "human36m"
     return data_set, "positions" if key == "positions_3d" else "detected 2D"
 
@@ -329,7 +321,7 @@ def _by_content(path: Path) -> tuple[str, str] | None:
 def _examine(
     path: Path, data_set: str, part: str, beside: dict[tuple[str, Path], Positions]
 ) -> FoundFile:
-    notes = []
+    notes, facts, problem = [], {}, ""
     if _by_name(path) is None:
         notes.append(f"its usual name is {DATA_SETS[data_set].parts[part].file}")
     try:
@@ -339,11 +331,8 @@ def _examine(
             facts = _READERS[data_set, part](path, notes)
     except (ValueError, OSError) as error:
         # The library's messages begin with the path, which stands beside this one already.
-        reason = str(error).removeprefix(f"{path}").lstrip(": ")
-        return FoundFile(
-            path=path, data_set=data_set, part=part, problem=reason, notes=tuple(notes)
-        )
-    return FoundFile(path=path, data_set=data_set, part=part, facts=facts, notes=tuple(notes))
+        problem = str(error).removeprefix(f"{path}").lstrip(": ")
+    return FoundFile(path, data_set, part, facts, problem, tuple(notes))
 
 
 def _of_videopose3d(
@@ -368,21 +357,13 @@ def _of_videopose3d(
         notes.append("no usable 3D file lies beside it to check it against")
     else:
         reader.join(positions, keypoints)
-    return _keypoint_facts(keypoints)
-
-
-def _keypoint_facts(keypoints: Keypoints) -> Facts:
-    views = [
-        view
-        for trials in keypoints.tracks.values()
-        for trial in trials.values()
-        for view in trial
-        if view is not None
-    ]
+    trials = chain.from_iterable(trials.values() for trials in keypoints.tracks.values())
     return {
         "subjects": list(keypoints.tracks),
         "joints": keypoints.skeleton,
-        "frames of all cameras": sum(len(view) for view in views),
+        "frames of all cameras": sum(
+            len(view) for views in trials for view in views if view is not None
+        ),
     }
 
 
@@ -397,22 +378,19 @@ def _image_space_facts(path: Path, notes: list[str]) -> Facts:
 
 
 def _mpi_train_facts(path: Path, notes: list[str]) -> Facts:
-    data = mpi_inf_3dhp.read_training(path)
-    frames: dict[tuple[str, str], int] = {}
-    for recording in data.recordings:
-        frames[recording.subject, recording.trial] = len(recording.joints_camera)
-    lacking = [" ".join(name) for name in mpi_inf_3dhp.TRAIN_FRAMES if name not in frames]
-    other = [
-        " ".join(name) for name, count in frames.items() if count != mpi_inf_3dhp.TRAIN_FRAMES[name]
-    ]
+    recordings = mpi_inf_3dhp.read_training(path).recordings
+    published = {" ".join(name): count for name, count in mpi_inf_3dhp.TRAIN_FRAMES.items()}
+    frames = {f"{each.subject} {each.trial}": len(each.joints_camera) for each in recordings}
+    lacking = [name for name in published if name not in frames]
+    other = [name for name, count in frames.items() if count != published[name]]
     if lacking:
         notes.append(f"lacks {', '.join(lacking)}")
     if other:
         notes.append(f"another number of frames than published in {', '.join(other)}")
     return {
-        "subjects": list(dict.fromkeys(recording.subject for recording in data.recordings)),
-        "cameras": sorted({recording.camera for recording in data.recordings}),
-        "frames of all cameras": sum(len(r.joints_camera) for r in data.recordings),
+        "subjects": list(dict.fromkeys(each.subject for each in recordings)),
+        "cameras": sorted({each.camera for each in recordings}),
+        "frames of all cameras": sum(len(each.joints_camera) for each in recordings),
     }
 
 
@@ -447,10 +425,7 @@ def _json_content(path: Path, notes: list[str]) -> Any:
     """What a JSON file holds; None for a large one, of which only the ends are looked at."""
     size = path.stat().st_size
     if size <= LARGEST_JSON:
-        try:
-            return json.loads(path.read_bytes())
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"is damaged or cut off ({error}): get it again") from error
+        return coco.read_json(path)
     with path.open("rb") as file:
         begins = file.read(64).lstrip()[:1]
         file.seek(size - 64)
@@ -481,9 +456,8 @@ def _box_facts(path: Path, notes: list[str]) -> Facts:
         return {}
     try:
         people = [box for box in content if box["category_id"] == coco.PERSON]
-        pictures = {
-            box["image_id"] for box in people if len(box["bbox"]) == 4 and box["score"] >= 0
-        }
+        whole = [box for box in people if len(box["bbox"]) == 4 and box["score"] >= 0]
+        pictures = {box["image_id"] for box in whole}
     except (KeyError, TypeError) as error:
         raise ValueError(
             "should be a list of image_id, category_id, bbox and score: it is another file"
@@ -543,52 +517,50 @@ def describe(found: FoundFile) -> str:
 
 
 def _fact(name: str, value: Any) -> str:
-    if isinstance(value, list):
-        return f"{name} {', '.join(map(str, value))}"
-    return f"{value} {name}" if not isinstance(value, str) else f"{name} {value}"
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return f"{name} {text}" if isinstance(value, list | str) else f"{text} {name}"
 
 
 def as_text(inventory: Inventory) -> str:
     """The inventory as plain text: data sets of which something is there, then the others."""
     lines: list[str] = []
-    for name in by_presence(inventory):
-        data_set, files = DATA_SETS[name], inventory.files(name)
-        lines.append(data_set.title if files else f"{data_set.title}: nothing found")
-        for found in files:
-            mark = "BROKEN" if found.problem else "found"
-            path = found.path.relative_to(inventory.root)
-            lines.append(f"  {mark:7} {path}: {data_set.parts[found.part].purpose}")
-            lines += [f"          {line}" for line in [describe(found)] if line]
-        for part, origin in with_origins(inventory.missing(name)):
-            lines.append(f"  missing {part.file}: {part.purpose}")
-            lines += [f"          {line}" for line in [origin] if line]
-        lines += [f"  {line}" for line in terms_of(data_set)]
-        lines.append("")
+    for title, rows, terms in sections(inventory):
+        lines.append(title)
+        for file, state, purpose, note in rows:
+            lines.append(f"  {'BROKEN' if state == 'broken' else state:7} {file}: {purpose}")
+            lines += [f"          {note}"] if note else []
+        lines += [*(f"  {line}" for line in terms), ""]
     lines += [f"could not look into {path}" for path in inventory.unread]
     return "\n".join(lines).rstrip()
 
 
-def by_presence(inventory: Inventory) -> list[str]:
-    """The keys of `DATA_SETS`, those of which something was found before the others."""
-    return sorted(DATA_SETS, key=lambda name: not inventory.files(name))
+def sections(
+    inventory: Inventory,
+) -> Iterator[tuple[str, list[tuple[str, str, str, str]], list[str]]]:
+    """What there is to say of each data set, those of which something was found first: title; rows
+    of file, state (found, broken or missing), purpose and a line on it, maybe empty; terms."""
+    for name, data_set in sorted(DATA_SETS.items(), key=lambda item: not inventory.files(item[0])):
+        files, rows = inventory.files(name), []
+        for found in files:
+            file = str(found.path.relative_to(inventory.root))
+            state = "broken" if found.problem else "found"
+            rows.append((file, state, data_set.parts[found.part].purpose, describe(found)))
+        for part, origin in _with_origins(inventory.missing(name)):
+            rows.append((part.file, "missing", part.purpose, origin))
+        yield data_set.title + ("" if files else ": nothing found"), rows, _terms_of(data_set)
 
 
-def with_origins(parts: Sequence[Part]) -> list[tuple[Part, str]]:
+def _with_origins(parts: Sequence[Part]) -> list[tuple[Part, str]]:
     """Parts with a line on their origin; of parts in a row from one place, only the last has it."""
     told: list[tuple[Part, str]] = []
     for origin, group in groupby(parts, key=lambda part: part.origin):
         *others, last = group
-        told += [(part, "") for part in others]
-        told.append(
-            (
-                last,
-                f"origin of these {len(others) + 1}: {origin}" if others else f"origin: {origin}",
-            )
-        )
+        of = f" of these {len(others) + 1}" if others else ""
+        told += [*((part, "") for part in others), (last, f"origin{of}: {origin}")]
     return told
 
 
-def terms_of(data_set: DataSet) -> list[str]:
+def _terms_of(data_set: DataSet) -> list[str]:
     """Terms, weights and guide of a data set, a line each."""
     lines = [
         f"terms:   {data_set.terms}",

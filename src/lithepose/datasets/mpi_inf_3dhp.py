@@ -168,10 +168,10 @@ def read_training(path: str | Path) -> MpiInf3dhp:
         try:
             views, fps = content
             fps = float(fps)
+            if not isinstance(views, dict) or not fps > 0:
+                raise TypeError(f"found {type(views).__name__} and {fps}")
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {name} should be the cameras and the frame rate") from error
-        if not isinstance(views, dict) or not fps > 0:
-            raise ValueError(f"{path}: {name} should be the cameras and the frame rate")
         for view, arrays in views.items():
             what = f"{path}: {name}, camera {view}"
             if str(view) not in CAMERAS:

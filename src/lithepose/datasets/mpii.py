@@ -9,7 +9,6 @@ CVPR 2014. Crops: HRNet's and MMPose 0.29's rules.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lithepose.arrays import Floats
+from lithepose.datasets.coco import read_json
 from lithepose.datasets.images import People
 
 GUIDE = "docs/data/mpii.md"
@@ -64,10 +64,7 @@ def read_people(path: str | Path, folder: str | Path) -> People:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no {path.name} in {path.parent}: {GUIDE} says how to get it")
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: is damaged or cut off ({error}): get it again") from error
+    content = read_json(path)
     try:
         if not isinstance(content, list):
             raise TypeError(f"found {type(content).__name__}")
@@ -168,12 +165,8 @@ def read_heads(path: str | Path) -> Heads:
             f"{path}: should hold jnt_missing (16, n), pos_gt_src (16, 2, n) and headboxes_src "
             f"(2, 2, n) ({error}): it is another file"
         ) from error
-    boxes = np.moveaxis(boxes, -1, 0)  # (person, corner, xy)
-    return Heads(
-        joints=np.moveaxis(joints, -1, 0) - 1,
-        counted=missing.T == 0,
-        sizes=head_sizes(boxes),
-    )
+    sizes = head_sizes(np.moveaxis(boxes, -1, 0))  # (person, corner, xy)
+    return Heads(joints=np.moveaxis(joints, -1, 0) - 1, counted=missing.T == 0, sizes=sizes)
 
 
 def head_sizes(boxes: Floats) -> Floats:
@@ -182,8 +175,8 @@ def head_sizes(boxes: Floats) -> Floats:
 
 
 def _find(root: Path, names: tuple[str, ...], file: str, split: str) -> Path:
-    paths = [root / name.format(split=split) for name in names]
-    for path in paths:
+    for name in names:
+        path = root / name.format(split=split)
         if path.is_file():
             return path
     raise FileNotFoundError(f"no {file} in {root} or its folder annot: {GUIDE} says how to get it")

@@ -119,10 +119,8 @@ def read_keypoints(path: Path, cameras: int) -> Keypoints:
         for trial, views in trials.items():
             what = f"{path}: {subject} {trial}"
             if not isinstance(views, list | tuple | np.ndarray) or len(views) != cameras:
-                found = len(views) if hasattr(views, "__len__") else type(views).__name__
-                raise ValueError(
-                    f"{what} should be {cameras} arrays, one per camera; found {found}"
-                )
+                n = len(views) if hasattr(views, "__len__") else type(views).__name__
+                raise ValueError(f"{what} should be {cameras} arrays, one per camera; found {n}")
             tracks[subject][trial] = tuple(
                 None if view is None else _pixels(view, joints, f"{what}, camera {i}")
                 for i, view in enumerate(views)
@@ -139,11 +137,8 @@ def _pixels(view: Any, joints: int, what: str) -> Floats:
 
 
 def _subjects(stored: Any, name: str, path: Path) -> dict[str, dict[str, Any]]:
-    if (
-        not isinstance(stored, dict)
-        or not stored
-        or not all(isinstance(trials, dict) for trials in stored.values())
-    ):
+    subjects = stored.values() if isinstance(stored, dict) else ()
+    if not subjects or not all(isinstance(trials, dict) for trials in subjects):
         raise ValueError(f"{path}: {name} should map subjects to trials; it is of another layout")
     return {
         str(subject): {str(trial): values for trial, values in trials.items()}

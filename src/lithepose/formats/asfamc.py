@@ -114,17 +114,17 @@ class _Bone:
     name: str
     direction: Floats
     length: float
-    axis: tuple[Floats, str]
+    axis: tuple[Floats, str]  # angles, and the order of their axes
     dof: tuple[str, ...] = ()
 
 
 @dataclass(kw_only=True)
 class _Parts:
-    """What the file says, as far as it has been read."""
+    """What the file says, as far as it has been read; else what holds where nothing is said."""
 
     length: float = 1.0
-    degrees: bool | None = None
-    order: tuple[str, ...] | None = None
+    degrees: bool = True
+    order: tuple[str, ...] = (*_SHIFTS, *_TURNS)
     position: Floats = field(default_factory=lambda: np.zeros(3))
     bones: list[_Bone] = field(default_factory=list)
     parent_of: dict[str, str] = field(default_factory=dict)
@@ -207,10 +207,8 @@ def _read_root(parts: _Parts, lines: list[_Line]) -> None:
                 if _numbers(line, words[1:], 3, "orientation").any():
                     raise LineError(line, "a root turned in the rest pose is not supported")
             case other:
-                raise LineError(
-                    line,
-                    f"order, axis, position or orientation of the root expected; found {other!r}",
-                )
+                known = "order, axis, position or orientation of the root"
+                raise LineError(line, f"{known} expected; found {other!r}")
 
 
 def _dof(line: int, words: list[str], known: Iterable[str]) -> tuple[str, ...]:
@@ -290,8 +288,7 @@ def _read_hierarchy(parts: _Parts, lines: list[_Line]) -> None:
 
 
 def _skeleton(parts: _Parts, measure_m: float) -> Skeleton:
-    unit_m = measure_m / parts.length
-    degrees = parts.degrees is not False  # degrees, where nothing is said
+    unit_m, degrees = measure_m / parts.length, parts.degrees
     bones: dict[str, _Bone] = {}
     for bone in parts.bones:
         if bone.name in bones or bone.name == "root":
@@ -299,27 +296,20 @@ def _skeleton(parts: _Parts, measure_m: float) -> Skeleton:
         bones[bone.name] = bone
     names, parents = ["root"], [-1]
     for parent, name in enumerate(names):  # grows while it is walked along
-        for child in parts.parent_of:
-            if parts.parent_of[child] == name:
-                names.append(child)
-                parents.append(parent)
+        children = [child for child, above in parts.parent_of.items() if above == name]
+        names += children
+        parents += [parent] * len(children)
     for bone in parts.bones:
         if bone.name not in names:
             raise LineError(bone.line, f"the bone {bone.name!r} does not hang from the root")
-    offsets: list[Floats] = [parts.position * unit_m]
-    axes: list[Floats] = [np.eye(3)]
-    dof = [parts.order if parts.order is not None else (*_SHIFTS, *_TURNS)]
-    for name in names[1:]:
-        bone = bones[name]
-        offsets.append(unit(bone.direction) * bone.length * unit_m)
-        axes.append(_rotations(*bone.axis, degrees))
-        dof.append(bone.dof)
+    ordered = [bones[name] for name in names[1:]]
+    ends = [unit(bone.direction) * bone.length * unit_m for bone in ordered]
     return Skeleton(
         names=tuple(names),
         parents=tuple(parents),
-        offsets=np.array(offsets),
-        axes=np.array(axes),
-        dof=tuple(dof),
+        offsets=np.array([parts.position * unit_m, *ends]),
+        axes=np.array([np.eye(3), *(_rotations(*bone.axis, degrees) for bone in ordered)]),
+        dof=(parts.order, *(bone.dof for bone in ordered)),
         unit_m=unit_m,
         degrees=degrees,
     )
@@ -369,9 +359,8 @@ def _motion(lines: list[_Line], skeleton: Skeleton) -> Amc:
             )
     values = _values(lines[first:], skeleton)
 
-    frames, count = len(values), len(skeleton.names)
-    rotations = np.tile(np.eye(3), (frames, count, 1, 1))
-    root = np.tile(skeleton.offsets[0], (frames, 1))
+    rotations = np.tile(np.eye(3), (len(values), len(skeleton.names), 1, 1))
+    root = np.tile(skeleton.offsets[0], (len(values), 1))
     column = 0
     for bone, dof in enumerate(skeleton.dof):
         own = values[:, column : column + len(dof)]
@@ -380,10 +369,9 @@ def _motion(lines: list[_Line], skeleton: Skeleton) -> Amc:
         order = "".join(dof[at][1] for at in turning)
         turns, axes = _rotations(own[:, turning], order, degrees), skeleton.axes[bone]
         rotations[:, bone] = axes @ turns @ axes.T
-        if bone == 0:
-            for at, name in enumerate(dof):
-                if name in _SHIFTS:
-                    root[:, _SHIFTS.index(name)] += own[:, at] * skeleton.unit_m
+        for at, name in enumerate(dof):
+            if name in _SHIFTS:  # of the root alone
+                root[:, _SHIFTS.index(name)] += own[:, at] * skeleton.unit_m
     return Amc(skeleton=skeleton, fps=fps, root=root, rotations=rotations)
 
 
@@ -394,7 +382,6 @@ def _values(lines: list[_Line], skeleton: Skeleton) -> Floats:
         if dof:
             columns[name] = slice(column, column + len(dof))
             column += len(dof)
-    fixed = set(skeleton.names) - set(columns)
     frames = sum(len(words) == 1 and words[0].isdecimal() for _, words in lines)
     if not frames:
         line = lines[0][0] if lines else 1
@@ -415,14 +402,13 @@ def _values(lines: list[_Line], skeleton: Skeleton) -> Floats:
         if name not in missing:
             if name in columns:
                 raise LineError(line, f"frame {frame} has the bone {name!r} twice")
-            why = "has no way to move" if name in fixed else "is not in the skeleton"
+            there = name in skeleton.names
+            why = "has no way to move" if there else "is not in the skeleton"
             raise LineError(line, f"the bone {name!r} {why}: is the ASF file of the same subject?")
-        own = columns[name]
-        if len(words) - 1 != own.stop - own.start:
-            raise LineError(
-                line, f"{name!r} takes {own.stop - own.start} numbers; found {len(words) - 1}"
-            )
-        fill_row(rows[row, own], line, words[1:])
+        own = rows[row, columns[name]]
+        if len(words) - 1 != len(own):
+            raise LineError(line, f"{name!r} takes {len(own)} numbers; found {len(words) - 1}")
+        fill_row(own, line, words[1:])
         missing.remove(name)
     _check_frame(begun, frame, missing)
     return rows

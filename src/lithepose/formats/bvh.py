@@ -86,39 +86,34 @@ def _parse(lines: list[str]) -> Bvh:
     parents: list[int] = []
     offsets: list[list[float]] = []
     channels: list[tuple[str, ...]] = []
-    tokens.expect("ROOT")
     open_joints = [-1]  # the way from the root to the joint being read
-    word = "ROOT"
+    word = tokens.expect("ROOT")
     while True:
-        if word in ("ROOT", "JOINT", "END"):
+        if word == "}":
+            open_joints.pop()
+            if len(open_joints) == 1:
+                break
+        else:
             parent = open_joints[-1]
             if word == "END":
                 tokens.expect("SITE")
-                name = (names[parent] if parent >= 0 else "") + _END
-                # Some programs give end sites a name of their own.
-                if tokens.peek() != "{":
-                    name = tokens.rest_of_line()
-            else:
-                name = tokens.rest_of_line()
+            # Some programs give end sites a name of their own.
+            unnamed = word == "END" and tokens.peek()[1] == "{"
+            name = names[parent] + _END if unnamed else tokens.rest_of_line()
             tokens.expect("{")
             tokens.expect("OFFSET")
             open_joints.append(len(names))
             names.append(name)
             parents.append(parent)
             offsets.append([tokens.number() for _ in range(3)])
-            channels.append(tokens.channels() if tokens.peek().upper() == "CHANNELS" else ())
-        else:  # a closing brace
-            open_joints.pop()
-            if len(open_joints) == 1:
-                break
-        word = tokens.one_of("JOINT", "END", "}")
+            channels.append(tokens.channels())
+        word = tokens.expect("JOINT", "END", "}")
     tokens.expect("MOTION")
     frames, frame_time_s, first = _read_motion_header(lines, tokens.line)
     values = _read_values(lines, first, frames, sum(len(each) for each in channels))
 
-    count = len(names)
     positions = np.tile(np.array(offsets), (frames, 1, 1))
-    rotations = np.tile(np.eye(3), (frames, count, 1, 1))
+    rotations = np.tile(np.eye(3), (frames, len(names), 1, 1))
     column = 0
     for joint, each in enumerate(channels):
         for channel in each:
@@ -143,33 +138,25 @@ class _Tokens:
     """The words of the hierarchy one after the other, wherever the lines break."""
 
     def __init__(self, lines: list[str]) -> None:
-        self._lines = lines
-        self._words = self._split()
-        self._next: tuple[int, str] | None = None
-        self.line = 1
+        self._last, self.line = len(lines), 1
+        words = (
+            (at, word)
+            for at, line in enumerate(lines, 1)
+            for word in re.findall(r"[{}]|[^\s{}]+", line)
+        )
+        self._words, self._next = words, next(words, None)
 
-    def _split(self) -> Iterator[tuple[int, str]]:
-        for at, line in enumerate(self._lines, 1):
-            for word in re.findall(r"[{}]|[^\s{}]+", line):
-                yield at, word
-
-    def peek(self) -> str:
+    def peek(self) -> tuple[int, str]:
         if self._next is None:
-            self._next = next(self._words, None)
-            if self._next is None:
-                raise LineError(len(self._lines), "the file ends in the middle of the hierarchy")
-        return self._next[1]
+            raise LineError(self._last, "the file ends in the middle of the hierarchy")
+        return self._next
 
     def take(self) -> str:
-        word = self.peek()
-        assert self._next is not None
-        self.line, self._next = self._next[0], None
+        self.line, word = self.peek()
+        self._next = next(self._words, None)
         return word
 
-    def expect(self, wanted: str) -> None:
-        self.one_of(wanted)
-
-    def one_of(self, *wanted: str) -> str:
+    def expect(self, *wanted: str) -> str:
         word = self.take()
         if word.upper() not in wanted:
             raise LineError(self.line, f"{' or '.join(wanted)} expected; found {word!r}")
@@ -178,7 +165,7 @@ class _Tokens:
     def rest_of_line(self) -> str:
         """A name, which may have blanks in it."""
         words = [self.take()]
-        while self.peek() != "{" and self._next is not None and self._next[0] == self.line:
+        while self.peek()[1] != "{" and self.peek()[0] == self.line:
             words.append(self.take())
         if words == ["{"]:
             raise LineError(self.line, "a joint's name expected; found '{'")
@@ -189,7 +176,9 @@ class _Tokens:
         return number(self.line, word)
 
     def channels(self) -> tuple[str, ...]:
-        self.expect("CHANNELS")
+        if self.peek()[1].upper() != "CHANNELS":
+            return ()
+        self.take()
         word = self.take()
         if not word.isdecimal():
             raise LineError(self.line, f"the number of channels expected; found {word!r}")
@@ -213,9 +202,8 @@ def _read_motion_header(lines: list[str], line: int) -> tuple[int, float, int]:
         match = re.fullmatch(f"{wanted}({pattern})", text, re.IGNORECASE)
         if match is None:
             shown = text if len(text) < 40 else text[:37] + "..."
-            raise LineError(
-                min(line, len(lines)), f"'{name}' and a number expected; found {shown!r}"
-            )
+            at = min(line, len(lines))
+            raise LineError(at, f"'{name}' and a number expected; found {shown!r}")
         found.append(match[1])
     try:
         frame_time_s = float(found[1])

@@ -84,15 +84,12 @@ def motion_of(world: World, time_s: Floats) -> Motion:
     rotations /= np.linalg.norm(rotations, axis=-1, keepdims=True)
     rotations = _with_steady_signs(rotations)
     # The root is the first node; the pelvis may sit on it with an offset of its own.
-    markers = np.asarray(world.markers, dtype=np.float64)
-    root = (
-        np.asarray(world.points, dtype=np.float64)[known, 0]
-        - from_quaternions(rotations[:, 0]) @ markers[0]
-    )
+    points, markers = (np.asarray(a, dtype=np.float64) for a in (world.points, world.markers))
+    root = points[known, 0] - from_quaternions(rotations[:, 0]) @ markers[0]
 
-    frames = len(present)
-    after = np.clip(np.searchsorted(known, np.arange(frames)), 0, len(known) - 1)
-    before = np.clip(np.searchsorted(known, np.arange(frames), "right") - 1, 0, len(known) - 1)
+    frames, last = np.arange(len(present)), len(known) - 1
+    after = np.clip(np.searchsorted(known, frames), 0, last)
+    before = np.clip(np.searchsorted(known, frames, "right") - 1, 0, last)
     time_s = np.asarray(time_s, dtype=np.float64)
     span = time_s[known[after]] - time_s[known[before]]
     share = np.clip((time_s - time_s[known[before]]) / np.where(span > 0, span, 1), 0, 1)

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import struct
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ _RADII = {
     "Arm": 0.034, "ForeArm": 0.029, "Hand": 0.023, "HandEnd": 0.020,
     "UpLeg": 0.054, "Leg": 0.048, "Foot": 0.033, "ToeBase": 0.021, "ToeEnd": 0.015,
 }  # fmt: skip
+_MATT = {"metallicFactor": 0, "roughnessFactor": 0.7}
 _SIDES = 10  # of a capsule
 _RINGS = 3  # of each of its round ends, the pole not counted
 _ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963
@@ -78,30 +80,17 @@ def write_glb(path: str | os.PathLike[str], track: Track3D) -> None:
 
     bind = np.tile(np.eye(4), (len(NODES), 1, 1))
     bind[:, :3, 3] = -node_positions
-    columns_first = bind.transpose(0, 2, 1).reshape(-1, 16)
+    inverse = file.add(bind.transpose(0, 2, 1).reshape(-1, 16))  # columns first
     content = {
         "asset": {"version": "2.0", "generator": f"lithepose {__version__}"},
         "scene": 0,
         # The body stands beside the skeleton, which alone moves it.
         "scenes": [{"nodes": [0, len(NODES)]}],
         "nodes": [*_nodes(node_positions), {"name": "Body", "mesh": 0, "skin": 0}],
-        "skins": [
-            {
-                "joints": list(range(len(NODES))),
-                "skeleton": 0,
-                "inverseBindMatrices": file.add(columns_first),
-            }
-        ],
+        "skins": [{"joints": [*range(len(NODES))], "skeleton": 0, "inverseBindMatrices": inverse}],
         "meshes": [{"name": "Body", "primitives": _body(file, node_positions)}],
         "materials": [
-            {
-                "name": name,
-                "pbrMetallicRoughness": {
-                    "baseColorFactor": [*colour, 1],
-                    "metallicFactor": 0,
-                    "roughnessFactor": 0.7,
-                },
-            }
+            {"name": name, "pbrMetallicRoughness": {"baseColorFactor": [*colour, 1], **_MATT}}
             for name, colour in _COLOURS.items()
         ],
         "animations": [{"name": "motion", "samplers": samplers, "channels": channels}],
@@ -199,22 +188,16 @@ def _body(file: _Buffer, node_positions: Floats) -> list[dict[str, Any]]:
         weights = np.zeros((sum(len(each) for each in positions), 4))
         carried = np.zeros(weights.shape, "u1")
         weights[:, 0], carried[:, 0] = 1, np.concatenate(carriers)
-        primitives.append(
-            {
-                "attributes": {
-                    "POSITION": file.add(
-                        np.concatenate(positions), limits=True, target=_ARRAY_BUFFER
-                    ),
-                    "NORMAL": file.add(np.concatenate(normals), target=_ARRAY_BUFFER),
-                    "JOINTS_0": file.add(carried, target=_ARRAY_BUFFER),
-                    "WEIGHTS_0": file.add(weights, target=_ARRAY_BUFFER),
-                },
-                "indices": file.add(
-                    np.concatenate(triangles).astype("<u2").ravel(), target=_ELEMENT_ARRAY_BUFFER
-                ),
-                "material": material,
-            }
-        )
+        add = partial(file.add, target=_ARRAY_BUFFER)
+        attributes = {
+            "POSITION": add(np.concatenate(positions), limits=True),
+            "NORMAL": add(np.concatenate(normals)),
+            "JOINTS_0": add(carried),
+            "WEIGHTS_0": add(weights),
+        }
+        corners = np.concatenate(triangles).astype("<u2").ravel()
+        indices = file.add(corners, target=_ELEMENT_ARRAY_BUFFER)
+        primitives.append({"attributes": attributes, "indices": indices, "material": material})
     return primitives
 
 

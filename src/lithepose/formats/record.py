@@ -167,10 +167,8 @@ def _check_names(
     record: dict[str, NDArray[Any]], name: str, known: tuple[str, ...], what: str, origin: str
 ) -> None:
     if name in record and tuple(record[name].tolist()) != known:
-        raise ValueError(
-            f"{origin}: {name} are not {what} in their order; "
-            f"found {', '.join(record[name].tolist())}"
-        )
+        found = ", ".join(record[name].tolist())
+        raise ValueError(f"{origin}: {name} are not {what} in their order; found {found}")
 
 
 def check_schema(schema: Any, origin: str) -> None:

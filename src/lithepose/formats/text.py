@@ -9,9 +9,10 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,18 +30,10 @@ from lithepose.formats.record import (
 from lithepose.poses import Track3D
 
 _PLACES = {
-    "joints_3d_camera": 6,
-    "keypoints_2d": 3,
-    "confidence": 4,
-    "time_s": 6,
-    "points_3d_camera": 6,
-    "confidence_3d": 4,
-    "joints_3d_world": 6,
-    "points_3d_world": 6,
-    "rig_offsets": 6,
-    "rig_markers": 6,
-    "rig_rotations": 6,
-}
+    "keypoints_2d": 3, "confidence": 4, "confidence_3d": 4, "time_s": 6,
+    "joints_3d_camera": 6, "points_3d_camera": 6, "joints_3d_world": 6, "points_3d_world": 6,
+    "rig_offsets": 6, "rig_markers": 6, "rig_rotations": 6,
+}  # fmt: skip
 # Of one joint in one frame: camera axes in metres, pixels, confidence.
 _COLUMNS = ("x_m", "y_m", "z_m", "u_px", "v_px", "confidence")
 _COLUMN_PLACES = (6, 6, 6, 3, 3, 4)
@@ -87,13 +80,12 @@ def write_csv(path: str | os.PathLike[str], track: Track3D) -> None:
     for them after these, without pixels and with the confidence of the 3D point.
     """
     joints, columns, frames = _table(track)
-    with atomic_write(path) as temporary, _open_csv(temporary) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("frame", "time_s", "person", "joint", *columns))
-        for start, cells in frames:
-            writer.writerows(
-                (*start, joint, *row) for joint, row in zip(joints, cells, strict=True)
-            )
+    rows = (
+        (*start, joint, *row)
+        for start, cells in frames
+        for joint, row in zip(joints, cells, strict=True)
+    )
+    _write_rows(path, ("frame", "time_s", "person", "joint", *columns), rows)
 
 
 def write_csv_wide(path: str | os.PathLike[str], track: Track3D) -> None:
@@ -101,19 +93,15 @@ def write_csv_wide(path: str | os.PathLike[str], track: Track3D) -> None:
     joint with its name in front, such as `left_knee_x_m`; those of the world after all others.
     """
     joints, columns, frames = _table(track)
-    first = len(_COLUMNS)
-    with atomic_write(path) as temporary, _open_csv(temporary) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        names = [
-            f"{joint}_{column}"
-            for part in (columns[:first], columns[first:])
-            for joint in joints
-            for column in part
-        ]
-        writer.writerow(("frame", "time_s", "person", *names))
-        for start, cells in frames:
-            parts = [row[:first] for row in cells] + [row[first:] for row in cells]
-            writer.writerow((*start, *(cell for part in parts for cell in part)))
+
+    def in_row(cells: list[list[str]]) -> list[str]:
+        first = len(_COLUMNS)
+        parts = [row[:first] for row in cells] + [row[first:] for row in cells]
+        return [cell for part in parts for cell in part]
+
+    names = in_row([[f"{joint}_{column}" for column in columns] for joint in joints])
+    rows = ((*start, *in_row(cells)) for start, cells in frames)
+    _write_rows(path, ("frame", "time_s", "person", *names), rows)
 
 
 _Rows = Iterator[tuple[tuple[Any, ...], list[list[str]]]]
@@ -153,9 +141,12 @@ def _table(track: Track3D) -> tuple[tuple[str, ...], tuple[str, ...], _Rows]:
     return joints, columns, rows()
 
 
-def _open_csv(path: Path) -> TextIO:
+def _write_rows(
+    path: str | os.PathLike[str], header: Iterable[str], rows: Iterable[Iterable[Any]]
+) -> None:
     # newline="": the csv module ends the rows itself.
-    return path.open("w", encoding="utf-8", newline="")
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(chain([header], rows))
 
 
 def _rounded(array: NDArray[Any], places: int) -> list[Any]:

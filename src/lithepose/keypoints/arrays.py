@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from lithepose.arrays import Floats
 from lithepose.keypoints.content import (
     KeypointClip,
     Table,
@@ -56,11 +55,9 @@ def read(content: Mapping[str, Any], origin: str) -> KeypointClip:
         skeleton = "h36m17"
     world = content.get("world")
     if world is not None:
-        world = numbers(world, "world", origin)
-        if world.shape != (*points.shape[:2], 3):
-            raise ValueError(
-                f"{origin}: world must be {(*points.shape[:2], 3)}; found {world.shape}"
-            )
+        world, expected = numbers(world, "world", origin), (*points.shape[:2], 3)
+        if world.shape != expected:
+            raise ValueError(f"{origin}: world must be {expected}; found {world.shape}")
     person = numbers(content.get("person", 0), "person", origin)
     if person.size != 1:
         raise ValueError(f"{origin}: person must be one number; found {content['person']}")
@@ -91,12 +88,10 @@ def read_table(table: Table, origin: str) -> KeypointClip:
     skeleton, joints, count = _joints(names, table.skeleton, origin)
     length = frame_count(max(frames), origin)
     places = list(zip(frames, people, joints, strict=True))
-    if len(set(places)) < len(places):
-        frame, person, _ = Counter(places).most_common(1)[0][0]
+    (frame, person, _), most = Counter(places).most_common(1)[0]
+    if most > 1:
         raise ValueError(f"{origin} has two rows for one joint of person {person} in frame {frame}")
-    tracks: dict[int, Floats] = {
-        person: np.full((length, count, 3), np.nan) for person in sorted(set(people))
-    }
+    tracks = {person: np.full((length, count, 3), np.nan) for person in sorted(set(people))}
     times = np.full(length, np.nan)
     for row, (frame, person, joint) in zip(rows, places, strict=True):
         u, v = cell(row, "u_px", origin), cell(row, "v_px", origin)
@@ -107,11 +102,8 @@ def read_table(table: Table, origin: str) -> KeypointClip:
             times[frame] = cell(row, "time_s", origin)
     known = np.isfinite(times)
     timed = known.any() and length > 1
-    return KeypointClip(
-        people=tracks,
-        skeleton=skeleton,
-        time_s=filled_times(times, known) if timed else None,  # also of frames without a row
-    )
+    times = filled_times(times, known) if timed else None  # also of frames without a row
+    return KeypointClip(people=tracks, skeleton=skeleton, time_s=times)
 
 
 def _joints(names: list[str], wanted: str | None, origin: str) -> tuple[str | None, list[int], int]:

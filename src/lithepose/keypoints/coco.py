@@ -68,12 +68,9 @@ def read_annotations(content: Mapping[str, Any], origin: str) -> KeypointClip:
             frames[rows[entry["image_id"]]].append((person, points))
     categories = [c for c in content.get("categories") or [] if isinstance(c, dict)]
     names = next((c["keypoints"] for c in categories if c.get("keypoints")), None)
-    size = next(iter(sizes))
-    return KeypointClip(
-        frames=frames,
-        skeleton=usual_skeleton(frames, names),
-        image_size=None if None in size else size,
-    )
+    (size,) = sizes
+    size = None if None in size else size
+    return KeypointClip(frames=frames, skeleton=usual_skeleton(frames, names), image_size=size)
 
 
 def recognise_alphapose(content: Any) -> bool:

@@ -93,9 +93,8 @@ def _people(frame: Any, origin: str, levels: int = 4) -> list[Floats]:
         if not _is_landmark(landmark):
             raise ValueError(f"{origin}: a landmark has no x and y")
         scores = [landmark.get(name) for name in ("visibility", "presence")]
-        rows.append(
-            [landmark["x"], landmark["y"], *(1.0 if value is None else value for value in scores)]
-        )
+        scores = [1.0 if score is None else score for score in scores]
+        rows.append([landmark["x"], landmark["y"], *scores])
     values = numbers(rows, "landmarks", origin)
     return [np.column_stack([values[:, :2], values[:, 2] * values[:, 3]])]
 
@@ -124,12 +123,11 @@ def read_table(table: Table, origin: str) -> KeypointClip:
     if not rows:
         raise ValueError(f"{origin} holds no keypoints: it has no rows")
     frame_column = next((name for name in columns if name.lower() in _FRAME_COLUMNS), None)
-    if frame_column is None:
-        at = list(range(len(rows)))
-    else:
-        counted = [cell_index(row, frame_column, origin) for row in rows]
-        start = min(min(counted), 1)  # counted from 0 or from 1
-        at = [number - start for number in counted]
+    at = list(range(len(rows)))
+    if frame_column is not None:
+        at = [cell_index(row, frame_column, origin) for row in rows]
+        start = min(*at, 1)  # counted from 0 or from 1
+        at = [number - start for number in at]
     length = frame_count(max(at), origin)
     points = np.full((length, len(_LANDMARKS), 4), np.nan)  # x, y, visibility, presence
     points[..., 2:] = 1.0
@@ -153,8 +151,7 @@ def read_table(table: Table, origin: str) -> KeypointClip:
 
 def _cells(table: Table, origin: str) -> list[list[tuple[int, int, str]]]:
     """(landmark, axis, column) of the cells of each row."""
-    long = _long_columns(table.columns)
-    if long is not None:
+    if long := _long_columns(table.columns):
         landmark, fields = long
         names = [row[landmark] or "" for row in table.rows]
         return [

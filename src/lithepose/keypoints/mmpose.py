@@ -40,9 +40,8 @@ def read(content: Any, origin: str) -> KeypointClip:
             if not isinstance(person, dict) or "keypoints" not in person:
                 raise ValueError(f"{origin}: an instance has no keypoints")
             scores = person.get("keypoint_scores")
-            (points,) = with_confidence(
-                [person["keypoints"]], None if scores is None else [scores], origin
-            )
+            scores = None if scores is None else [scores]
+            (points,) = with_confidence([person["keypoints"]], scores, origin)
             people.append((identity_of(person, ("track_id",), origin), points))
         found.append((int(numbers(frame.get("frame_id", row), "frame_id", origin)), people))
     if not found:

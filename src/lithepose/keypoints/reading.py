@@ -85,7 +85,7 @@ def is_keypoints(source: str | os.PathLike[str]) -> bool:
         return path.suffix.lower() in LAYOUTS
     if _label_files(path):
         return True
-    files = _json_files(path)
+    files = _in_order(path, "*.json")
     # Without images, nothing else is likely; beside them JSON may be anything.
     return bool(files) and (not _has_images(path) or any(map(_is_frame, _readable(files))))
 
@@ -144,7 +144,9 @@ def read_keypoints(
     people = {person: adapted(points) for person, points in clip.people.items()}
     people = people or _by_identity(frames)
     if not people and max(len(found) for found in frames) > 1:
-        return _follow(frames, name, size, time_s, rate, origin)
+        detections = [_detections(found, name, origin) for found in frames]
+        _check_content(np.concatenate([found.keypoints for found in detections]), origin)
+        return build_tracks(detections, time_s=time_s, image_size=size, fps=rate)
     if not people:
         nobody = np.full((len(part), 3), np.nan)
         people = {0: np.stack([found[0][1] if found else nobody for found in frames])}
@@ -183,30 +185,16 @@ def _by_identity(frames: Sequence[FramePeople]) -> dict[int, Floats]:
     return tracks
 
 
-def _follow(
-    frames: Sequence[FramePeople],
-    skeleton: str,
-    image_size: tuple[int, int],
-    time_s: Floats,
-    fps: float,
-    origin: str,
-) -> list[Track2D]:
-    detections = []
-    joints = len(SKELETONS[skeleton])
-    for people in frames:
-        points = np.array([points for _, points in people]).reshape(-1, joints, 3)
-        keypoints, confidence = _clean(points, origin)
-        seen = confidence.any(axis=1)
-        detections.append(
-            Detections(
-                keypoints=keypoints[seen],
-                confidence=confidence[seen],
-                score=confidence[seen].mean(axis=1),
-                skeleton=skeleton,
-            )
-        )
-    _check_content(np.concatenate([frame.keypoints for frame in detections]), origin)
-    return build_tracks(detections, time_s=time_s, image_size=image_size, fps=fps)
+def _detections(people: FramePeople, skeleton: str, origin: str) -> Detections:
+    points = np.array([points for _, points in people]).reshape(-1, len(SKELETONS[skeleton]), 3)
+    keypoints, confidence = _clean(points, origin)
+    seen = confidence.any(axis=1)
+    return Detections(
+        keypoints=keypoints[seen],
+        confidence=confidence[seen],
+        score=confidence[seen].mean(axis=1),
+        skeleton=skeleton,
+    )
 
 
 # What the file doesn't say
@@ -328,7 +316,7 @@ def _read_folder(path: Path, skeleton: str | None) -> tuple[str, KeypointClip, s
     if labels := _label_files(path):
         clip = ultralytics.read_labels(labels, skeleton, str(path))
         return "Ultralytics labels", clip, str(path)
-    files = _json_files(path)
+    files = _in_order(path, "*.json")
     if not files:
         raise ValueError(
             f"{path} holds no keypoints: give the folder that OpenPose wrote its .json files to, "
@@ -344,14 +332,12 @@ def _read_folder(path: Path, skeleton: str | None) -> tuple[str, KeypointClip, s
 
 
 def _is_frame(content: Any) -> bool:
-    return any(
-        recognise(content)
-        for recognise in (openpose.is_frame, ultralytics.recognise, mediapipe.recognise)
-    )
+    kinds = (openpose.is_frame, ultralytics.recognise, mediapipe.recognise)
+    return any(recognise(content) for recognise in kinds)
 
 
-def _json_files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.json"), key=lambda file: natural_order(file.name))
+def _in_order(folder: Path, pattern: str) -> list[Path]:
+    return sorted(folder.glob(pattern), key=lambda file: natural_order(file.name))
 
 
 def _readable(files: Sequence[Path]) -> Iterator[Any]:
@@ -369,7 +355,7 @@ def _has_images(folder: Path) -> bool:
 def _label_files(folder: Path) -> list[Path]:
     """Ultralytics' label files of a folder or of `labels` in it; empty if there are none."""
     for place in (folder, folder / "labels"):
-        files = sorted(place.glob("*.txt"), key=lambda file: natural_order(file.name))
+        files = _in_order(place, "*.txt")
         for file in files[:_FRAMES_SNIFFED]:
             with contextlib.suppress(UnicodeDecodeError):
                 if ultralytics.recognise_labels(file.read_text(encoding="utf-8-sig")):

@@ -85,9 +85,8 @@ def _label_people(file: Path, joints: int) -> FramePeople:
         points = rest[: width * joints].reshape(joints, width)
         # A confidence comes before the identity; alone, a number above 1 is an identity.
         named = extra == 2 or (extra == 1 and rest[-1] > 1)
-        people.append(
-            (int(rest[-1]) if named else -1, marked_by_origin(points) if width == 2 else points)
-        )
+        points = marked_by_origin(points) if width == 2 else points
+        people.append((int(rest[-1]) if named else -1, points))
     return people
 
 
@@ -110,9 +109,8 @@ def read(content: list[Any], origin: str) -> KeypointClip:
         [(identity_of(entry, ("track_id",), origin), _points(entry, origin)) for entry in entries]
         for entries in content
     ]
-    return KeypointClip(
-        frames=frames, normalised=are_shares(frames), skeleton=usual_skeleton(frames)
-    )
+    skeleton, normalised = usual_skeleton(frames), are_shares(frames)
+    return KeypointClip(frames=frames, normalised=normalised, skeleton=skeleton)
 
 
 def _points(entry: dict[str, Any], origin: str) -> np.ndarray:

@@ -114,38 +114,37 @@ class DeviceWindows(nn.Module):
             bend=normals.take(len(BENT)),
             bones=normals.take(len(TRAINING_MEAN)),
         )
-        distance, azimuth, height = (uniforms.next() for _ in range(3))
-        tilt_axis, tilt, roll = normals.take(3), normals.next(), normals.next()
-        blur = normals.take(len(BLUR))
-        noise, clean = None, torch.zeros_like(distance)
-        if self.noisy:
-            noise = NoiseNumbers(
-                slow=per_frame[..., :2],
-                unsure=per_frame[..., 2],
-                white=per_frame[..., 3:5],
-                level=per_frame[..., 5],
-                constant=normals.take(34).unflatten(1, (1, 17, 2)),
-                strength=uniforms.next(),
-                offset=normals.next(),
-                slips=slips.unbind(-1),
-            )
-            clean = uniforms.next()
         view = ViewNumbers(
-            distance=distance,
-            azimuth=azimuth,
-            height=height,
-            tilt_axis=tilt_axis,
-            tilt=tilt,
-            roll=roll,
-            blur=blur,
-            clean=clean,
-            noise=noise,
+            distance=uniforms.next(),
+            azimuth=uniforms.next(),
+            height=uniforms.next(),
+            tilt_axis=normals.take(3),
+            tilt=normals.next(),
+            roll=normals.next(),
+            blur=normals.take(len(BLUR)),
+            noise=_noise_numbers(uniforms, normals, per_frame, slips) if self.noisy else None,
+            clean=uniforms.next() if self.noisy else torch.zeros_like(motion.rate),
             unknown=uniforms.take(17),
         )
         focal = focal_errors(normals.next(), uniforms.next(), self.settings)
         tables = self._kept("", Tables)
         errors = self._kept("noise_", NoiseTables) if self.noisy else None
         return make_windows(motion, view, focal, tables, errors, self.settings)
+
+
+def _noise_numbers(
+    uniforms: _Columns, normals: _Columns, per_frame: Tensor, slips: Tensor
+) -> NoiseNumbers:
+    return NoiseNumbers(
+        slow=per_frame[..., :2],
+        unsure=per_frame[..., 2],
+        white=per_frame[..., 3:5],
+        level=per_frame[..., 5],
+        constant=normals.take(34).unflatten(1, (1, 17, 2)),
+        strength=uniforms.next(),
+        offset=normals.next(),
+        slips=slips.unbind(-1),
+    )
 
 
 class _Columns:

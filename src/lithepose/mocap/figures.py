@@ -272,8 +272,7 @@ def read_limbs(
         names, fps, unit_m = motion.skeleton.names, motion.fps or CMU_FPS, 1.0
     else:
         motion = read_bvh(path)
-        names, fps = motion.names, 1 / motion.frame_time_s
-        unit_m = 0.0
+        names, fps, unit_m = motion.names, 1 / motion.frame_time_s, 0.0
     try:
         figure = figure or guess_figure(names)
         if not unit_m and figure in FIGURES:
@@ -370,8 +369,6 @@ def usable_stretches(limbs: Limbs, first: int = 0) -> list[tuple[int, int]]:
     bad = np.convolve(bad, spread)[len(spread) // 2 :][: len(bad)] > 0
     bad[:first] = True
     edges = np.flatnonzero(np.diff(np.concatenate([[True], bad, [True]]).astype(int)))
-    return [
-        (int(start), int(end))
-        for start, end in edges.reshape(-1, 2)
-        if end - start >= _SHORTEST_S * limbs.fps
-    ]
+    stretches = edges.reshape(-1, 2).tolist()
+    shortest = _SHORTEST_S * limbs.fps
+    return [(start, end) for start, end in stretches if end - start >= shortest]

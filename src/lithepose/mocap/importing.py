@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,24 +134,21 @@ def import_motions(
 
 def _index(folder: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
     """The motion files of each trial and the skeletons of each subject."""
-    motions: dict[str, list[Path]] = {}
-    skeletons: dict[str, list[Path]] = {}
+    motions, skeletons = defaultdict(list), defaultdict(list)
     for path in sorted(folder.rglob("*")):
         kind = path.suffix.lower()
         if kind == ".asf" and path.stem.isdecimal():
-            skeletons.setdefault(f"{int(path.stem):02d}", []).append(path)
+            skeletons[f"{int(path.stem):02d}"].append(path)
         elif kind in (".amc", ".bvh"):
             # Some releases put a word in front, such as `daz_02_01.bvh`.
             match = re.search(r"(?:^|[^0-9])([0-9]+_[0-9]+)$", path.stem)
-            name = trial_name(match[1]) if match else None
-            if name:
-                motions.setdefault(name, []).append(path)
+            if match and (name := trial_name(match[1])):
+                motions[name].append(path)
     return motions, skeletons
 
 
 def _choose(trial: Trial, paths: list[Path]) -> Path | None:
-    why = left_out(trial.name)
-    if why:
+    if why := left_out(trial.name):
         raise ValueError(f"{why}, so it is left out")
     if len(paths) < 2:
         return paths[0] if paths else None
@@ -182,22 +180,16 @@ def _clips(
     skeleton = _skeleton_of(path, skeletons.get(trial.subject, []))
     limbs, figure = read_limbs(path, skeleton=skeleton)
     known = FIGURES[figure]
-    if trial.stretches:
-        stretches = _in_file(trial, limbs, figure)
-    else:
-        stretches = usable_stretches(limbs, known.lead)
+    listed = trial.stretches
+    stretches = _in_file(trial, limbs, figure) if listed else usable_stretches(limbs, known.lead)
     # A clip needs two frames, which only a listed stretch at the end of a cut file can lack.
     shortest = 1 + int(limbs.fps / MOTION_FPS)
     stretches = [(first, end) for first, end in stretches if end - first > shortest]
     if not stretches:
         raise ValueError(f"{path} has no 0.6 s of motion without leaps")
-    joints = on_the_floor(
-        [
-            positions17(limbs[first:end].resampled(MOTION_FPS), trial.body)
-            for first, end in stretches
-        ],
-        trial.body["height"],
-    )
+    resampled = [limbs[first:end].resampled(MOTION_FPS) for first, end in stretches]
+    positions = [positions17(each, trial.body) for each in resampled]
+    joints = on_the_floor(positions, trial.body["height"])
     return [
         ImportedClip(
             trial=trial,
@@ -215,8 +207,7 @@ def _clips(
 def _skeleton_of(path: Path, skeletons: list[Path]) -> Path | None:
     if path.suffix.lower() != ".amc":
         return None
-    beside = [skeleton for skeleton in skeletons if skeleton.parent == path.parent]
-    found = beside or skeletons
+    found = [each for each in skeletons if each.parent == path.parent] or skeletons
     if len(found) != 1:
         several = f"there are {len(found)}, " if found else ""
         raise ValueError(
@@ -233,10 +224,7 @@ def _in_file(trial: Trial, limbs: Limbs, figure: str) -> list[tuple[int, int]]:
     ratio = limbs.fps / trial.fps
     ratio = 1.0 if abs(ratio - 1) < 1e-3 else ratio
     stretches = [
-        (
-            round(first * ratio) + known.rest,
-            round((end - 1) * ratio) + 1 + known.rest,
-        )
+        (round(first * ratio) + known.rest, round((end - 1) * ratio) + 1 + known.rest)
         for first, end in trial.stretches
     ]
     last = stretches[-1][1]
@@ -338,13 +326,11 @@ def import_split(
     if _has_all(path, trials):
         return SplitFile(path=path, trials=len(trials))
     imported = import_motions(folder, trials, report)
-    problem = _lacking(imported, len(trials))
-    replaced = not problem and path.exists()
-    if not problem:
-        write_motions(path, imported.clips)
-    return SplitFile(
-        path=path, trials=len(trials), imported=imported, replaced=replaced, problem=problem
-    )
+    if problem := _lacking(imported, len(trials)):
+        return SplitFile(path=path, trials=len(trials), imported=imported, problem=problem)
+    replaced = path.exists()
+    write_motions(path, imported.clips)
+    return SplitFile(path=path, trials=len(trials), imported=imported, replaced=replaced)
 
 
 def _has_all(path: Path, trials: Sequence[Trial]) -> bool:
@@ -358,15 +344,13 @@ def _has_all(path: Path, trials: Sequence[Trial]) -> bool:
 def _lacking(imported: ImportedTrials, count: int) -> str:
     if len(imported.missing) == count:
         return f"none of its {count} trials was found, such as {imported.missing[0]}.amc"
-    parts = []
-    if imported.missing:
-        parts.append(
-            f"{len(imported.missing)} of its {count} trials are missing: "
-            + " ".join(imported.missing)
-        )
-    if imported.refused:
-        parts.append(
-            f"{len(imported.refused)} of its {count} trials are refused: "
-            + "; ".join(f"{trial} ({why})" for trial, why in imported.refused.items())
-        )
-    return "; ".join(parts)
+    refused = "; ".join(f"{trial} ({why})" for trial, why in imported.refused.items())
+    states = {
+        "missing": (imported.missing, " ".join(imported.missing)),
+        "refused": (imported.refused, refused),
+    }
+    return "; ".join(
+        f"{len(trials)} of its {count} trials are {state}: {said}"
+        for state, (trials, said) in states.items()
+        if trials
+    )

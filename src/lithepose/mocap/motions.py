@@ -35,6 +35,7 @@ FILE_NAMES = {
     "shoulder_width": "shw", "upper_arm": "ua", "forearm": "fa", "neck": "neck", "head": "headh",
     "nose_forward": "nosef", "nose_up": "noseu",
 }  # fmt: skip
+_OF_CLIPS = ("clip", "subject", "lengths", "height")
 _ARRAYS = ("pos", "clip_start", "fps", "clip", "subject", "body", "body_names")
 
 
@@ -131,15 +132,9 @@ def without_clips(motions: Motions, names: Sequence[str]) -> Motions:
     if not len(keep):
         raise ValueError(f"all {len(motions)} clips would be left out")
     frames = [motions.positions[motions.start[i] : motions.start[i + 1]] for i in keep]
-    return replace(
-        motions,
-        positions=np.concatenate(frames),
-        start=np.cumsum([0, *map(len, frames)]).astype(np.int64),
-        clip=motions.clip[keep],
-        subject=motions.subject[keep],
-        lengths=motions.lengths[keep],
-        height=motions.height[keep],
-    )
+    start = np.cumsum([0, *map(len, frames)]).astype(np.int64)
+    of_clips = {name: getattr(motions, name)[keep] for name in _OF_CLIPS}
+    return replace(motions, positions=np.concatenate(frames), start=start, **of_clips)
 
 
 def trunk_frame(joints: Array) -> Array:

@@ -298,8 +298,7 @@ def _swapped(
         )
 
     swap = xp.concatenate([begins[:, :1], begins[:, 1:] | goes_on], 1)
-    seen, confidence = changed_where(swap, swapped, seen, confidence)
-    return seen, confidence
+    return changed_where(swap, swapped, seen, confidence)
 
 
 def _both_sides(values: Floats) -> Floats:
@@ -308,23 +307,18 @@ def _both_sides(values: Floats) -> Floats:
 
 
 def _errors(rows: list[dict[str, Any]], state: str) -> JointErrors:
+    # A state too rare to be measured is taken to be as the visible one.
+    states = [
+        row["visible"] | {name: value for name, value in row[state].items() if value is not None}
+        for row in rows
+    ]
+
     def column(name: str, default: float) -> Floats:
-        found = [row[state].get(name) for row in rows]
-        seen = [row["visible"].get(name) for row in rows]
-        # A state too rare to be measured is taken to be as the visible one.
-        values = [
-            f if f is not None else s if s is not None else default
-            for f, s in zip(found, seen, strict=True)
-        ]
+        values = [default if (v := of.get(name)) is None else v for of in states]
         return _both_sides(np.array(values, np.float32))
 
-    quantiles = []
-    for row in rows:
-        of = (
-            row[state].get("confidence_quantiles_5_25_50_75_95")
-            or row["visible"]["confidence_quantiles_5_25_50_75_95"]
-        )
-        quantiles.append([0.5 * of[0], *of, (1 + of[-1]) / 2])
+    quantiles = [of["confidence_quantiles_5_25_50_75_95"] for of in states]
+    quantiles = [[0.5 * of[0], *of, (1 + of[-1]) / 2] for of in quantiles]
     return JointErrors(
         constant=column("clip_sigma", 0.03),
         wandering=column("slow_sigma", 0.04),

@@ -86,11 +86,11 @@ def trial_named(name: str) -> Trial:
         raise ValueError(f"{name!r} is no trial; expected subject and number, such as 13_26")
     subject = found.partition("_")[0]
     listed = table["trials"].get(found)
-    known = table["subjects"].get(subject)
-    listed_body = dict(zip(FILE_NAMES, known["body"], strict=True)) if known else None
-    body = listed_body or _drawn_body(int(subject))
-    held_back = subject in table["held_back"]
-    split = known["split"] if known else "held back" if held_back else "train"
+    if known := table["subjects"].get(subject):
+        split, body = known["split"], dict(zip(FILE_NAMES, known["body"], strict=True))
+    else:
+        split = "held back" if subject in table["held_back"] else "train"
+        body = _drawn_body(int(subject))
     trial = Trial(name=found, subject=subject, split=split, body=body)
     if listed is None:
         return trial
@@ -104,16 +104,12 @@ def trial_named(name: str) -> Trial:
 
 def _drawn_body(subject: int) -> dict[str, float]:
     random = np.random.default_rng(subject)
-    drawn = random.normal(STANDARD_HEIGHT_M, HEIGHT_SPREAD_M)
-    height = float(np.clip(drawn, *DRAWN_HEIGHTS_M))
-    return {"height": height} | {
-        name: height * mean * (1 + _spread(name) * random.standard_normal())
-        for name, mean in SEGMENTS.items()
-    }
-
-
-def _spread(name: str) -> float:
-    return 0.07 if name in ("hip_width", "shoulder_width") else 0.035
+    height = float(np.clip(random.normal(STANDARD_HEIGHT_M, HEIGHT_SPREAD_M), *DRAWN_HEIGHTS_M))
+    body = {"height": height}
+    for name, mean in SEGMENTS.items():
+        spread = 0.07 if name in ("hip_width", "shoulder_width") else 0.035
+        body[name] = height * mean * (1 + spread * random.standard_normal())
+    return body
 
 
 def listed_trials(split: str = "all") -> list[Trial]:
@@ -155,10 +151,10 @@ def read_trial_list(path: str | os.PathLike[str]) -> list[Trial]:
             continue
         try:
             trial = trial_named(name)
+            if trial.name in trials:
+                raise ValueError(f"{trial.name} is named twice")
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {error}") from error
-        if trial.name in trials:
-            raise ValueError(f"{path}, line {number}: {trial.name} is named twice")
         trials[trial.name] = trial
     if not trials:
         raise ValueError(f"{path} names no trial")
