@@ -103,7 +103,7 @@ def test_the_block_solver_agrees_with_a_dense_one():
             dense[here, after], dense[after, here] = upper[i], upper[i].T
     expected = np.linalg.solve(dense, right.ravel()).reshape(count, size)
     kept = diagonal.copy(), right.copy()
-    np.testing.assert_allclose(world._solve_block_tridiagonal(diagonal, upper, right), expected)
+    np.testing.assert_allclose(world.solve_block_tridiagonal(diagonal, upper, right), expected)
     np.testing.assert_array_equal(diagonal, kept[0])
     np.testing.assert_array_equal(right, kept[1])
 

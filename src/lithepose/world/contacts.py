@@ -9,7 +9,7 @@ from lithepose.bones import bones
 from lithepose.poses import segments, usual_step
 from lithepose.rotations import dot, unit
 from lithepose.world.ground import ANKLES, STEP_UP_M, Ground
-from lithepose.world.path import PathTies
+from lithepose.world.path import PathTies, second_differences, solve_block_tridiagonal
 
 # Of `h36m17`: hip, knee and ankle of the left and the right leg, in the order of `contact`.
 LEGS = ((4, 5, 6), (1, 2, 3))
@@ -23,12 +23,24 @@ DRIFT_M = 0.12
 # How far a lifted standing foot seems to move in a thirtieth of a second, and to be off the floor.
 STEP_SPREAD_M = 0.012
 HEIGHT_SPREAD_M = 0.03
-# A foot's correction begins this long before it stands and ends as long after. Hips that a leg
-# pulls down go down over some three times the second of these.
-EASE_S = 0.12
-LOWERING_S = 0.067
+# What locked feet are weighed against, as spreads: how far a standing foot moves from frame to
+# frame, from its place, and off the floor; how far the root and the angles of the legs are moved,
+# and their accelerations. Chosen on the validation subjects by the errors of knees and hips: a
+# factor of two in any of them hardly counts.
+LOCK_STEP_M, LOCK_PLACE_M, LOCK_HEIGHT_M = 0.0005, 0.006, 0.01
+ROOT_SPREAD_M, ROOT_ACCELERATION = 0.3, 3.0  # m/s²
+ANGLE_SPREAD, ANGLE_ACCELERATION = np.radians(4.0), np.radians(400.0)  # per s²
+# A knee straighter than this counts as bent so far: the smallest change would seem endless.
+LEAST_BEND = 0.12
+# Contacts so near to each other in time and place are one.
+SAME_PLACE_S, SAME_PLACE_M = 0.25, 0.03
 # Cost of a change between standing and not, in units of the evidence of one frame at 30 frames/s.
 CHANGE_COST = 2.0
+
+_UP = np.array([0.0, 0.0, 1.0])
+# Where the unknowns of a frame (root, left ankle, right ankle) put the left and the right ankle.
+_EYE, _NONE = np.eye(3), np.zeros((3, 3))
+_ANKLE_OF = (np.hstack([_EYE, _EYE, _NONE]), np.hstack([_EYE, _NONE, _EYE]))
 
 
 def find_contacts(ankles: Floats, time_s: Floats) -> Flags:
@@ -168,7 +180,12 @@ def path_ties(
 
 
 def lock_feet(joints: Floats, contact: Flags, time_s: Floats, ankle_height_m: float) -> Floats:
-    """Hold standing feet still on the floor; the knees give way, bones keep their lengths.
+    """Hold standing feet still: one solve moves the root and both legs.
+
+    Unknown in each frame are how far the root moves and how far each ankle moves against its hip.
+    Standing feet keep their place and the floor's height; legs change their angles as little and as
+    smoothly as they can, and the root takes what is slow. So the drift of a lifted path goes to the
+    root, and knees keep their bend: a nearly straight knee would have to bend far for little.
 
     Args:
         joints: (T, 17, 3) metres, world axes, floor at 0; all finite.
@@ -176,67 +193,129 @@ def lock_feet(joints: Floats, contact: Flags, time_s: Floats, ankle_height_m: fl
         time_s: (T,) seconds.
         ankle_height_m: height of the ankle over the sole.
     Returns:
-        (T, 17, 3). The hips sink a little where a leg would not reach.
+        (T, 17, 3), bones as long as before.
     """
-    locked = joints.copy()
-    wanted = joints[:, ANKLES, :].copy()  # (T, 2, 3)
-    for side in range(2):
-        shift = np.zeros((len(joints), 3))
-        pull = np.zeros(len(joints))
-        for run in segments(contact[:, side]):
-            anchor = np.median(wanted[run, side], axis=0)
-            if abs(anchor[2] - ankle_height_m) < STEP_UP_M:
-                anchor[2] = ankle_height_m
-            # The correction of the first and the last frame fades out beyond them.
-            start, end = time_s[run.start], time_s[run.stop - 1]
-            near = slice(*np.searchsorted(time_s, [start - EASE_S, end + EASE_S]))
-            nearest = np.clip(np.arange(near.start, near.stop), run.start, run.stop - 1)
-            outside = np.maximum(start - time_s[near], time_s[near] - end)
-            share = np.clip(1 - outside / EASE_S, 0, 1)
-            share = share * share * (3 - 2 * share)
-            held = (anchor - wanted[nearest, side]) * share[:, None]
-            stronger = share > pull[near]
-            shift[near] = np.where(stronger[:, None], held, shift[near])
-            pull[near] = np.maximum(share, pull[near])
-        wanted[:, side] += shift
-        # A foot in the air does not go through the floor, unless there is none: a pit, a stair.
-        through = (wanted[:, side, 2] < ankle_height_m) & (
-            wanted[:, side, 2] > ankle_height_m - STEP_UP_M
-        )
-        wanted[through, side, 2] = ankle_height_m
+    frames = len(joints)
+    if frames < 3 or not contact.any():
+        return joints.copy()
     lengths = np.linalg.norm(bones(joints), axis=-1)
-    locked = _lower_hips(locked, wanted, lengths, time_s)
-    for side, (hip, knee, ankle) in enumerate(LEGS):
-        bent = _bend_leg(locked, (hip, knee, ankle), wanted[:, side], lengths)
-        locked[:, knee], locked[:, ankle] = bent
+    ankles = joints[:, ANKLES]  # (T, 2, 3)
+    system = _LockSystem(frames + frames % 2)
+    system.add_motion([_leg_angles(joints, leg, lengths) for leg in LEGS], time_s)
+    for side in range(2):
+        system.add_steps(side, ankles[:, side], contact[:, side])
+        gap = ankle_height_m - ankles[:, side, 2]
+        near = (contact[:, side] & (np.abs(gap) < STEP_UP_M)).astype(float)
+        system.add_places(side, np.outer(gap * near, _UP), np.outer(near, _UP) / LOCK_HEIGHT_M)
+    moved = system.solve()[:frames]
+    # Steps alone would let a foot creep in a minute of standing: now it also has a place.
+    for side in range(2):
+        now = ankles[:, side] + moved @ _ANKLE_OF[side].T
+        places = _places_of(now, contact[:, side], time_s)
+        known = np.isfinite(places)
+        gap = np.where(known, places - ankles[:, side], 0)
+        system.add_places(side, gap, known / LOCK_PLACE_M)
+    moved = system.solve()[:frames]
+    locked = joints + moved[:, None, :3]
+    for side, leg in enumerate(LEGS):
+        target = ankles[:, side] + moved @ _ANKLE_OF[side].T
+        locked[:, leg[1]], locked[:, leg[2]] = _bend_leg(locked, leg, target, lengths)
     return locked
 
 
-def _lower_hips(joints: Floats, wanted: Floats, lengths: Floats, time_s: Floats) -> Floats:
-    """Move the whole body towards feet that a straight leg would not reach, smoothly in time."""
-    moved = joints.copy()
-    for _ in range(3):
-        short = np.zeros((len(joints), 3))
-        for side, (hip, knee, ankle) in enumerate(LEGS):
-            reach = 0.9995 * (lengths[:, knee] + lengths[:, ankle])
-            gap = wanted[:, side] - moved[:, hip]
-            distance = np.linalg.norm(gap, axis=-1)
-            over = np.maximum(distance - reach, 0)
-            short += (over / np.maximum(distance, 1e-9))[:, None] * gap / 2
-        if not short.any():
-            break
-        moved += _blurred(2 * short, time_s)[:, None]
-    return moved
+class _LockSystem:
+    """Least squares over 9 unknowns a frame: metres by which the root, the left and the right ankle
+    (against its hip) move. Frames are coupled with the next two; T is even."""
+
+    def __init__(self, frames: int):
+        # Couplings of each frame with itself and with the frames one and two later.
+        self.bands = np.zeros((3, frames, 9, 9))
+        self.bands[0] += 1e-9 * np.eye(9)
+        self.right = np.zeros((frames, 9))
+
+    def add_motion(self, legs: list[Floats], time_s: Floats) -> None:
+        """The root's displacement, the legs' angles (T, 3, 3), and the accelerations of both."""
+        count = len(time_s)
+        angles = np.zeros((count, 9, 9))
+        angles[:, 3:6, 3:6], angles[:, 6:, 6:] = legs
+        root = np.diag([1.0] * 3 + [0.0] * 6)
+        for spread, angle_spread, factors in (
+            (ROOT_SPREAD_M, ANGLE_SPREAD, None),
+            (ROOT_ACCELERATION, ANGLE_ACCELERATION, second_differences(time_s)),
+        ):
+            rows = root / spread + angles / angle_spread
+            if factors is None:
+                self.bands[0, :count] += np.swapaxes(rows, 1, 2) @ rows
+                continue
+            for first in range(3):
+                for second in range(first, 3):
+                    one, other = rows[first : count - 2 + first], rows[second : count - 2 + second]
+                    product = np.swapaxes(one, 1, 2) @ other
+                    weight = (factors[:, first] * factors[:, second])[:, None, None]
+                    self.bands[second - first, first : count - 2 + first] += weight * product
+
+    def add_steps(self, side: int, ankle: Floats, contact: Flags) -> None:
+        """A foot that stands in two neighbouring frames does not move between them."""
+        row, count = _ANKLE_OF[side], len(ankle)
+        weight = (contact[1:] & contact[:-1]) / LOCK_STEP_M**2
+        square = weight[:, None, None] * (row.T @ row)
+        self.bands[0, : count - 1] += square
+        self.bands[0, 1:count] += square
+        self.bands[1, : count - 1] -= square
+        step = weight[:, None] * np.diff(ankle, axis=0) @ row
+        self.right[: count - 1] += step
+        self.right[1:count] -= step
+
+    def add_places(self, side: int, gap: Floats, weight: Floats) -> None:
+        """An ankle moves by `gap` (T, 3) metres, weighted by `weight` (T, 3), one over metres."""
+        row, count = _ANKLE_OF[side], len(gap)
+        weighted = weight[..., None] * row
+        self.bands[0, :count] += np.swapaxes(weighted, 1, 2) @ weighted
+        self.right[:count] += (weight**2 * gap) @ row
+
+    def solve(self) -> Floats:
+        """(T, 9) metres. Two frames make one block, so that couplings reach only the next block."""
+        own, one, two = self.bands
+        blocks = len(own) // 2
+        diagonal, upper = np.zeros((blocks, 18, 18)), np.zeros((blocks - 1, 18, 18))
+        diagonal[:, :9, :9], diagonal[:, 9:, 9:] = own[0::2], own[1::2]
+        diagonal[:, :9, 9:] = one[0::2]
+        diagonal[:, 9:, :9] = np.swapaxes(one[0::2], 1, 2)
+        upper[:, :9, :9], upper[:, 9:, :9], upper[:, 9:, 9:] = two[:-2:2], one[1:-1:2], two[1:-1:2]
+        return solve_block_tridiagonal(diagonal, upper, self.right.reshape(-1, 18)).reshape(-1, 9)
 
 
-def _blurred(values: Floats, time_s: Floats) -> Floats:
-    """Gaussian average over `LOWERING_S`, the ends repeated: (T, D)."""
-    spread = max(0.3, LOWERING_S / max(usual_step(time_s), 1e-3))
-    reach = int(np.ceil(3 * spread))
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / spread) ** 2)
-    kernel /= kernel.sum()
-    padded = np.pad(values, ((reach, reach), (0, 0)), mode="edge")
-    return np.stack([np.convolve(column, kernel, "valid") for column in padded.T], -1)
+def _leg_angles(joints: Floats, leg: tuple[int, int, int], lengths: Floats) -> Floats:
+    """(T, 3, 3) radians per metre: by how much knee and hip turn if the ankle moves against the hip
+    along the leg, in the plane of the knee, and out of it."""
+    hip, knee, ankle = leg
+    line = joints[:, ankle] - joints[:, hip]
+    distance = np.maximum(np.linalg.norm(line, axis=-1, keepdims=True), 1e-3)
+    along = unit(line)
+    bent = joints[:, knee] - joints[:, hip]
+    plane = unit(bent - dot(bent, along)[:, None] * along)
+    thigh, shin = unit(bent), unit(joints[:, ankle] - joints[:, knee])
+    half = np.arccos(np.clip(dot(thigh, shin), -1, 1)) / 2
+    bone = (lengths[:, knee] + lengths[:, ankle]) / 2
+    per_radian = np.maximum(np.sin(half), np.sin(LEAST_BEND / 2)) * bone
+    rows = [along / per_radian[:, None], plane / distance, np.cross(along, plane) / distance]
+    return np.stack(rows, 1)
+
+
+def _places_of(ankle: Floats, contact: Flags, time_s: Floats) -> Floats:
+    """Where a foot (T, 3) stands in each frame, nan where it does not. It stands in one place
+    before and after a moment in which it only seemed to move."""
+    places = np.full(ankle.shape, np.nan)
+    same: list[int] = []
+    for run in segments(contact):
+        here = np.median(ankle[run], axis=0)
+        if same:
+            paused = time_s[run.start] - time_s[same[-1]]
+            if paused > SAME_PLACE_S or np.linalg.norm(here - places[same[-1]]) > SAME_PLACE_M:
+                same = []
+        same += range(run.start, run.stop)
+        places[same] = np.median(ankle[same], axis=0)
+    return places
 
 
 def _bend_leg(
@@ -250,7 +329,7 @@ def _bend_leg(
     thigh, shin = lengths[:, knee], lengths[:, ankle]
     line = target - joints[:, hip]
     distance = np.linalg.norm(line, axis=-1)
-    reach = np.clip(distance, np.abs(thigh - shin) + 1e-4, 0.9999 * (thigh + shin))
+    reach = np.clip(distance, np.abs(thigh - shin) + 1e-4, 0.99995 * (thigh + shin))
     along = unit(line)
     out = joints[:, knee] - joints[:, hip]
     out = out - dot(out, along)[:, None] * along

@@ -20,7 +20,7 @@ JOINT_SPREAD_M = 0.05
 ACCELERATION_SPREAD = 3.0  # m/s²
 
 
-def _solve_block_tridiagonal(diagonal: Floats, upper: Floats, right: Floats) -> Floats:
+def solve_block_tridiagonal(diagonal: Floats, upper: Floats, right: Floats) -> Floats:
     """Solve a symmetric block tridiagonal system: diagonal (N, m, m), blocks above it (N-1, m, m),
     right-hand side (N, m)."""
     count = len(diagonal)
@@ -34,6 +34,16 @@ def _solve_block_tridiagonal(diagonal: Floats, upper: Floats, right: Floats) -> 
     for i in range(count - 2, -1, -1):
         solution[i] = np.linalg.solve(diagonal[i], right[i] - upper[i] @ solution[i + 1])
     return solution
+
+
+def second_differences(time_s: Floats) -> Floats:
+    """Accelerations from three places at uneven times, so that steady motion costs nothing at any
+    rate: (T - 2, 3), the factors of the places before, at and after frames 1 to T - 2, from times
+    (T,) in seconds."""
+    step = np.maximum(np.diff(time_s), 1e-3)
+    both = step[:-1] + step[1:]
+    before, after = 2 / (step[:-1] * both), 2 / (step[1:] * both)
+    return np.stack([before, -before - after, after], -1)
 
 
 def _smooth_path(
@@ -82,7 +92,7 @@ def _smooth_path(
     upper[:, :3, :3] = even[:-1, 2, None, None] * eye
     upper[:, 3:, :3] = odd[:-1, 1, None, None] * eye
     upper[:, 3:, 3:] = odd[:-1, 2, None, None] * eye
-    solved = _solve_block_tridiagonal(diagonal, upper, target.reshape(blocks, 6))
+    solved = solve_block_tridiagonal(diagonal, upper, target.reshape(blocks, 6))
     return solved.reshape(-1, 3)[:frames]
 
 
@@ -136,11 +146,7 @@ def fit_root_path(
     known_x = x * poses[..., 2] - poses[..., 0]
     known_y = y * poses[..., 2] - poses[..., 1]
 
-    # Accelerations from three places at uneven times: steady motion costs nothing at any rate.
-    step = np.maximum(np.diff(time_s), 1e-3)
-    both = step[:-1] + step[1:]
-    before, after = 2 / (step[:-1] * both), 2 / (step[1:] * both)
-    accelerations = np.stack([before, -before - after, after], -1) / ACCELERATION_SPREAD
+    accelerations = second_differences(time_s) / ACCELERATION_SPREAD
     if ties is None:
         tie, step_wanted = np.zeros(len(poses) - 1), np.zeros((len(poses) - 1, 3))
     else:
