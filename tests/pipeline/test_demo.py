@@ -56,7 +56,7 @@ def test_the_clip_is_lifted_and_compared_with_the_truth(
 
     monkeypatch.setattr("lithepose.pipeline.lift.create_detector", lambda *_, **__: Perfect())
     result = run_demo(tmp_path / "demo", video=False)
-    found = sorted(path.name for path in (tmp_path / "demo").iterdir())
+    found = sorted(path.name for path in (tmp_path / "demo").glob("demo.*"))
     assert found == ["demo.bvh", "demo.csv", "demo.glb", "demo.json", "demo.mp4", "demo.npz",
                      "demo.trc"]  # fmt: skip
     with open_video(tmp_path / "demo" / "demo.mp4") as video:

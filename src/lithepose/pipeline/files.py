@@ -22,7 +22,7 @@ from lithepose.formats.figure import note_of_holes
 from lithepose.keypoints.reading import is_keypoints
 from lithepose.pipeline.lift import lift_source
 from lithepose.pipeline.options import LiftOptions, Report
-from lithepose.pipeline.owners import TELLING, fingerprint_of, first_of_another, note
+from lithepose.pipeline.owners import PAGE_CLIP, TELLING, fingerprint_of, first_of_another, note
 from lithepose.pipeline.result import Result
 from lithepose.pipeline.sources import open_clip
 
@@ -85,7 +85,7 @@ def lift_to_files(
     for target in (out / (name + ending) for ending in endings):
         if target.exists() and target.samefile(source):
             raise WriteError(f"{target} is the file to read: choose another folder with --out")
-    endings += [".overlay.mp4"] * (overlay is not None) + [".html", ".page.mp4"] * with_page
+    endings += [".overlay.mp4"] * (overlay is not None) + [".html", PAGE_CLIP] * with_page
     fingerprint = fingerprint_of(source)
     if not overwrite:
         several = asked.people == "all"
@@ -98,17 +98,16 @@ def lift_to_files(
     result = lift_source(source, asked, report)
     result = _with_source(result, source, fingerprint, formats)
     stems = [person_stem(name, person.person).name for person in result.people]
-    silent = [stem + each for stem in stems for each in endings if each not in TELLING]
+    silent = [
+        stem + each for stem in stems for each in endings if each not in (*TELLING, PAGE_CLIP)
+    ]
     try:
-        if not {"npz", "json"} & {*formats}:  # before the first file: the page comes last
-            note(fingerprint, out, name, silent)
+        note(fingerprint, out, name, silent)  # before the first file
         files = write_result(out / name, result.people, formats)
         begin = time.perf_counter()
         files += _write_views(overlay, html, source, result, asked, report)
         if overlay is not None or with_page:
             result.seconds["views"] = time.perf_counter() - begin
-        if any(file.suffix in TELLING for file in files):
-            note(None, out, name, silent)
     except OSError as error:
         raise WriteError(str(error)) from error
     return LiftedFiles(result=result, files=files)

@@ -1,9 +1,8 @@
 """Whose results stand in a folder, so that those of one input do not replace those of another.
 
 Results carry a fingerprint of the file they were made of: npz and JSON in their metadata, a page
-among its facts. Files of other programs' formats have no place for one; they are taken for the work
-of the same input as a result beside them that tells. Where none does, a small hidden file notes
-it: `.<name>.lithepose`.
+among its facts. Files of other programs' formats have no place for one: a small hidden file beside
+them notes it, `.<name>.lithepose`. What neither tells nor is noted is not known to be ours.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from lithepose.files import atomic_write
 from lithepose.video import IMAGE_SUFFIXES
 
 TELLING = (".npz", ".json", ".html")
+PAGE_CLIP = ".page.mp4"
 _ENDS = 1 << 20  # bytes at the beginning and the end of a file that its fingerprint is made of
 
 
@@ -83,27 +83,20 @@ def first_of_another(
             target = out / (stem + ending)
             if not target.is_file():
                 continue
-            if target.name in noted:
-                known = noted[target.name] == fingerprint
-            else:
-                beside = (out / (each + teller) for each in (stem, name) for teller in TELLING)
-                tellers = [target] if ending in TELLING else beside
-                known = any(_tells(teller, fingerprint) for teller in tellers)
-            if not known:
+            # A long clip's pictures lie beside their page, which tells for both.
+            teller = out / (stem + (".html" if ending == PAGE_CLIP else ending))
+            tells = teller.suffix in TELLING and _tells(teller, fingerprint)
+            if not tells and noted.get(target.name) != fingerprint:
                 return target
     return None
 
 
-def note(fingerprint: str | None, out: Path, name: str, files: Iterable[str]) -> None:
-    """Note whose these files of a folder are, or will be; None: take back what was noted of them,
-    because a result beside them tells it."""
+def note(fingerprint: str, out: Path, name: str, files: Iterable[str]) -> None:
+    """Note whose these files of a folder are, or will be."""
     noted = _noted(out, name) | dict.fromkeys(files, fingerprint)
-    noted = {file: owner for file, owner in noted.items() if owner is not None}
     if noted:
         with atomic_write(_note_at(out, name)) as temporary:
             temporary.write_text(json.dumps(noted, indent=1), encoding="utf-8")
-    else:
-        _note_at(out, name).unlink(missing_ok=True)
 
 
 def _note_at(out: Path, name: str) -> Path:
