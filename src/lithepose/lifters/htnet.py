@@ -158,6 +158,14 @@ class PoseRefiner(nn.Module):
         return torch.cat([lateral, lifted[..., 2:]], dim=-1)
 
 
+# Our names to the authors'; see `translate`.
+NAMES = {
+    "embed": "patch_embed",
+    "position": "pos_embed",
+    "norm": "Hiremixer.Temporal_norm",
+    "head": "fcn",
+    **prefixed("blocks.#", "Hiremixer.blocks.#", HIERARCHICAL_MIXER_NAMES),
+}
 # Fields of our config to the options of the authors' program.
 AUTHORS_OPTIONS = {"layers": "layers", "channels": "channel", "hidden": "d_hid"}
 PUBLISHED = {"n_joints": JOINTS, "out_joints": JOINTS}
@@ -169,17 +177,9 @@ def from_authors(
     """Translate an authors' checkpoint; see `convert_state_dict`."""
     # Their data loader reads `frames`, their network does not.
     config = authors_config(HTNetConfig, AUTHORS_OPTIONS, options, PUBLISHED, ignored=("frames",))
-    names = {
-        "embed": "patch_embed",
-        "position": "pos_embed",
-        "norm": "Hiremixer.Temporal_norm",
-        "head": "fcn",
-    }
-    for i in range(config["layers"]):
-        names |= prefixed(f"blocks.{i}", f"Hiremixer.blocks.{i}", HIERARCHICAL_MIXER_NAMES)
     with torch.device("meta"):
         model = HTNet(HTNetConfig(**config))
-    return config, translate(state, model, names, RESHAPE_FROM_AUTHORS)
+    return config, translate(state, model, NAMES, RESHAPE_FROM_AUTHORS)
 
 
 def refiner_from_authors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

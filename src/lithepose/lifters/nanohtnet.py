@@ -245,7 +245,7 @@ class NanoHTNet(nn.Module):
 
 
 # Our names to the authors'; see `translate`.
-ENDS_NAMES = {
+NAMES = {
     "temporal_embed": "tem_patch_embed",
     "temporal_position": "tem_pos_embed",
     "temporal_norm": "tem_Transformer.Temporal_norm",
@@ -259,14 +259,15 @@ ENDS_NAMES = {
     "head.reduce": "fc.1",
     "head.norm_out": "fc.2",
     "head.over_frames": "fc.3",
+    **prefixed("temporal_blocks.#.local", "tem_Transformer.blocks.#.lgc", JOINT_CONNECTION_NAMES),
+    **prefixed("temporal_blocks.#.whole", "tem_Transformer.blocks.#.gbi", BODY_INTERACTION_NAMES),
+    **prefixed("temporal_blocks.#", "tem_Transformer.blocks.#", BLOCK_MLP_NAMES),
+    **prefixed("spatial_blocks.#", "Transformer.blocks.#", HIERARCHICAL_MIXER_NAMES),
 }
-TEMPORAL_MIXER_NAMES = {
-    **prefixed("local", "lgc", JOINT_CONNECTION_NAMES),
-    **prefixed("whole", "gbi", BODY_INTERACTION_NAMES),
-    **BLOCK_MLP_NAMES,
+RESHAPE = {
+    **RESHAPE_FROM_AUTHORS,
+    "over_frames.weight": lambda w: w.flatten(1),  # a 1×1 convolution over frames, (1, K, 1, 1)
 }
-
-
 # Fields of our config to the options of the authors' program.
 AUTHORS_OPTIONS = {
     "frames": "frames",
@@ -286,16 +287,6 @@ def from_authors(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Translate an authors' checkpoint; see `convert_state_dict`."""
     config = authors_config(NanoHTNetConfig, AUTHORS_OPTIONS, options, PUBLISHED)
-    names = dict(ENDS_NAMES)
-    for i in range(config["layers"]):
-        ours, theirs = f"temporal_blocks.{i}", f"tem_Transformer.blocks.{i}"
-        names |= prefixed(ours, theirs, TEMPORAL_MIXER_NAMES)
-        ours, theirs = f"spatial_blocks.{i}", f"Transformer.blocks.{i}"
-        names |= prefixed(ours, theirs, HIERARCHICAL_MIXER_NAMES)
-    reshape = {
-        **RESHAPE_FROM_AUTHORS,
-        "over_frames.weight": lambda w: w.flatten(1),  # a 1×1 convolution over frames, (1, K, 1, 1)
-    }
     with torch.device("meta"):
         model = NanoHTNet(NanoHTNetConfig(**config))
-    return config, translate(state, model, names, reshape)
+    return config, translate(state, model, NAMES, RESHAPE)
