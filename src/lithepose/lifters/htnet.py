@@ -78,13 +78,7 @@ class HTNet(nn.Module):
         self.embed = nn.Linear(config.in_channels, config.channels)
         self.position = nn.Parameter(torch.zeros(1, JOINTS, config.channels))
         self.blocks = nn.ModuleList(
-            HierarchicalMixer(
-                config.channels,
-                config.hidden,
-                dropout=config.dropout,
-                attention_dropout=config.attention_dropout,
-                drop_path=p,
-            )
+            HierarchicalMixer(config, config.dropout, p)
             for p in drop_path_rates(*config.drop_path, config.layers)
         )
         if not config.part_constraint:

@@ -165,13 +165,8 @@ class RefinementBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        hypotheses = [
-            own + self.drop_path(attention(norm(own)))
-            for own, norm, attention in zip(
-                x.chunk(HYPOTHESES, dim=-1), self.attention_norms, self.attentions, strict=True
-            )
-        ]
-        x = torch.cat(hypotheses, dim=-1)
+        parts = zip(x.chunk(HYPOTHESES, -1), self.attention_norms, self.attentions, strict=True)
+        x = torch.cat([own + self.drop_path(mix(norm(own))) for own, norm, mix in parts], dim=-1)
         return x + self.drop_path(self.mlp(self.mlp_norm(x)))
 
 
@@ -189,14 +184,11 @@ class CrossHypothesisAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        q, k, v = (
-            linear(norm(x)).unflatten(-1, (HEADS, -1)).transpose(1, 2)  # (B, heads, T, C/heads)
-            for linear, norm, x in (
-                (self.query, self.query_norm, query),
-                (self.key, self.key_norm, key),
-                (self.value, self.value_norm, value),
-            )
-        )
+        query = self.query(self.query_norm(query))
+        key = self.key(self.key_norm(key))
+        value = self.value(self.value_norm(value))
+        # (B, heads, T, C/heads) each
+        q, k, v = (x.unflatten(-1, (HEADS, -1)).transpose(1, 2) for x in (query, key, value))
         mixed = attend(q, k, v).transpose(1, 2).flatten(2)  # (B, T, C)
         return self.dropout(self.project(mixed))
 
@@ -261,12 +253,8 @@ class MHFormer(VideoTransformer):
             torch.zeros(1, config.frames, config.channels) for _ in range(HYPOTHESES)
         )
         self.position_dropout = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList(
-            [
-                *(RefinementBlock(config, p) for p in drop_paths[:-1]),
-                InteractionBlock(config, drop_paths[-1]),
-            ]
-        )
+        self.blocks = nn.ModuleList(RefinementBlock(config, p) for p in drop_paths[:-1])
+        self.blocks.append(InteractionBlock(config, drop_paths[-1]))
         self.norm = nn.LayerNorm(HYPOTHESES * config.channels, eps=1e-6)
         self.head = PoseHead(HYPOTHESES * config.channels)
 
@@ -285,11 +273,10 @@ class MHFormer(VideoTransformer):
         trajectories = joints_2d.float().flatten(2).transpose(1, 2)  # (B, 17·c, T), joint by joint
         hypotheses = self.generate(trajectories)
         with full_precision(joints_2d):
+            parts = zip(hypotheses, self.embeddings, self.positions, strict=True)
             tokens = [
                 self.position_dropout(embedding(hypothesis.float().transpose(1, 2)) + position)
-                for hypothesis, embedding, position in zip(
-                    hypotheses, self.embeddings, self.positions, strict=True
-                )
+                for hypothesis, embedding, position in parts
             ]
         return torch.cat(tokens, dim=-1)  # (B, T, 3C)
 

@@ -186,13 +186,8 @@ def from_authors(
     config = authors_config(MotionBERTConfig, AUTHORS_OPTIONS, options, PUBLISHED)
     config["hidden"] = int(config["channels"] * mlp_ratio)
     if any(name.startswith("backbone.") for name in state):
-        state = {_from_mmpose(name): tensor for name, tensor in state.items()}
+        for theirs, authors in MMPOSE_NAMES:
+            state = {name.replace(theirs, authors): tensor for name, tensor in state.items()}
     with torch.device("meta"):
         model = MotionBERT(MotionBERTConfig(**config))
     return config, translate(state, model, NAMES)
-
-
-def _from_mmpose(name: str) -> str:
-    for theirs, authors in MMPOSE_NAMES:
-        name = name.replace(theirs, authors)
-    return name

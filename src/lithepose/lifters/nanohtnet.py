@@ -110,22 +110,15 @@ class TemporalMixer(nn.Module):
     """A block over frequencies: graph convolution, then attention, on half of the channels each,
     then an MLP over all channels."""
 
-    def __init__(
-        self,
-        dim: int,
-        hidden: int,
-        tokens: int,
-        *,
-        dropout: float,
-        attention_dropout: float,
-        drop_path: float,
-    ):
+    def __init__(self, config: NanoHTNetConfig, drop_path: float):
         super().__init__()
-        self.local = JointConnection(dim // 2, frequency_adjacency(tokens), drop_path)
-        self.whole = BodyInteraction(dim // 2, attention_dropout, drop_path)
+        dim = config.channels
+        adjacency = frequency_adjacency(config.kept_frames)
+        self.local = JointConnection(dim // 2, adjacency, drop_path)
+        self.whole = BodyInteraction(dim // 2, config.attention_dropout, drop_path)
         # As in HierarchicalMixer: eps is 1e-6 here and 1e-5 inside the two parts.
         self.mlp_norm = nn.LayerNorm(dim, eps=1e-6)
-        self.mlp = Mlp(dim, hidden, dropout)
+        self.mlp = Mlp(dim, config.hidden, config.temporal_dropout)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -177,31 +170,14 @@ class NanoHTNet(nn.Module):
         self.register_buffer("dct", dct_matrix(frames, kept), persistent=False)
         self.temporal_embed = nn.Linear(JOINTS * config.in_channels, dim)
         self.temporal_position = nn.Parameter(torch.zeros(1, kept, dim))
-        self.temporal_blocks = nn.ModuleList(
-            TemporalMixer(
-                dim,
-                config.hidden,
-                kept,
-                dropout=config.temporal_dropout,
-                attention_dropout=config.attention_dropout,
-                drop_path=p,
-            )
-            for p in drop_paths
-        )
+        self.temporal_blocks = nn.ModuleList(TemporalMixer(config, p) for p in drop_paths)
         self.temporal_norm = nn.LayerNorm(dim, eps=1e-6)
         self.temporal_features = nn.Linear(dim, JOINTS * config.features)
 
         self.spatial_embed = nn.Linear(frames * config.in_channels, dim)
         self.spatial_position = nn.Parameter(torch.zeros(1, JOINTS, dim))
         self.spatial_blocks = nn.ModuleList(
-            HierarchicalMixer(
-                dim,
-                config.hidden,
-                dropout=config.spatial_dropout,
-                attention_dropout=config.attention_dropout,
-                drop_path=p,
-            )
-            for p in drop_paths
+            HierarchicalMixer(config, config.spatial_dropout, p) for p in drop_paths
         )
         self.spatial_norm = nn.LayerNorm(dim, eps=1e-6)
         self.spatial_features = nn.Linear(dim, kept * config.features)
