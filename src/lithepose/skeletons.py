@@ -31,14 +31,19 @@ class Skeleton:
         name: key in `SKELETONS`.
         joints: joint names in order; `left_` and `right_` mark sides, from the person's own view.
         parents: index of each joint's parent, -1 for the one root.
-        limbs: (first, second) joint indices of the edges to draw; not always the tree, since a set
-            without a pelvis draws the trunk as a quadrilateral.
+        limbs: (first, second) joint indices of the edges to draw; the tree, unless given, as by a
+            set without a pelvis, which draws the trunk as a quadrilateral.
     """
 
     name: str
     joints: tuple[str, ...]
     parents: tuple[int, ...]
-    limbs: tuple[tuple[int, int], ...]
+    limbs: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.limbs:
+            tree = tuple((parent, i) for i, parent in enumerate(self.parents) if parent >= 0)
+            object.__setattr__(self, "limbs", tree)
 
     def __len__(self) -> int:
         return len(self.joints)
@@ -77,10 +82,6 @@ class Skeleton:
         return tuple(order)
 
 
-def _tree_edges(parents: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-    return tuple((parent, joint) for joint, parent in enumerate(parents) if parent >= 0)
-
-
 # fmt: off
 _H36M17 = Skeleton(
     "h36m17",
@@ -89,8 +90,7 @@ _H36M17 = Skeleton(
         "spine", "thorax", "nose", "head_top", "left_shoulder", "left_elbow", "left_wrist",
         "right_shoulder", "right_elbow", "right_wrist",
     ),
-    parents := (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15),
-    _tree_edges(parents),
+    (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15),
 )
 
 _COCO17 = Skeleton(
@@ -138,11 +138,10 @@ _HALPE26 = Skeleton(
         "pelvis", "left_big_toe", "right_big_toe", "left_small_toe", "right_small_toe",
         "left_heel", "right_heel",
     ),
-    parents := (
+    (
         18, 0, 0, 1, 2, 18, 18, 5, 6, 7, 8, 19, 19, 11, 12, 13, 14, 0, 19, -1, 15, 16, 15, 16, 15,
         16,
     ),
-    _tree_edges(parents),
 )
 
 # Joint 1 of BODY_25 is called "Neck" but was trained as the mean of the two shoulders: our thorax.
@@ -155,10 +154,9 @@ _BODY25 = Skeleton(
         "left_big_toe", "left_small_toe", "left_heel", "right_big_toe", "right_small_toe",
         "right_heel",
     ),
-    parents := (
+    (
         1, 8, 1, 2, 3, 1, 5, 6, -1, 8, 9, 10, 8, 12, 13, 0, 0, 15, 16, 14, 19, 14, 11, 22, 11,
     ),
-    _tree_edges(parents),
 )
 
 # The 18 joints of OpenPose's COCO model and of what copies its layout; joint 1 as in BODY_25.
@@ -169,8 +167,7 @@ _OPENPOSE18 = Skeleton(
         "left_elbow", "left_wrist", "right_hip", "right_knee", "right_ankle", "left_hip",
         "left_knee", "left_ankle", "right_eye", "left_eye", "right_ear", "left_ear",
     ),
-    parents := (1, -1, 1, 2, 3, 1, 5, 6, 1, 8, 9, 1, 11, 12, 0, 0, 14, 15),
-    _tree_edges(parents),
+    (1, -1, 1, 2, 3, 1, 5, 6, 1, 8, 9, 1, 11, 12, 0, 0, 14, 15),
 )
 
 # Of the 133 points of COCO-WholeBody those with a use here: body, feet and outer knuckles.
@@ -209,8 +206,7 @@ _MPI_INF_3DHP17 = Skeleton(
         "left_knee", "left_ankle", "pelvis", "spine", "head",
     ),
     # Head and head top both hang on the neck, as in the data set's own tool.
-    parents := (1, 15, 1, 2, 3, 1, 5, 6, 14, 8, 9, 14, 11, 12, -1, 14, 1),
-    _tree_edges(parents),
+    (1, 15, 1, 2, 3, 1, 5, 6, 14, 8, 9, 14, 11, 12, -1, 14, 1),
 )
 
 _HUMANEVA15 = Skeleton(
@@ -220,8 +216,7 @@ _HUMANEVA15 = Skeleton(
         "right_elbow", "right_wrist", "left_hip", "left_knee", "left_ankle", "right_hip",
         "right_knee", "right_ankle", "head",
     ),
-    parents := (-1, 0, 1, 2, 3, 1, 5, 6, 0, 8, 9, 0, 11, 12, 1),
-    _tree_edges(parents),
+    (-1, 0, 1, 2, 3, 1, 5, 6, 0, 8, 9, 0, 11, 12, 1),
 )
 
 # The 17 joints of a result and what shows how head, feet and hands are turned: `index` and `pinky`
@@ -233,10 +228,9 @@ _LITHEPOSE31 = Skeleton(
         "right_heel", "left_big_toe", "right_big_toe", "left_small_toe", "right_small_toe",
         "left_index", "right_index", "left_pinky", "right_pinky",
     ),
-    parents := (
+    (
         *_H36M17.parents, 9, 9, 17, 18, 6, 3, 6, 3, 6, 3, 13, 16, 13, 16,
     ),
-    _tree_edges(parents),
 )
 # fmt: on
 

@@ -25,7 +25,7 @@ from lithepose.lifters.checkpoints import (  # noqa: E402  # it imports torch
     read_checkpoint,
     recognise,
 )
-from lithepose.lifters.weights import load_lifter, load_weights  # noqa: E402
+from lithepose.lifters.weights import authors_name, load_lifter, load_weights  # noqa: E402
 
 # Network -> options of its authors for a small one, where not a size of the table.
 SMALL: dict[str, dict[str, Any]] = {
@@ -87,12 +87,10 @@ def authors_state(family: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any
     _, passed = name_tables(family, SMALL[family], monkeypatch)
     for model, names, reshape in passed:
         for name, expected in model.state_dict().items():
-            layer, _, kind = name.rpartition(".")
-            theirs = names[name] if name in names else f"{names[layer]}.{kind}"
             tensor = torch.rand(expected.shape, generator=generator).to(expected.dtype)
             for ending in reshape:
                 tensor = UNDO[ending](tensor) if name.endswith(ending) else tensor
-            state[theirs] = tensor.contiguous()
+            state[authors_name(name, names)] = tensor.contiguous()
     return state
 
 
@@ -200,10 +198,9 @@ def test_a_published_size_imports_by_its_name(
     _, names, reshape = passed[0]
     state = {}
     for name, tensor in model.state_dict().items():
-        layer, _, kind = name.rpartition(".")
         for ending in reshape:
             tensor = UNDO[ending](tensor) if name.endswith(ending) else tensor
-        state[names[name] if name in names else f"{names[layer]}.{kind}"] = tensor
+        state[authors_name(name, names)] = tensor
     path = tmp_path / "model_12_4450.pth"
     torch.save(wrapped(state), path)
     family, config, converted = convert_checkpoint(path, "nanohtnet-9-9")

@@ -14,7 +14,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from lithepose.lifters import LIFTERS, convert_state_dict, create_lifter, hot, weights  # noqa: E402
+from lithepose.lifters import (  # noqa: E402
+    LIFTERS,
+    convert_state_dict,
+    create_lifter,
+    hot,
+    mixste,
+    weights,
+)
 from lithepose.lifters.hot import (  # noqa: E402
     AttentionRecoverer,
     DensityPruner,
@@ -23,6 +30,7 @@ from lithepose.lifters.hot import (  # noqa: E402
     Pruner,
     UniformPruner,
 )
+from lithepose.lifters.weights import authors_name  # noqa: E402
 
 RECORDED = Path(__file__).parent / "recorded"
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "prune_your_own.md"
@@ -434,19 +442,9 @@ def test_config_says_what_it_allows(settings: dict[str, Any], message: str) -> N
 
 def authors_state(model: Any) -> dict[str, Any]:
     """A checkpoint with the authors' names around MixSTE, from one of ours."""
-    from lithepose.lifters import blocks, mixste
-
-    names = {f"host.{ours}": theirs for ours, theirs in mixste.ENDS_NAMES.items()}
+    names = {f"host.{ours}": theirs for ours, theirs in mixste.NAMES.items()}
     names |= {"slot_positions.1": "pos_embed_token", **hot.RECOVERER_NAMES}
-    for i in range(len(model.host.blocks)):
-        for ours, theirs in (("over_joints", "STEblocks"), ("over_frames", "TTEblocks")):
-            table = blocks.TRANSFORMER_BLOCK_NAMES.items()
-            names |= {f"host.blocks.{i}.{ours}.{a}": f"{theirs}.{i}.{b}" for a, b in table}
-    state = {}
-    for name, tensor in model.state_dict().items():
-        layer, _, kind = name.rpartition(".")
-        state[names.get(name) or f"{names[layer]}.{kind}"] = tensor
-    return state
+    return {authors_name(k, names): v for k, v in model.state_dict().items()}
 
 
 ARGUMENTS = {"frames": 9, "depth": 3, "channel": 16, "num_heads": 4, "d_hid": 24,

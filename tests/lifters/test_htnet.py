@@ -12,7 +12,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from lithepose.lifters import blocks, convert_state_dict, create_lifter, htnet  # noqa: E402
+from lithepose.lifters import convert_state_dict, create_lifter, htnet  # noqa: E402
+from lithepose.lifters.weights import authors_name  # noqa: E402
 
 RECORDED = Path(__file__).parent / "recorded"
 SMALL = {"layers": 2, "channels": 48, "hidden": 32}
@@ -77,23 +78,13 @@ def test_refinement_stays_between_the_two_poses_and_keeps_the_depth() -> None:
 
 def test_authors_options_choose_the_config_and_a_wrong_one_is_reported() -> None:
     model: Any = create_lifter("htnet", **SMALL)
-    names = {
-        "embed": "patch_embed",
-        "position": "pos_embed",
-        "norm": "Hiremixer.Temporal_norm",
-        "head": "fcn",
-    }
-    for i in range(2):
-        table = blocks.HIERARCHICAL_MIXER_NAMES.items()
-        names |= {f"blocks.{i}.{a}": f"Hiremixer.blocks.{i}.{b}" for a, b in table}
     state = {}
     for name, tensor in model.state_dict().items():
-        layer, _, kind = name.rpartition(".")
         if name.endswith("transform.weight"):
             tensor = tensor.unflatten(0, (2, -1)).transpose(1, 2)
         elif name.endswith("gather.weight"):
             tensor = tensor.unflatten(1, (-1, tensor.shape[0])).transpose(1, 2)
-        state[names.get(name) or f"{names[layer]}.{kind}"] = tensor
+        state[authors_name(name, htnet.NAMES)] = tensor
     config, converted = convert_state_dict("htnet", state, layers=2, channel=48, d_hid=32, frames=3)
     assert htnet.HTNetConfig(**config) == model.config
     assert all(torch.equal(converted[name], t) for name, t in model.state_dict().items())

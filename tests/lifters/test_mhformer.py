@@ -13,6 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from lithepose.lifters import convert_state_dict, create_lifter, mhformer  # noqa: E402
+from lithepose.lifters.weights import authors_name  # noqa: E402
 
 RECORDED = Path(__file__).parent / "recorded"
 SMALL = {"frames": 9, "channels": 16, "hidden": 24}
@@ -329,10 +330,9 @@ def authors_state(model: Any) -> dict[str, Any]:
     names = mhformer.authors_names(model.config)
     state = {}
     for name, tensor in model.state_dict().items():
-        layer, _, kind = name.rpartition(".")
         if name.endswith(("linear.weight", "head.pose.weight")):
             tensor = tensor.unsqueeze(-1)
-        state[names.get(name) or f"{names[layer]}.{kind}"] = tensor
+        state[authors_name(name, names)] = tensor
     return state
 
 

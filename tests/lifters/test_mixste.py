@@ -12,7 +12,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from lithepose.lifters import blocks, convert_state_dict, create_lifter, mixste  # noqa: E402
+from lithepose.lifters import convert_state_dict, create_lifter, mixste  # noqa: E402
+from lithepose.lifters.weights import authors_name  # noqa: E402
 
 RECORDED = Path(__file__).parent / "recorded"
 SMALL = {"frames": 9, "layers": 2, "channels": 16, "heads": 4, "hidden": 24}
@@ -146,16 +147,7 @@ def test_config_says_what_it_allows(settings: dict[str, Any], message: str) -> N
 
 def authors_state(model: Any) -> dict[str, Any]:
     """A checkpoint with the authors' names, from one of ours."""
-    names = dict(mixste.ENDS_NAMES)
-    for i in range(len(model.blocks)):
-        for ours, theirs in (("over_joints", "STEblocks"), ("over_frames", "TTEblocks")):
-            table = blocks.TRANSFORMER_BLOCK_NAMES.items()
-            names |= {f"blocks.{i}.{ours}.{a}": f"{theirs}.{i}.{b}" for a, b in table}
-    state = {}
-    for name, tensor in model.state_dict().items():
-        layer, _, kind = name.rpartition(".")
-        state[names.get(name) or f"{names[layer]}.{kind}"] = tensor
-    return state
+    return {authors_name(k, mixste.NAMES): v for k, v in model.state_dict().items()}
 
 
 def test_authors_tensors_come_back_as_ours_with_or_without_the_wrappers_prefix() -> None:

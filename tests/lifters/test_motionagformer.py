@@ -14,6 +14,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from lithepose.lifters import convert_state_dict, create_lifter, motionagformer  # noqa: E402
+from lithepose.lifters.weights import authors_name  # noqa: E402
 
 RECORDED = Path(__file__).parent / "recorded"
 SMALL = {"frames": 9, "layers": 2, "channels": 16, "heads": 4, "representation": 20}
@@ -225,12 +226,7 @@ def test_config_says_what_it_allows(settings: dict[str, Any], message: str) -> N
 
 def authors_state(model: Any) -> dict[str, Any]:
     """A checkpoint with the authors' names, from one of ours."""
-    names = motionagformer.authors_names(len(model.blocks))
-    state = {}
-    for name, tensor in model.state_dict().items():
-        layer, _, kind = name.rpartition(".")
-        state[names.get(name) or f"{names[layer]}.{kind}"] = tensor
-    return state
+    return {authors_name(k, motionagformer.NAMES): v for k, v in model.state_dict().items()}
 
 
 @pytest.mark.parametrize("layer_frames", [None, (9, 4)])

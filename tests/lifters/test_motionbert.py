@@ -13,6 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from lithepose.lifters import blocks, convert_state_dict, create_lifter, motionbert  # noqa: E402
+from lithepose.lifters.weights import authors_name  # noqa: E402
 
 RECORDED = Path(__file__).parent / "recorded"
 SMALL = {
@@ -170,12 +171,7 @@ def test_config_says_what_it_allows(settings: dict[str, Any], message: str) -> N
 
 def authors_state(model: Any) -> dict[str, Any]:
     """A checkpoint with the authors' names, from one of ours."""
-    names = motionbert.authors_names(len(model.blocks))
-    state = {}
-    for name, tensor in model.state_dict().items():
-        layer, _, kind = name.rpartition(".")
-        state[names.get(name) or f"{names[layer]}.{kind}"] = tensor
-    return state
+    return {authors_name(k, motionbert.NAMES): v for k, v in model.state_dict().items()}
 
 
 def mmpose_name(name: str) -> str:

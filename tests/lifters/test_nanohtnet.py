@@ -14,6 +14,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from lithepose.lifters import blocks, convert_state_dict, create_lifter, nanohtnet  # noqa: E402  # noqa: E402
+from lithepose.lifters.weights import authors_name  # noqa: E402
 
 RECORDED = Path(__file__).parent / "recorded"
 SMALL = {"frames": 9, "kept_frames": 3, "layers": 2, "channels": 48, "hidden": 32, "features": 4}
@@ -167,24 +168,15 @@ def test_config_says_what_it_allows(settings: dict[str, Any], message: str) -> N
         nanohtnet.NanoHTNetConfig(**settings)
 
 
-def authors_state(model: Any, layers: int) -> dict[str, Any]:
+def authors_state(model: Any) -> dict[str, Any]:
     """A checkpoint with the authors' names and shapes, from one of ours."""
-    names = dict(nanohtnet.ENDS_NAMES)
-    for i in range(layers):
-        pairs = (
-            ("temporal_blocks", "tem_Transformer.blocks", nanohtnet.TEMPORAL_MIXER_NAMES),
-            ("spatial_blocks", "Transformer.blocks", blocks.HIERARCHICAL_MIXER_NAMES),
-        )
-        for ours, theirs, table in pairs:
-            names |= {f"{ours}.{i}.{a}": f"{theirs}.{i}.{b}" for a, b in table.items()}
     state = {}
     for name, tensor in model.state_dict().items():
-        layer, _, kind = name.rpartition(".")
         if name.endswith("transform.weight"):
             tensor = tensor.unflatten(0, (2, -1)).transpose(1, 2)
         elif name.endswith("gather.weight"):
             tensor = tensor.unflatten(1, (-1, tensor.shape[0])).transpose(1, 2)
-        state[names.get(name) or f"{names[layer]}.{kind}"] = tensor
+        state[authors_name(name, nanohtnet.NAMES)] = tensor
     return state
 
 
@@ -193,7 +185,7 @@ ARGUMENTS = {"frames": 9, "keep_frames": 3, "layers": 1, "channel": 48, "d_hid":
 
 def small() -> tuple[Any, dict[str, Any]]:
     model = create_lifter("nanohtnet", **{**SMALL, "layers": 1})
-    return model, authors_state(model, 1)
+    return model, authors_state(model)
 
 
 def test_authors_tensors_come_back_as_ours_with_or_without_the_wrappers_prefix() -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -182,24 +182,20 @@ class Convention:
     unit: Literal["MACs", "FLOPs"]
 
 
-# thop 0.1.1 takes a normalisation with scale and shift for four operations per number.
-def _thop(cost: Cost) -> int:
-    return cost.layer_macs + 4 * cost.normalised
-
-
 THOP = Convention(
     name="thop",
     says="linear and convolution layers, and four per normalised number",
     parameters=lambda cost: cost.layer_parameters,
-    operations=_thop,
+    # Version 0.1.1 takes a normalisation with scale and shift for four operations per number.
+    operations=lambda cost: cost.layer_macs + 4 * cost.normalised,
     unit="MACs",
 )
 # NanoHTNet's program prints twice the MACs of thop.
-THOP_DOUBLED = Convention(
+THOP_DOUBLED = replace(
+    THOP,
     name="twice thop",
     says="two per multiply-add of linear and convolution layers, and eight per normalised number",
-    parameters=lambda cost: cost.layer_parameters,
-    operations=lambda cost: 2 * _thop(cost),
+    operations=lambda cost: 2 * (cost.layer_macs + 4 * cost.normalised),
     unit="FLOPs",
 )
 LAYERS_DOUBLED = Convention(
@@ -209,12 +205,11 @@ LAYERS_DOUBLED = Convention(
     operations=lambda cost: 2 * cost.layer_macs,
     unit="FLOPs",
 )
-KERNELS_APART = Convention(
+KERNELS_APART = replace(
+    LAYERS_DOUBLED,
     name="kernels apart",
     says="two per multiply-add of linear and convolution layers, every mixed kernel by itself",
-    parameters=lambda cost: cost.parameters,
     operations=None,  # the kernels are mixed before they are applied here
-    unit="FLOPs",
 )
 # What MMPose's `get_flops` prints of image networks; it does not see attention. It counts a bias of
 # convolutions and not of linear layers, transposed convolutions at what goes in.

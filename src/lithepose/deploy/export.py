@@ -95,20 +95,15 @@ def export_pose_network(
         path: the file to write.
         example: (B, 3, H, W) float32, normalised crops of the size that the file will take: the
             written file is compared with PyTorch on them, and on the first alone.
-        metadata: stored in the file as texts, those that are no text already as JSON; `skeleton`
-            tells a detector the joint set. The keys `network`, `config` (JSON) and `preset` (how
-            crops are prepared, see `lithepose.detect.onnx_pose`) are added.
-        half_weights: store large weights in half precision, half the size; the arithmetic is in
-            float32. The comparison is then with the folded network whose weights are rounded.
+        metadata: as of `export_onnx`; `skeleton` tells a detector the joint set, and the key
+            `preset` (how crops are prepared, see `lithepose.detect.onnx_pose`) is added as well.
+        half_weights: as of `export_onnx`; the comparison is then with the folded network.
 
     Returns:
         The largest difference to PyTorch, to the network as it is, not folded.
 
     Raises:
-        ExportError: ONNX Runtime and PyTorch differ by more than `TOLERANCE`.
-        TypeError: the model is no HEViTPose.
-        ValueError: `metadata` gives a key that is added.
-        OSError: the file cannot be written.
+        TypeError: the model is no HEViTPose; else as of `export_onnx`.
     """
     folded = fold(model).cpu()
     texts = _texts("hevitpose", model, metadata or {}, preset="hevitpose")
@@ -235,16 +230,12 @@ def store_in_half_precision(model: onnx.ModelProto) -> None:
 
 def strip_notes(model: onnx.ModelProto) -> None:
     """Remove what the exporter notes about each node (stack traces, paths of source files)."""
+    graph = model.graph
+    parts: list[Any] = [graph, *graph.input, *graph.output, *graph.value_info]
+    parts += [*graph.initializer, *graph.node]
+    for function in model.functions:
+        parts += [function, *function.node]
     model.doc_string = ""
-    model.graph.doc_string = ""
-    del model.graph.metadata_props[:]
-    for part in (*model.graph.node, *model.graph.initializer, *model.graph.value_info):
+    for part in parts:
         part.doc_string = ""
         del part.metadata_props[:]
-    for end in (*model.graph.input, *model.graph.output):
-        end.doc_string = ""
-        del end.metadata_props[:]
-    for function in model.functions:
-        del function.metadata_props[:]
-        for node in function.node:
-            del node.metadata_props[:]

@@ -161,13 +161,9 @@ class OnnxBoxes:
             return "final", [boxes[0], labels[0]]
         width, height = self._network.input_size
         cells = sum((width // stride) * (height // stride) for stride in _STRIDES)
-        raw = [
-            name
-            for name, shape in shapes.items()
-            if len(shape) == 3 and shape[1] == cells and shape[2] >= 6
-        ]
-        if len(raw) == 1 and len(shapes) == 1:
-            return "raw", raw
+        first = next(iter(shapes.values()))
+        if len(shapes) == 1 and len(first) == 3 and first[1] == cells and first[2] >= 6:
+            return "raw", list(shapes)
         raise ValueError(
             f"{self._network.path} finds no boxes in a way that is known here: its outputs are "
             f"{self._network.outputs_listed}. Known are boxes "
@@ -318,9 +314,10 @@ class FileBoxes:
         if len(rows) == 0:
             raise ValueError(f"{path} holds no boxes")
         frame, boxes, score, person = rows[:, 0], rows[:, 1:5], rows[:, 5], rows[:, 6]
-        if not np.isfinite(rows[:, :6]).all() or (boxes[:, 2:] <= 0).any() or (frame < 0).any():
-            wrong = ~np.isfinite(rows[:, :6]).all(axis=1) | (boxes[:, 2:] <= 0).any(axis=1)
-            row = int(np.flatnonzero(wrong | (frame < 0))[0])
+        wrong = ~np.isfinite(rows[:, :6]).all(axis=1) | (boxes[:, 2:] <= 0).any(axis=1)
+        wrong |= frame < 0
+        if wrong.any():
+            row = int(wrong.argmax())
             raise ValueError(
                 f"{path}: box {row + 1} is {boxes[row].tolist()} of frame {frame[row]:g}: give "
                 "left, top, width and height in pixels, width and height above 0, frames from 0 "
@@ -389,22 +386,15 @@ def _json_rows(entry: Any) -> list[list[float]]:
     return [[frame, *(float(value) for value in box), float(entry.get("score", 1.0)), int(person)]]
 
 
-_NEEDED = ("frame", "x", "y", "w", "h")
-
-
 def _named_row(row: Mapping[str, Any]) -> list[float]:
-    lacking = [name for name in _NEEDED if row.get(name) in (None, "")]
+    given = {name: value for name, value in row.items() if value not in (None, "")}
+    lacking = [name for name in ("frame", "x", "y", "w", "h") if name not in given]
     if lacking:
         raise ValueError(
             f"a box lacks {', '.join(lacking)}; found {', '.join(str(name) for name in row)}"
         )
-    values = [float(row[name]) for name in _NEEDED]
-    score, person = row.get("score"), row.get("person")
-    return [
-        *values,
-        1.0 if score in (None, "") else float(score),
-        -1.0 if person in (None, "") else float(person),
-    ]
+    given = {"score": 1.0, "person": -1.0} | given
+    return [float(given[name]) for name in ("frame", "x", "y", "w", "h", "score", "person")]
 
 
 def _mot_row(line: str) -> list[float]:

@@ -141,7 +141,13 @@ class PictureNetwork(OnnxSession):
 
     def operators_on_input(self) -> set[str]:
         """Names of the operators that the picture goes into first."""
-        return set(_operators_on(self.path.read_bytes(), self.inputs[0].name.encode()))
+        return {
+            bytes(operator).decode()
+            for graph in _fields(self.path.read_bytes(), _GRAPH)
+            for node in _fields(graph, _NODE)
+            if self.inputs[0].name.encode() in map(bytes, _fields(node, _NODE_INPUT))
+            for operator in _fields(node, _OPERATOR)
+        }
 
 
 def file_facts(path: Path) -> dict[str, Any]:
@@ -179,13 +185,6 @@ def letterbox(
 # ONNX files are Protocol Buffers: numbered fields one after the other. Three numbers are all that
 # is needed to see what happens to the picture first, which no runtime tells.
 _GRAPH, _NODE, _NODE_INPUT, _OPERATOR = 7, 1, 1, 4
-
-
-def _operators_on(model: bytes, name: bytes) -> Iterator[str]:
-    for graph in _fields(model, _GRAPH):
-        for node in _fields(graph, _NODE):
-            if name in (bytes(value) for value in _fields(node, _NODE_INPUT)):
-                yield from (bytes(value).decode() for value in _fields(node, _OPERATOR))
 
 
 def _fields(message: bytes | memoryview, wanted: int) -> Iterator[memoryview]:

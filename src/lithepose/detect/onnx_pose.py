@@ -135,13 +135,6 @@ def _yolo_joints(shape: tuple[int, ...]) -> int:
     return 0
 
 
-def _joint_count(kind: Kind, shape: tuple[int, ...]) -> int:
-    """Joints of an output of this kind."""
-    if kind == "yolo":
-        return _yolo_joints(shape)
-    return shape[2] if kind == "rtmo" else shape[1]
-
-
 def preset_of(network: PictureNetwork, kind: Kind, preset: str | None) -> str:
     """The preset's name: the caller's, that in the file's own texts, or the family's.
 
@@ -212,7 +205,8 @@ class _PoseFile:
         self._kind, self._read = kind_of(path)
         if self._kind not in self.KINDS:
             raise ValueError(f"{path.path} {self.REFUSAL.format(kind=self._kind)}")
-        joints = _joint_count(self._kind, path.shapes[self._read[-1]])
+        shape = path.shapes[self._read[-1]]
+        joints = {"yolo": _yolo_joints(shape), "rtmo": shape[2]}.get(self._kind, shape[1])
         self.skeleton, self._part = _joint_set(path, joints, skeleton)
         name = preset_of(path, self._kind, preset)
         self._preset = PRESETS[name]

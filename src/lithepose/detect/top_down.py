@@ -216,9 +216,7 @@ def open_onnx_detector(
         return OnnxOneStage(network, people=people, **given)
     if not network.sized:
         raise network.unsized()
-    most = MOST_OF_A_FRAME if people == "one" else people
     pose = OnnxPose(network, **given)
-    source = create_boxes(
-        boxes, models=models, threads=threads, people=1 if people == "one" else most
-    )
+    most = 1 if people == "one" else people
+    source = create_boxes(boxes, models=models, threads=threads, people=most)
     return TopDown(pose, source, people=people, box_interval=box_interval)

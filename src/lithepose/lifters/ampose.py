@@ -185,10 +185,8 @@ class GraphLayer(nn.Module):
 
     def __init__(self, config: AMPoseConfig):
         super().__init__()
-        dim = config.channels
-        self.convolution = ClassGraphConvolution(
-            dim, config.neighbour_classes, config.learned_edges
-        )
+        dim, classes = config.channels, config.neighbour_classes
+        self.convolution = ClassGraphConvolution(dim, classes, config.learned_edges)
         self.norm = nn.BatchNorm1d(dim) if config.graph_norm == "batch" else nn.LayerNorm(dim)
         self.activation = nn.GELU() if config.graph_activation == "gelu" else nn.ReLU()
         self.dropout = nn.Dropout(config.dropout)
@@ -225,16 +223,13 @@ class AMPose(nn.Module):
         )
         kinds = config.block_kinds()
         drop_paths = iter(drop_path_rates(*config.drop_path, kinds.count("encoder")))
+        hidden, dropout = config.mlp_ratio * dim, config.dropout
         self.blocks = nn.ModuleList(
-            TransformerBlock(
-                dim,
-                config.heads,
-                config.mlp_ratio * dim,
-                dropout=config.dropout,
-                drop_path=next(drop_paths),
+            GraphBlock(config)
+            if kind == "graph"
+            else TransformerBlock(
+                dim, config.heads, hidden, dropout=dropout, drop_path=next(drop_paths)
             )
-            if kind == "encoder"
-            else GraphBlock(config)
             for kind in kinds
         )
         self.head_norm = nn.LayerNorm(dim, eps=1e-6) if config.head_norm else nn.Identity()

@@ -444,20 +444,18 @@ class HierarchicalMixer(nn.Module):
     every level fed by the one before it, then an MLP over all channels.
 
     Args:
-        dim: channels, a multiple of 24 (three levels, eight heads).
-        hidden: width of the MLPs.
+        config: of the network: `channels`, a multiple of 24 (three levels, eight heads), `hidden`,
+            the width of the MLPs, and `attention_dropout`, after the attention's output layer.
         dropout: in the MLPs.
-        attention_dropout: after the attention's output layer.
         drop_path: probability that a sample skips a residual branch in training.
     """
 
-    def __init__(
-        self, dim: int, hidden: int, *, dropout: float, attention_dropout: float, drop_path: float
-    ):
+    def __init__(self, config: Any, dropout: float, drop_path: float):
         super().__init__()
+        dim, hidden = config.channels, config.hidden
         self.joint = JointConnection(dim // 3, skeleton_adjacency(), drop_path)
         self.part = PartConstraint(dim // 3, hidden, dropout, drop_path)
-        self.body = BodyInteraction(dim // 3, attention_dropout, drop_path)
+        self.body = BodyInteraction(dim // 3, config.attention_dropout, drop_path)
         # The authors set eps to 1e-6 here and leave PyTorch's 1e-5 inside the three levels.
         self.mlp_norm = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = Mlp(dim, hidden, dropout)

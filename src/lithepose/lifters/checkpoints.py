@@ -51,15 +51,15 @@ PREFIXES = ("module.", "_orig_mod.", "model_pos.", "model.", "net.", "network.")
 
 # A tensor that the checkpoints of one network have and those of the others do not.
 SIGNATURES = {
-    "htnet": "Hiremixer.blocks.0.lgc.gcn1.W",
-    "mhformer": "Transformer_encoder_1.pos_embed",
-    "mixste": "STEblocks.0.norm1.weight",
-    "motionagformer": "layers.0.att_spatial.norm1.weight",
-    "motionbert": "blocks_st.0.norm1_s.weight",
-    "nanohtnet": "tem_pos_embed",
+    "x_token": "hot",  # beside the tensors of its host, so it comes first
+    "Hiremixer.blocks.0.lgc.gcn1.W": "htnet",
+    "Transformer_encoder_1.pos_embed": "mhformer",
+    "STEblocks.0.norm1.weight": "mixste",
+    "layers.0.att_spatial.norm1.weight": "motionagformer",
+    "blocks_st.0.norm1_s.weight": "motionbert",
+    "backbone.spat_embed": "motionbert",  # MMPose's copy
+    "tem_pos_embed": "nanohtnet",
 }
-MMPOSE_MOTIONBERT = "backbone.spat_embed"
-PRUNED = "x_token"  # of a HoT, beside the tensors of its host
 REFINER = "post_refine.0.weight"
 
 
@@ -135,11 +135,7 @@ def recognise(state: Mapping[str, Tensor]) -> str | None:
 
     A network pruned for the centre frame has the tensors of its host and counts as that.
     """
-    if PRUNED in state:
-        return "hot"
-    if MMPOSE_MOTIONBERT in state:
-        return "motionbert"
-    return next((family for family, name in SIGNATURES.items() if name in state), None)
+    return next((family for name, family in SIGNATURES.items() if name in state), None)
 
 
 def authors_options(name: str) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from torch.nn import functional
 from lithepose.lifters.blocks import (
     JOINTS,
     LIMBS,
-    Attention,
     BodyInteraction,
     HierarchicalMixer,
     JointConnection,
@@ -99,8 +98,9 @@ class FoldedJointConnection:
         return self.norm_out(branch).add_(x)
 
 
-class FoldedAttention:
-    def __init__(self, attention: Attention, tokens: int):
+class FoldedBodyInteraction:
+    def __init__(self, body: BodyInteraction, tokens: int):
+        self.norm, attention = FoldedNorm(body.norm), body.attention
         dim = attention.project.in_features
         self.tokens, self.heads, self.dim = tokens, attention.heads, dim
         scale = torch.ones(3 * dim, device=attention.qkv.weight.device)
@@ -112,22 +112,13 @@ class FoldedAttention:
     def __call__(self, x: Tensor) -> Tensor:
         """(B·N, C) to (B·N, C)."""
         head_dim = self.dim // self.heads
-        qkv = torch.addmm(self.bias, x, self.weight)
+        qkv = torch.addmm(self.bias, self.norm(x), self.weight)
         qkv = qkv.view(-1, self.tokens, 3, self.heads, head_dim)
         # (3, B·heads, N, C/heads); of one clip, this is a view and nothing is copied.
         q, k, v = qkv.permute(2, 0, 3, 1, 4).flatten(1, 2).unbind(0)
         mixed = torch.bmm(torch.bmm(q, k.mT).softmax(dim=-1), v)
         mixed = mixed.view(-1, self.heads, self.tokens, head_dim).transpose(1, 2)
-        return self.project(mixed.reshape(-1, self.dim))
-
-
-class FoldedBodyInteraction:
-    def __init__(self, body: BodyInteraction, tokens: int):
-        self.norm = FoldedNorm(body.norm)
-        self.attention = FoldedAttention(body.attention, tokens)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.attention(self.norm(x)).add_(x)
+        return self.project(mixed.reshape(-1, self.dim)).add_(x)
 
 
 class FoldedPartConstraint:

@@ -265,14 +265,9 @@ class AttentionRecoverer(Recoverer):
             )
         per_joint = tokens.movedim(1, -2)  # (B, ..., f, C)
         folded = per_joint.flatten(0, -3)  # (B·..., f, C)
-        q, k, v = (
-            linear(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (., heads, frames, C/heads)
-            for linear, x in (
-                (self.query, self.frame_token),
-                (self.key, folded),
-                (self.value, folded),
-            )
-        )
+        given = (self.query(self.frame_token), self.key(folded), self.value(folded))
+        # (., heads, frames, C/heads)
+        q, k, v = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in given)
         mixed = attend(q.expand(k.shape[0], -1, -1, -1), k, v)  # (B·..., heads, T, C/heads)
         mixed = self.project(mixed.transpose(1, 2).flatten(2))  # (B·..., T, C)
         recovered = self.frame_token + mixed
@@ -518,10 +513,8 @@ class HourglassConfig:
 
     def __post_init__(self) -> None:
         # Tuples read back from JSON are lists; configs compare by value.
-        settings = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in self.host_settings.items()
-        }
+        given = self.host_settings.items()
+        settings = {k: tuple(v) if isinstance(v, list) else v for k, v in given}
         object.__setattr__(self, "host_settings", settings)
         object.__setattr__(self, "prune", tuple((i, kept) for i, kept in self.prune))
         if self.host not in PUBLISHED:
@@ -549,12 +542,10 @@ class HourglassLifter(Hourglass):
         network = load_family(config.host).network
         host_config = network.Config(**config.host_settings)
         if config.host == "motionagformer":  # its norms are made for the frames that a layer sees
-            counts = [
-                next((kept for first, kept in reversed(config.prune) if first <= i), None)
-                for i in range(host_config.layers)
-            ]
-            seen = tuple(kept or host_config.frames for kept in counts)
-            host_config = replace(host_config, layer_frames=seen)
+            seen, kept = [], dict(config.prune)
+            for i in range(host_config.layers):
+                seen.append(kept.get(i) or (seen[-1] if seen else host_config.frames))
+            host_config = replace(host_config, layer_frames=tuple(seen))
         host = network(host_config)
         centre_only = config.recoverer == "none"
         pruners: dict[int, Pruner] = {
@@ -572,14 +563,12 @@ class HourglassLifter(Hourglass):
                 # No norm follows two of these layers in a row: a fixed spread would leave a narrow
                 # network a hundredth of its tokens, where the published width keeps a fifth.
                 spread = 0.02 * math.sqrt(network.Config().channels / host.token_dim)
-                linears = (recoverer.query, recoverer.key, recoverer.value, recoverer.project)
-                for linear in linears:
-                    nn.init.trunc_normal_(linear.weight, std=spread)
-                    nn.init.zeros_(linear.bias)
+                for part in (recoverer.query, recoverer.key, recoverer.value, recoverer.project):
+                    nn.init.trunc_normal_(part.weight, std=spread)
+                    nn.init.zeros_(part.bias)
         elif config.recoverer == "interpolation":
             recoverer = PoseInterpolation()
-        attention = config.recoverer == "attention"
-        super().__init__(host, pruners, recoverer, slot_positions=attention)
+        super().__init__(host, pruners, recoverer, slot_positions=config.recoverer == "attention")
         self.config = config
 
 
@@ -636,10 +625,9 @@ def from_authors(
             f"no pruned {host} {kind} recovering is published: pass layer_index and "
             "token_num, as the checkpoint was trained"
         )
-    host_from_authors = load_family(host).from_authors
     rest = {name: tensor for name, tensor in given.items() if name not in ours}
     host_arguments = {**HOT_ARGUMENTS.get(host, {}), **host_arguments}
-    host_config, host_state = host_from_authors(rest, **host_arguments)
+    host_config, host_state = load_family(host).from_authors(rest, **host_arguments)
     host_config.pop("layer_frames", None)  # follows from `prune`
     config: dict[str, Any] = {
         "host": host,

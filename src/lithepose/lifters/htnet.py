@@ -78,13 +78,7 @@ class HTNet(nn.Module):
         self.embed = nn.Linear(config.in_channels, config.channels)
         self.position = nn.Parameter(torch.zeros(1, JOINTS, config.channels))
         self.blocks = nn.ModuleList(
-            HierarchicalMixer(
-                config.channels,
-                config.hidden,
-                dropout=config.dropout,
-                attention_dropout=config.attention_dropout,
-                drop_path=p,
-            )
+            HierarchicalMixer(config, config.dropout, p)
             for p in drop_path_rates(*config.drop_path, config.layers)
         )
         if not config.part_constraint:
@@ -158,6 +152,14 @@ class PoseRefiner(nn.Module):
         return torch.cat([lateral, lifted[..., 2:]], dim=-1)
 
 
+# Our names to the authors'; see `translate`.
+NAMES = {
+    "embed": "patch_embed",
+    "position": "pos_embed",
+    "norm": "Hiremixer.Temporal_norm",
+    "head": "fcn",
+    **prefixed("blocks.#", "Hiremixer.blocks.#", HIERARCHICAL_MIXER_NAMES),
+}
 # Fields of our config to the options of the authors' program.
 AUTHORS_OPTIONS = {"layers": "layers", "channels": "channel", "hidden": "d_hid"}
 PUBLISHED = {"n_joints": JOINTS, "out_joints": JOINTS}
@@ -169,17 +171,9 @@ def from_authors(
     """Translate an authors' checkpoint; see `convert_state_dict`."""
     # Their data loader reads `frames`, their network does not.
     config = authors_config(HTNetConfig, AUTHORS_OPTIONS, options, PUBLISHED, ignored=("frames",))
-    names = {
-        "embed": "patch_embed",
-        "position": "pos_embed",
-        "norm": "Hiremixer.Temporal_norm",
-        "head": "fcn",
-    }
-    for i in range(config["layers"]):
-        names |= prefixed(f"blocks.{i}", f"Hiremixer.blocks.{i}", HIERARCHICAL_MIXER_NAMES)
     with torch.device("meta"):
         model = HTNet(HTNetConfig(**config))
-    return config, translate(state, model, names, RESHAPE_FROM_AUTHORS)
+    return config, translate(state, model, NAMES, RESHAPE_FROM_AUTHORS)
 
 
 def refiner_from_authors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

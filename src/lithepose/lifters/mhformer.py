@@ -165,13 +165,8 @@ class RefinementBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        hypotheses = [
-            own + self.drop_path(attention(norm(own)))
-            for own, norm, attention in zip(
-                x.chunk(HYPOTHESES, dim=-1), self.attention_norms, self.attentions, strict=True
-            )
-        ]
-        x = torch.cat(hypotheses, dim=-1)
+        parts = zip(x.chunk(HYPOTHESES, -1), self.attention_norms, self.attentions, strict=True)
+        x = torch.cat([own + self.drop_path(mix(norm(own))) for own, norm, mix in parts], dim=-1)
         return x + self.drop_path(self.mlp(self.mlp_norm(x)))
 
 
@@ -189,14 +184,11 @@ class CrossHypothesisAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        q, k, v = (
-            linear(norm(x)).unflatten(-1, (HEADS, -1)).transpose(1, 2)  # (B, heads, T, C/heads)
-            for linear, norm, x in (
-                (self.query, self.query_norm, query),
-                (self.key, self.key_norm, key),
-                (self.value, self.value_norm, value),
-            )
-        )
+        query = self.query(self.query_norm(query))
+        key = self.key(self.key_norm(key))
+        value = self.value(self.value_norm(value))
+        # (B, heads, T, C/heads) each
+        q, k, v = (x.unflatten(-1, (HEADS, -1)).transpose(1, 2) for x in (query, key, value))
         mixed = attend(q, k, v).transpose(1, 2).flatten(2)  # (B, T, C)
         return self.dropout(self.project(mixed))
 
@@ -261,12 +253,8 @@ class MHFormer(VideoTransformer):
             torch.zeros(1, config.frames, config.channels) for _ in range(HYPOTHESES)
         )
         self.position_dropout = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList(
-            [
-                *(RefinementBlock(config, p) for p in drop_paths[:-1]),
-                InteractionBlock(config, drop_paths[-1]),
-            ]
-        )
+        self.blocks = nn.ModuleList(RefinementBlock(config, p) for p in drop_paths[:-1])
+        self.blocks.append(InteractionBlock(config, drop_paths[-1]))
         self.norm = nn.LayerNorm(HYPOTHESES * config.channels, eps=1e-6)
         self.head = PoseHead(HYPOTHESES * config.channels)
 
@@ -285,67 +273,44 @@ class MHFormer(VideoTransformer):
         trajectories = joints_2d.float().flatten(2).transpose(1, 2)  # (B, 17·c, T), joint by joint
         hypotheses = self.generate(trajectories)
         with full_precision(joints_2d):
+            parts = zip(hypotheses, self.embeddings, self.positions, strict=True)
             tokens = [
                 self.position_dropout(embedding(hypothesis.float().transpose(1, 2)) + position)
-                for hypothesis, embedding, position in zip(
-                    hypotheses, self.embeddings, self.positions, strict=True
-                )
+                for hypothesis, embedding, position in parts
             ]
         return torch.cat(tokens, dim=-1)  # (B, T, 3C)
 
 
-# Our names to the authors'; see `translate`. They number the hypotheses from 1.
-WIDE_MLP_NAMES = {"mlp_norm": "norm2", "mlp.expand": "mlp.fc1", "mlp.contract": "mlp.fc2"}
-
-
-def _refinement_names(number: int) -> dict[str, str]:
-    i = number - 1
-    return {
-        f"attention_norms.{i}": f"norm1_{number}",
-        f"attentions.{i}.qkv": f"attn_{number}.qkv",
-        f"attentions.{i}.project": f"attn_{number}.proj",
-    }
-
-
-def _interaction_names(number: int) -> dict[str, str]:
-    names = {
-        "query_norm": f"norm3_{number}1",
-        "key_norm": f"norm3_{number}2",
-        "value_norm": f"norm3_{number}3",
-        "query": f"attn_{number}.linear_q",
-        "key": f"attn_{number}.linear_k",
-        "value": f"attn_{number}.linear_v",
-        "project": f"attn_{number}.proj",
-    }
-    return {f"attentions.{number - 1}.{ours}": theirs for ours, theirs in names.items()}
-
-
 def authors_names(config: MHFormerConfig) -> dict[str, str]:
-    """Our names of all tensors or layers to the authors'."""
-    stages = "Transformer_hypothesis"
-    interaction = config.layers - 1
+    """Our names to the authors', who number the hypotheses from 1; see `translate`."""
+    stages, short = "Transformer_hypothesis", config.frames <= SHORT_CLIP
     names = {"norm": f"{stages}.norm", "head.norm": "regression.0", "head.pose": "regression.1"}
-    names |= prefixed(f"blocks.{interaction}", f"{stages}.CHI_blocks.0", WIDE_MLP_NAMES)
-    for i in range(interaction):
-        names |= prefixed(f"blocks.{i}", f"{stages}.SHR_blocks.{i}", WIDE_MLP_NAMES)
-    for number in range(1, HYPOTHESES + 1):
-        ours, theirs = f"generate.encoders.{number - 1}", f"Transformer_encoder_{number}"
-        names[f"generate.norms.{number - 1}"] = f"norm_{number}"
-        names[f"{ours}.position"] = f"{theirs}.pos_embed"
-        names[f"{ours}.norm"] = f"{theirs}.norm"
-        for i in range(GENERATOR_BLOCKS):
-            names |= prefixed(f"{ours}.blocks.{i}", f"{theirs}.blocks.{i}", TRANSFORMER_BLOCK_NAMES)
-        short = config.frames <= SHORT_CLIP
-        ours, theirs = f"embeddings.{number - 1}", f"embedding_{number}"
-        names[f"{ours}.linear"] = f"{theirs}.0" if short else theirs
-        names[f"{ours}.norm"] = f"{theirs}.1"
-        names[f"positions.{number - 1}"] = f"{stages}.pos_embed_{number}"
-        for i in range(interaction):
-            ours, theirs = f"blocks.{i}", f"{stages}.SHR_blocks.{i}"
-            names |= prefixed(ours, theirs, _refinement_names(number))
-        ours, theirs = f"blocks.{interaction}", f"{stages}.CHI_blocks.0"
-        names |= prefixed(ours, theirs, _interaction_names(number))
-    return names
+    # Of both kinds of blocks: what one kind alone has, the other never asks for.
+    block = {"mlp_norm": "norm2", "mlp.expand": "mlp.fc1", "mlp.contract": "mlp.fc2"}
+    for i, number in enumerate(range(1, HYPOTHESES + 1)):
+        ours, theirs = f"generate.encoders.{i}", f"Transformer_encoder_{number}"
+        names |= {
+            f"generate.norms.{i}": f"norm_{number}",
+            f"{ours}.position": f"{theirs}.pos_embed",
+            f"{ours}.norm": f"{theirs}.norm",
+            **prefixed(f"{ours}.blocks.#", f"{theirs}.blocks.#", TRANSFORMER_BLOCK_NAMES),
+            f"embeddings.{i}.linear": f"embedding_{number}.0" if short else f"embedding_{number}",
+            f"embeddings.{i}.norm": f"embedding_{number}.1",
+            f"positions.{i}": f"{stages}.pos_embed_{number}",
+        }
+        block |= {
+            f"attention_norms.{i}": f"norm1_{number}",
+            f"attentions.{i}.qkv": f"attn_{number}.qkv",
+            f"attentions.{i}.query_norm": f"norm3_{number}1",
+            f"attentions.{i}.key_norm": f"norm3_{number}2",
+            f"attentions.{i}.value_norm": f"norm3_{number}3",
+            f"attentions.{i}.query": f"attn_{number}.linear_q",
+            f"attentions.{i}.key": f"attn_{number}.linear_k",
+            f"attentions.{i}.value": f"attn_{number}.linear_v",
+            f"attentions.{i}.project": f"attn_{number}.proj",
+        }
+    names |= prefixed("blocks.#", f"{stages}.SHR_blocks.#", block)
+    return names | prefixed(f"blocks.{config.layers - 1}", f"{stages}.CHI_blocks.0", block)
 
 
 # Fields of our config to the options of the authors' program.

@@ -125,7 +125,7 @@ class MixSTE(VideoTransformer):
 
 
 # Our names to the authors'; see `translate`.
-ENDS_NAMES = {
+NAMES = {
     "joint_embed": "Spatial_patch_to_embedding",
     "joint_position": "Spatial_pos_embed",
     "frame_position": "Temporal_pos_embed",
@@ -133,9 +133,9 @@ ENDS_NAMES = {
     "frame_norm": "Temporal_norm",
     "head.0": "head.0",
     "head.1": "head.1",
+    **prefixed("blocks.#.over_joints", "STEblocks.#", TRANSFORMER_BLOCK_NAMES),
+    **prefixed("blocks.#.over_frames", "TTEblocks.#", TRANSFORMER_BLOCK_NAMES),
 }
-
-
 # Fields of our config to the options of the authors' program.
 AUTHORS_OPTIONS = {
     "frames": "frames",
@@ -154,11 +154,6 @@ def from_authors(
     network.
     """
     config = authors_config(MixSTEConfig, AUTHORS_OPTIONS, options, {"n_joints": JOINTS})
-    names = dict(ENDS_NAMES)
-    for i in range(config["layers"]):
-        ours = f"blocks.{i}"
-        names |= prefixed(f"{ours}.over_joints", f"STEblocks.{i}", TRANSFORMER_BLOCK_NAMES)
-        names |= prefixed(f"{ours}.over_frames", f"TTEblocks.{i}", TRANSFORMER_BLOCK_NAMES)
     with torch.device("meta"):
         model = MixSTE(MixSTEConfig(**config))
-    return config, translate(state, model, names)
+    return config, translate(state, model, NAMES)

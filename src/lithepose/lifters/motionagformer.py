@@ -268,13 +268,6 @@ class MotionAGFormer(VideoTransformer):
 
 
 # Our names to the authors'; see `translate`.
-ENDS_NAMES = {
-    "joint_embed": "joints_embed",
-    "joint_position": "pos_embed",
-    "norm": "norm",
-    "head.represent": "rep_logit.fc",
-    "head.pose": "head",
-}
 SCALED_BLOCK_NAMES = {
     "mixer_norm": "norm1",
     "mixer_scale": "layer_scale_1",
@@ -282,35 +275,24 @@ SCALED_BLOCK_NAMES = {
     "mlp.expand": "mlp.fc1",
     "mlp.contract": "mlp.fc2",
     "mlp_scale": "layer_scale_2",
-}
-ATTENTION_NAMES = {
-    **SCALED_BLOCK_NAMES,
     "mixer.qkv": "mixer.qkv",
     "mixer.project": "mixer.proj",
-}
-GRAPH_NAMES = {
-    **SCALED_BLOCK_NAMES,
     "mixer.convolution.own": "mixer.U",
     "mixer.convolution.received": "mixer.V",
     "mixer.convolution.node_norm": "mixer.batch_norm",
 }
-
-
-def authors_names(layers: int) -> dict[str, str]:
-    """Our names to the authors', for a network of so many layers."""
-    names = dict(ENDS_NAMES)
-    for i in range(layers):
-        for ours, theirs, table in (
-            ("joint_attention", "att_spatial", ATTENTION_NAMES),
-            ("frame_attention", "att_temporal", ATTENTION_NAMES),
-            ("joint_graph", "graph_spatial", GRAPH_NAMES),
-            ("frame_graph", "graph_temporal", GRAPH_NAMES),
-        ):
-            names |= prefixed(f"blocks.{i}.{ours}", f"layers.{i}.{theirs}", table)
-        names[f"blocks.{i}.fusion.weigh"] = f"layers.{i}.fusion"
-    return names
-
-
+NAMES = {
+    "joint_embed": "joints_embed",
+    "joint_position": "pos_embed",
+    "norm": "norm",
+    "head.represent": "rep_logit.fc",
+    "head.pose": "head",
+    **prefixed("blocks.#.joint_attention", "layers.#.att_spatial", SCALED_BLOCK_NAMES),
+    **prefixed("blocks.#.frame_attention", "layers.#.att_temporal", SCALED_BLOCK_NAMES),
+    **prefixed("blocks.#.joint_graph", "layers.#.graph_spatial", SCALED_BLOCK_NAMES),
+    **prefixed("blocks.#.frame_graph", "layers.#.graph_temporal", SCALED_BLOCK_NAMES),
+    "blocks.#.fusion.weigh": "layers.#.fusion",
+}
 # Fields of our config to the options of the authors' program.
 AUTHORS_OPTIONS = {
     "frames": "n_frames",
@@ -350,4 +332,4 @@ def from_authors(
             config["layer_frames"] = seen
     with torch.device("meta"):
         model = MotionAGFormer(MotionAGFormerConfig(**config))
-    return config, translate(given, model, authors_names(config["layers"]))
+    return config, translate(given, model, NAMES)

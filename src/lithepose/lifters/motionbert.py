@@ -118,17 +118,6 @@ class MotionBERT(VideoTransformer):
             return self.joint_embed(joints_2d.float()) + positions
 
 
-# Our names to the authors'; see `translate`. "s" is over joints, "t" over frames.
-ENDS_NAMES = {
-    "joint_embed": "joints_embed",
-    "joint_position": "pos_embed",
-    "frame_position": "temp_embed",
-    "norm": "norm",
-    "head.represent": "pre_logits.fc",
-    "head.pose": "head",
-}
-
-
 def _block_names(axis: str) -> dict[str, str]:
     return {
         "attention_norm": f"norm1_{axis}",
@@ -140,21 +129,20 @@ def _block_names(axis: str) -> dict[str, str]:
     }
 
 
-def authors_names(layers: int) -> dict[str, str]:
-    """Our names to the authors', for a network of so many layers."""
-    names = dict(ENDS_NAMES)
-    for i in range(layers):
-        for ours, stream, axis in (
-            ("joints_first", "blocks_st", "s"),
-            ("frames_second", "blocks_st", "t"),
-            ("frames_first", "blocks_ts", "t"),
-            ("joints_second", "blocks_ts", "s"),
-        ):
-            names |= prefixed(f"blocks.{i}.{ours}", f"{stream}.{i}", _block_names(axis))
-        names[f"blocks.{i}.fusion.weigh"] = f"ts_attn.{i}"
-    return names
-
-
+# Our names to the authors'; see `translate`. "s" is over joints, "t" over frames.
+NAMES = {
+    "joint_embed": "joints_embed",
+    "joint_position": "pos_embed",
+    "frame_position": "temp_embed",
+    "norm": "norm",
+    "head.represent": "pre_logits.fc",
+    "head.pose": "head",
+    **prefixed("blocks.#.joints_first", "blocks_st.#", _block_names("s")),
+    **prefixed("blocks.#.frames_second", "blocks_st.#", _block_names("t")),
+    **prefixed("blocks.#.frames_first", "blocks_ts.#", _block_names("t")),
+    **prefixed("blocks.#.joints_second", "blocks_ts.#", _block_names("s")),
+    "blocks.#.fusion.weigh": "ts_attn.#",
+}
 # Parts of names in MMPose's copies of the checkpoints, to the authors'; the order matters.
 MMPOSE_NAMES = (
     ("head.pre_logits.", "pre_logits."),
@@ -167,8 +155,6 @@ MMPOSE_NAMES = (
     ("mlp_t.0.", "mlp_t.fc1."),
     ("mlp_t.2.", "mlp_t.fc2."),
 )
-
-
 # Fields of our config to the options of the authors' program.
 AUTHORS_OPTIONS = {
     "frames": "maxlen",
@@ -200,13 +186,8 @@ def from_authors(
     config = authors_config(MotionBERTConfig, AUTHORS_OPTIONS, options, PUBLISHED)
     config["hidden"] = int(config["channels"] * mlp_ratio)
     if any(name.startswith("backbone.") for name in state):
-        state = {_from_mmpose(name): tensor for name, tensor in state.items()}
+        for theirs, authors in MMPOSE_NAMES:
+            state = {name.replace(theirs, authors): tensor for name, tensor in state.items()}
     with torch.device("meta"):
         model = MotionBERT(MotionBERTConfig(**config))
-    return config, translate(state, model, authors_names(config["layers"]))
-
-
-def _from_mmpose(name: str) -> str:
-    for theirs, authors in MMPOSE_NAMES:
-        name = name.replace(theirs, authors)
-    return name
+    return config, translate(state, model, NAMES)

@@ -110,22 +110,15 @@ class TemporalMixer(nn.Module):
     """A block over frequencies: graph convolution, then attention, on half of the channels each,
     then an MLP over all channels."""
 
-    def __init__(
-        self,
-        dim: int,
-        hidden: int,
-        tokens: int,
-        *,
-        dropout: float,
-        attention_dropout: float,
-        drop_path: float,
-    ):
+    def __init__(self, config: NanoHTNetConfig, drop_path: float):
         super().__init__()
-        self.local = JointConnection(dim // 2, frequency_adjacency(tokens), drop_path)
-        self.whole = BodyInteraction(dim // 2, attention_dropout, drop_path)
+        dim = config.channels
+        adjacency = frequency_adjacency(config.kept_frames)
+        self.local = JointConnection(dim // 2, adjacency, drop_path)
+        self.whole = BodyInteraction(dim // 2, config.attention_dropout, drop_path)
         # As in HierarchicalMixer: eps is 1e-6 here and 1e-5 inside the two parts.
         self.mlp_norm = nn.LayerNorm(dim, eps=1e-6)
-        self.mlp = Mlp(dim, hidden, dropout)
+        self.mlp = Mlp(dim, config.hidden, config.temporal_dropout)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -177,31 +170,14 @@ class NanoHTNet(nn.Module):
         self.register_buffer("dct", dct_matrix(frames, kept), persistent=False)
         self.temporal_embed = nn.Linear(JOINTS * config.in_channels, dim)
         self.temporal_position = nn.Parameter(torch.zeros(1, kept, dim))
-        self.temporal_blocks = nn.ModuleList(
-            TemporalMixer(
-                dim,
-                config.hidden,
-                kept,
-                dropout=config.temporal_dropout,
-                attention_dropout=config.attention_dropout,
-                drop_path=p,
-            )
-            for p in drop_paths
-        )
+        self.temporal_blocks = nn.ModuleList(TemporalMixer(config, p) for p in drop_paths)
         self.temporal_norm = nn.LayerNorm(dim, eps=1e-6)
         self.temporal_features = nn.Linear(dim, JOINTS * config.features)
 
         self.spatial_embed = nn.Linear(frames * config.in_channels, dim)
         self.spatial_position = nn.Parameter(torch.zeros(1, JOINTS, dim))
         self.spatial_blocks = nn.ModuleList(
-            HierarchicalMixer(
-                dim,
-                config.hidden,
-                dropout=config.spatial_dropout,
-                attention_dropout=config.attention_dropout,
-                drop_path=p,
-            )
-            for p in drop_paths
+            HierarchicalMixer(config, config.spatial_dropout, p) for p in drop_paths
         )
         self.spatial_norm = nn.LayerNorm(dim, eps=1e-6)
         self.spatial_features = nn.Linear(dim, kept * config.features)
@@ -245,7 +221,7 @@ class NanoHTNet(nn.Module):
 
 
 # Our names to the authors'; see `translate`.
-ENDS_NAMES = {
+NAMES = {
     "temporal_embed": "tem_patch_embed",
     "temporal_position": "tem_pos_embed",
     "temporal_norm": "tem_Transformer.Temporal_norm",
@@ -259,14 +235,15 @@ ENDS_NAMES = {
     "head.reduce": "fc.1",
     "head.norm_out": "fc.2",
     "head.over_frames": "fc.3",
+    **prefixed("temporal_blocks.#.local", "tem_Transformer.blocks.#.lgc", JOINT_CONNECTION_NAMES),
+    **prefixed("temporal_blocks.#.whole", "tem_Transformer.blocks.#.gbi", BODY_INTERACTION_NAMES),
+    **prefixed("temporal_blocks.#", "tem_Transformer.blocks.#", BLOCK_MLP_NAMES),
+    **prefixed("spatial_blocks.#", "Transformer.blocks.#", HIERARCHICAL_MIXER_NAMES),
 }
-TEMPORAL_MIXER_NAMES = {
-    **prefixed("local", "lgc", JOINT_CONNECTION_NAMES),
-    **prefixed("whole", "gbi", BODY_INTERACTION_NAMES),
-    **BLOCK_MLP_NAMES,
+RESHAPE = {
+    **RESHAPE_FROM_AUTHORS,
+    "over_frames.weight": lambda w: w.flatten(1),  # a 1×1 convolution over frames, (1, K, 1, 1)
 }
-
-
 # Fields of our config to the options of the authors' program.
 AUTHORS_OPTIONS = {
     "frames": "frames",
@@ -286,16 +263,6 @@ def from_authors(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Translate an authors' checkpoint; see `convert_state_dict`."""
     config = authors_config(NanoHTNetConfig, AUTHORS_OPTIONS, options, PUBLISHED)
-    names = dict(ENDS_NAMES)
-    for i in range(config["layers"]):
-        ours, theirs = f"temporal_blocks.{i}", f"tem_Transformer.blocks.{i}"
-        names |= prefixed(ours, theirs, TEMPORAL_MIXER_NAMES)
-        ours, theirs = f"spatial_blocks.{i}", f"Transformer.blocks.{i}"
-        names |= prefixed(ours, theirs, HIERARCHICAL_MIXER_NAMES)
-    reshape = {
-        **RESHAPE_FROM_AUTHORS,
-        "over_frames.weight": lambda w: w.flatten(1),  # a 1×1 convolution over frames, (1, K, 1, 1)
-    }
     with torch.device("meta"):
         model = NanoHTNet(NanoHTNetConfig(**config))
-    return config, translate(state, model, names, reshape)
+    return config, translate(state, model, NAMES, RESHAPE)

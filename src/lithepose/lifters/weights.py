@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -144,6 +145,18 @@ def prefixed(ours: str, theirs: str, names: Mapping[str, str]) -> dict[str, str]
     return {f"{ours}.{our}": f"{theirs}.{their}" for our, their in names.items()}
 
 
+def authors_name(name: str, names: Mapping[str, str]) -> str:
+    """The authors' name of a tensor of ours, by a table as `translate` takes it."""
+    block = re.search(r"(?<=blocks\.)\d+", name)
+    number = block[0] if block else ""
+    for known in (name, re.sub(r"(?<=blocks\.)\d+", "#", name)):
+        layer, _, kind = known.rpartition(".")
+        if known in names or layer in names:
+            theirs = names[known] if known in names else f"{names[layer]}.{kind}"
+            return theirs.replace("#", number)
+    raise KeyError(name)
+
+
 def translate(
     authors_state: Mapping[str, Tensor],
     model: nn.Module,
@@ -158,7 +171,7 @@ def translate(
         model: a model of ours with the right configuration; only its names and shapes are read, so
             it may live on the meta device.
         names: ours to the authors'. A row names one tensor, or a layer whose `weight` and `bias`
-            have the same names on both sides.
+            have the same names on both sides; `#` is the number of any block without its own row.
         reshape: for tensors whose name ends so (`"transform.weight"`), what to do to the authors'
             tensor to get ours.
 
@@ -174,8 +187,7 @@ def translate(
     missing: list[str] = []
     misshapen: list[str] = []
     for name, expected in model.state_dict().items():
-        layer, _, kind = name.rpartition(".")
-        theirs = names[name] if name in names else f"{names[layer]}.{kind}"
+        theirs = authors_name(name, names)
         used.add(theirs)
         if theirs not in given:
             missing.append(theirs)

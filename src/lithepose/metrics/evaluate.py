@@ -285,7 +285,11 @@ def _joint_values(protocol: Protocol, sequence: LiftedSequence) -> tuple[int, di
             continue
         per_joint = metric.joint_values(predicted, target)[counted]
         if metric.order and protocol.velocity_unit == "per_second":
-            per_joint = per_joint * _rate(sequence) ** metric.order
+            if not sequence.fps:
+                raise ValueError(
+                    f"{sequence.title}: velocity per second needs the fps of the sequence"
+                )
+            per_joint = per_joint * sequence.fps**metric.order
         values[name] = per_joint[:, columns] if metric.is_score else per_joint
     return int(valid.sum()), values
 
@@ -316,12 +320,6 @@ def _checked(protocol: Protocol, sequence: LiftedSequence) -> tuple[Floats, Floa
         )
     step = protocol.frame_step
     return predicted[::step], target[::step], valid[::step]
-
-
-def _rate(sequence: LiftedSequence) -> float:
-    if not sequence.fps:
-        raise ValueError(f"{sequence.title}: velocity per second needs the fps of the sequence")
-    return sequence.fps
 
 
 def _mean_of_frames(values: Floats) -> Floats:
@@ -355,12 +353,12 @@ def _pooled(scores: Sequence[SequenceScore], metric: str) -> Floats:
 
 
 def _results(protocol: Protocol, scores: list[SequenceScore], left_out: int) -> Results:
-    members = {
-        group: [score for score in scores if group in score.groups and score.frames]
-        for group in protocol.groups
-    }
-    members = {group: inside for group, inside in members.items() if inside}
     measured = [score for score in scores if score.frames]
+    members = {
+        group: inside
+        for group in protocol.groups
+        if (inside := [score for score in measured if group in score.groups])
+    }
     skeleton = SKELETONS[protocol.skeleton]
     steps = zip(skeleton.joints, limb_steps(skeleton), strict=True)
     limb_ends = {joint for joint, step in steps if step == 3}

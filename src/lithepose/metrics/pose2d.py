@@ -112,12 +112,10 @@ def pckh(
     Raises:
         ValueError: shapes differ, a prediction is not finite, or a head has no size.
     """
-    joints = len(SKELETONS["mpii16"])
-    _check_shapes(predicted, target, counted, joints)
+    _check_shapes(predicted, target, counted, len(SKELETONS["mpii16"]))
     if head_sizes.shape != (len(predicted),) or not (head_sizes > 0).all():
         raise ValueError("head sizes must be one number above 0 for each person")
-    errors = _errors(predicted, target, counted) / head_sizes[:, None]
-    hits = (errors <= threshold) & counted
+    hits = (_errors(predicted, target, counted) / head_sizes[:, None] <= threshold) & counted
     counts = counted.sum(0)
     return PckhResults(
         threshold=threshold,
@@ -161,12 +159,6 @@ def torso_sizes(joints: Floats, skeleton: str = "coco17") -> Floats:
 
 
 # --- COCO ---------------------------------------------------------------------------------------
-
-# How far annotators scatter, as a share of the person's size: the constants of OKS, by joint.
-OKS_SIGMAS = (
-    0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107,
-    0.087, 0.087, 0.089, 0.089,
-)  # fmt: skip
 
 # In the order of the official tool. M and L are people with areas of 32² to 96² pixels and more.
 AP_NAMES = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AR50", "AR75", "ARM", "ARL")

@@ -13,7 +13,7 @@ evaluation tool of MPI-INF-3DHP.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -60,6 +60,13 @@ class Metric:
     is_score: bool = False
 
 
+def _score(label: str, thresholds_m: Sequence[float] | Floats) -> Metric:
+    def joint_values(predicted: Floats, target: Floats) -> Floats:
+        return share_of_thresholds(joint_errors(predicted, target), thresholds_m)
+
+    return Metric(label, "%", "none", joint_values, is_score=True)
+
+
 METRICS: dict[str, Metric] = {
     "mpjpe": Metric("MPJPE", "mm", "none", lambda p, g: MM * joint_errors(p, g)),
     "p_mpjpe": Metric(
@@ -72,27 +79,9 @@ METRICS: dict[str, Metric] = {
     "acceleration": Metric(
         "Acceleration", "mm/frame²", "none", lambda p, g: MM * step_errors(p, g, 2), order=2
     ),
-    "pck": Metric(
-        "PCK@150",
-        "%",
-        "none",
-        lambda p, g: share_of_thresholds(joint_errors(p, g), [PCK_THRESHOLD_M]),
-        is_score=True,
-    ),
-    "auc": Metric(
-        "AUC",
-        "%",
-        "none",
-        lambda p, g: share_of_thresholds(joint_errors(p, g), AUC_THRESHOLDS_M),
-        is_score=True,
-    ),
-    "auc_by_millimetre": Metric(
-        "AUC (0-149 mm by 1)",
-        "%",
-        "none",
-        lambda p, g: share_of_thresholds(joint_errors(p, g), AUC_MILLIMETRE_THRESHOLDS_M),
-        is_score=True,
-    ),
+    "pck": _score("PCK@150", [PCK_THRESHOLD_M]),
+    "auc": _score("AUC", AUC_THRESHOLDS_M),
+    "auc_by_millimetre": _score("AUC (0-149 mm by 1)", AUC_MILLIMETRE_THRESHOLDS_M),
 }
 
 # Field -> value -> what it says under a table. `Protocol` tells who uses which.
