@@ -1,6 +1,6 @@
 """LitheBench: lifters trained alike on motion capture that anyone can get, and what came of it.
 
-`lithepose.bench.networks` are what is compared, `lithepose.bench.questions` the papers' claims that
+`lithepose.bench.networks` are what is compared, `lithepose.bench.report` the papers' claims that
 the comparison answers. `train_entry` trains one network with one seed and measures it on the test
 subjects; every finished run leaves one small JSON file, so that a broken-off benchmark goes on
 where it was. `lithepose.bench.report` makes the page of results from those files.
@@ -34,9 +34,8 @@ from lithepose.metrics.pose3d import mpjpe, mpjve, p_mpjpe
 from lithepose.mocap.motions import Motions, read_motions
 from lithepose.mocap.noise import DetectorNoise
 from lithepose.mocap.windows import WindowSettings
-from lithepose.train.checkpoints import LAST, kept_weights
+from lithepose.train.checkpoints import LAST, LOG, kept_weights, read_log
 from lithepose.train.engine import run
-from lithepose.train.log import LOG, read_log
 from lithepose.train.poseclr import PoseCLRSettings, encoder_state
 from lithepose.train.settings import Optimisation, RunSettings, found_device
 from lithepose.train.tasks.poseclr import motion_task

@@ -15,9 +15,8 @@ from typing import Any, ClassVar
 
 from lithepose.lifters import LIFTERS
 from lithepose.metrics.protocols import METRICS, protocol_named
-from lithepose.train.fields import check_choices
 from lithepose.train.recipes.base import Expected, Recipe
-from lithepose.train.settings import Optimisation
+from lithepose.train.settings import Optimisation, check_choices
 
 # Data set of a lifter's recipe -> the joint set that its networks work in, and its 2D sources.
 # "human36m": VideoPose3D's files. "human36m-image": MotionBERT's file, poses in the scale of the
