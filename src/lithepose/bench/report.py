@@ -147,12 +147,9 @@ SCORES = ("mpjpe", "p_mpjpe", "mpjve", "end_joints")
 _ROUNDS = 3  # of timing, all networks in each: other work on the machine comes and goes
 _WITHDRAWN = "†"
 _NUMBERS = {"32": "float32", "bf16": "bfloat16"}
-_HEADINGS = {
-    "mpjpe": "MPJPE",
-    "p_mpjpe": "P-MPJPE",
-    "mpjve": "MPJVE",
-    "end_joints": "end joints",
-}
+_HEADINGS: dict[str, str] = dict(
+    zip(SCORES, ("MPJPE", "P-MPJPE", "MPJVE", "end joints"), strict=True)
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,26 +278,27 @@ def answers(
     """The answers to all claims whose networks have run with seeds in common."""
     given = []
     for question in QUESTIONS:
-        if question.first not in results or question.second not in results:
+        names = (question.first, question.second)
+        if not results.keys() >= set(names):
             continue
-        runs = [{r["seed"]: r for r in results[n]} for n in (question.first, question.second)]
+        runs = [{r["seed"]: r for r in results[name]} for name in names]
         seeds = sorted(runs[0].keys() & runs[1].keys())
         if not seeds:
             continue
-        costs = [expenses[name] for name in (question.first, question.second)]
+        costs = [expenses[name] for name in names]
         for track in TRACKS:
-            errors = [
+            first, second = (
                 tuple(run[seed]["scores"][track][question.score] for seed in seeds) for run in runs
-            ]
+            )
             given.append(
                 Answer(
                     question=question,
                     track=track,
-                    first=errors[0],
-                    second=errors[1],
+                    first=first,
+                    second=second,
                     macs=costs[1].macs / costs[0].macs,
                     parameters=costs[1].parameters / costs[0].parameters,
-                    withdrawn=any(_faults(results[n]) for n in (question.first, question.second)),
+                    withdrawn=any(_faults(results[n]) for n in names),
                 )
             )
     return given
@@ -355,21 +353,12 @@ def as_markdown(
     given = answers(results, expenses)
     for answer in given:
         question = answer.question
-        lines.append(
-            _row(
-                [
-                    f"{question.claim} ({question.source})",
-                    f"{question.first} → {question.second}, {_HEADINGS[question.score]}",
-                    answer.track,
-                    _cell(answer.first),
-                    _cell(answer.second),
-                    ", ".join(f"{d:+.1f}" for d in answer.differences),
-                    answer.verdict,
-                    f"× {answer.macs:.2f}",
-                    f"× {answer.parameters:.2f}",
-                ]
-            )
-        )
+        cells = [f"{question.claim} ({question.source})"]
+        cells += [f"{question.first} → {question.second}, {_HEADINGS[question.score]}"]
+        cells += [answer.track, _cell(answer.first), _cell(answer.second)]
+        cells += [", ".join(f"{d:+.1f}" for d in answer.differences), answer.verdict]
+        cells += [f"× {answer.macs:.2f}", f"× {answer.parameters:.2f}"]
+        lines.append(_row(cells))
     devices = sorted({run["device"] for run in runs})
     hours = sum(run["seconds"] for run in runs) / 3600
     lines += [

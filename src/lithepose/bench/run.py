@@ -161,8 +161,7 @@ def measure(network: nn.Module, entry: Entry, test: TestViews) -> dict[str, dict
     network.eval()
     result = {}
     for track in TRACKS:
-        lifted = _lift(network, entry, test, track, device)
-        lifted = lifted * test.scale[:, None, None]
+        lifted = _lift(network, entry, test, track, device) * test.scale[:, None, None]
         found, true = lifted[:, LIMBS], test.truth[:, LIMBS]
         ends = [list(LIMBS).index(joint) for joint in ENDS]
         velocity = [
@@ -272,12 +271,10 @@ def train_entry(
     settings = replace(
         settings, chunk=optimisation.batch, workers=0, validate_every=10**9, tensorboard=False
     )
-    encoder = None
-    seconds = 0.0
+    encoder, seconds = None, 0.0
     if entry.pretrained:
-        folder_of_encoder = run_folder / "encoder"
-        encoder = _pretrained(entry, optimisation, train, data, folder_of_encoder, settings)
-        seconds, _ = _logged(folder_of_encoder)
+        encoder = _pretrained(entry, optimisation, train, data, run_folder / "encoder", settings)
+        seconds, _ = _logged(run_folder / "encoder")
         report(f"{name}, seed {seed}: pre-trained in {seconds:.0f} s")
     task = BenchTask(entry, train, encoder=encoder, compiled=settings.compiled)
     for progress in run(task, optimisation, settings, run_folder, described=definition["entry"]):

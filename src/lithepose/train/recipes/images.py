@@ -109,7 +109,7 @@ _NOTES = (
     "inferred from MMPose 0.29's recipes, on which the authors built: optimiser, rates, batch, "
     "epochs, augmentation, targets and decoder; that nothing was pre-trained is a guess",
 )
-_RECIPE = ImageRecipe(
+_MPII = ImageRecipe(
     name="",
     network="hevitpose-t-mpii",
     dataset="mpii",
@@ -117,41 +117,39 @@ _RECIPE = ImageRecipe(
     source="Wu et al., HEViTPose (arXiv 2311.13615), with the settings of MMPose 0.29",
     notes=_NOTES,
 )
-_MPII = {
-    size: replace(
-        _RECIPE,
-        name=f"hevitpose-{size}-mpii",
-        network=f"hevitpose-{size}-mpii",
-        expected=(
-            Expected(metric="PCKh@0.5", value=val, source=f"val, {_README}"),
-            Expected(metric="PCKh@0.5", value=test, source=f"test, {_README}"),
+_COCO = replace(
+    _MPII,
+    network="hevitpose-t-coco",
+    dataset="coco",
+    shift=0.3,
+    half_body=0.3,
+    notes=(
+        *_NOTES,
+        "compare val2017 with ground-truth boxes: the published AP50, 93.6, is of that level",
+    ),
+)
+# Network -> its recipe, and the published scores by split.
+_ROWS: dict[str, tuple[ImageRecipe, dict[str, float]]] = {
+    "hevitpose-t-mpii": (_MPII, {"val": 87.2, "test": 88.7}),
+    "hevitpose-s-mpii": (_MPII, {"val": 88.5, "test": 90.1}),
+    "hevitpose-b-mpii": (_MPII, {"val": 89.4, "test": 90.7}),
+    "hevitpose-t-coco": (_COCO, {}),
+    "hevitpose-s-coco": (_COCO, {}),
+    "hevitpose-b-coco": (_COCO, {"val2017": 75.4, "test-dev2017": 72.6}),
+}
+_METRICS = {"mpii": "PCKh@0.5", "coco": "AP"}
+IMAGE_RECIPES = {
+    name: replace(
+        recipe,
+        name=name,
+        network=name,
+        expected=tuple(
+            Expected(metric=_METRICS[recipe.dataset], value=value, source=f"{split}, {_README}")
+            for split, value in scores.items()
         ),
     )
-    for size, val, test in (("t", 87.2, 88.7), ("s", 88.5, 90.1), ("b", 89.4, 90.7))
+    for name, (recipe, scores) in _ROWS.items()
 }
-_COCO = {
-    size: replace(
-        _RECIPE,
-        name=f"hevitpose-{size}-coco",
-        network=f"hevitpose-{size}-coco",
-        dataset="coco",
-        shift=0.3,
-        half_body=0.3,
-        # Only of B something is published.
-        expected=(
-            Expected(metric="AP", value=75.4, source=f"val2017, {_README}"),
-            Expected(metric="AP", value=72.6, source=f"test-dev2017, {_README}"),
-        )
-        if size == "b"
-        else (),
-        notes=(
-            *_NOTES,
-            "compare val2017 with ground-truth boxes: the published AP50, 93.6, is of that level",
-        ),
-    )
-    for size in ("t", "s", "b")
-}
-IMAGE_RECIPES = {recipe.name: recipe for recipe in (*_MPII.values(), *_COCO.values())}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,9 +212,8 @@ _OF_SYNTHETIC = Optimisation(
     average=0.999,
 )
 SYNTHETIC_RECIPES = {
-    recipe.name: recipe
-    for recipe in (
-        SyntheticRecipe(name=f"{network}-synthetic", network=network, optimisation=_OF_SYNTHETIC)
-        for network in ("hevitpose-t-coco", "hevitpose-t-mpii")
+    f"{network}-synthetic": SyntheticRecipe(
+        name=f"{network}-synthetic", network=network, optimisation=_OF_SYNTHETIC
     )
+    for network in ("hevitpose-t-coco", "hevitpose-t-mpii")
 }

@@ -196,7 +196,6 @@ _AMPOSE = _like(
 # The optimiser is not published: VideoPose3D's, whose epochs, batch, rate and decay it shares.
 _CONVFORMER = _like(
     _HUMAN36M,
-    network="convformer-243",
     protocol="human36m-videopose3d",
     schedule="exponential",
     gamma=0.95,
@@ -248,7 +247,6 @@ _HTNET_REFINED = _like(
 # The authors' loop ends one epoch before its 20.
 _MHFORMER = _like(
     _HUMAN36M,
-    network="mhformer-351",
     epochs=19,
     batch=128,
     source="Li et al., MHFormer (arXiv 2111.12707), the authors' code",
@@ -264,7 +262,6 @@ _TPC_MHFORMER = _like(
 
 _MIXSTE = _like(
     _HUMAN36M,
-    network="mixste-243",
     windows="padded",
     stride=243,
     test_windows="padded",
@@ -324,7 +321,6 @@ _WHICH_2D = ("whether that figure's 2D is this one is not told",)
 
 _AGFORMER = _like(
     _MOTIONBERT,
-    network="motionagformer-b",
     protocol="human36m-motionagformer",
     learning_rate=5e-4,
     epochs=60,
