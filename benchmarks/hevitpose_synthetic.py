@@ -49,10 +49,10 @@ from lithepose.metrics.pose2d import CocoResults, coco_ap, oks_nms, pck, person_
 from lithepose.metrics.pose3d import p_mpjpe
 from lithepose.poses import Track3D
 from lithepose.skeletons import LIMB_JOINTS, SKELETONS, convert
-from lithepose.train.evaluation.images import EvalSettings, predict
 from lithepose.train.networks import normalised
 from lithepose.train.recipes import SyntheticRecipe
 from lithepose.train.runs import read_trained
+from lithepose.train.tasks.images import EvalSettings, predict
 from lithepose.train.tasks.synthetic import SyntheticTest
 from lithepose.video import open_video
 

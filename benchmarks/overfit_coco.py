@@ -20,11 +20,10 @@ import torch
 
 from lithepose.train.checkpoints import BEST, kept_weights
 from lithepose.train.engine import run
-from lithepose.train.evaluation.images import evaluate_images
 from lithepose.train.recipes import ImageRecipe
 from lithepose.train.recipes.images import IMAGE_RECIPES
 from lithepose.train.settings import Optimisation, RunSettings
-from lithepose.train.tasks.images import ImageTask
+from lithepose.train.tasks.images import ImageTask, evaluate_images
 
 # Half the widths of HEViTPose-T, and one block in each stage.
 SMALL = {"widths": (32, 64, 96), "depths": (1, 1, 1), "head_filters": (64, 64)}

@@ -18,11 +18,11 @@ torch = pytest.importorskip("torch")
 from torch import Tensor  # noqa: E402
 
 from lithepose.anthropometry import STANDARD_HEIGHT_M  # noqa: E402
-from lithepose.bench import networks, questions  # noqa: E402
+from lithepose.bench import networks  # noqa: E402
 from lithepose.bench import report as bench_report  # noqa: E402
 from lithepose.bench import run as bench  # noqa: E402
 from lithepose.bench.networks import SIZES, entries  # noqa: E402
-from lithepose.bench.questions import QUESTIONS  # noqa: E402
+from lithepose.bench.report import QUESTIONS  # noqa: E402
 from lithepose.bench.rule import LENSES  # noqa: E402
 from lithepose.bench.run import TestViews, measure  # noqa: E402
 from lithepose.lifters.weights import load_lifter  # noqa: E402
@@ -278,13 +278,13 @@ def test_withdrawn_runs_give_no_verdict():
 
 def test_runs_are_withdrawn_by_how_they_were_trained():
     known = {name: asdict(entry) for name, entry in entries(SIZES["small"]).items()}
-    faulty = {name for name, entry in known.items() if questions.faults(entry)}
+    faulty = {name for name, entry in known.items() if bench_report.faults(entry)}
     assert faulty == {"hot-mixste", "hot-motionbert", "hot-motionagformer"}
     # As MHFormer was trained before its dropout could be switched off.
     del known["mhformer"]["settings"]["short_clip_dropout"]
     del known["hot-mhformer"]["settings"]["host_settings"]["short_clip_dropout"]
     for name in ("mhformer", "hot-mhformer"):
-        (reason,) = questions.faults(known[name])
+        (reason,) = bench_report.faults(known[name])
         assert "dropout of 0.25" in reason
 
 

@@ -91,7 +91,7 @@ def detecting(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lithepose")
 
 
 # --- help and version -------------------------------------------------------------------------

@@ -114,7 +114,7 @@ def test_a_table_is_printed_and_written(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_run_is_reported_step_by_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("torch")
-    from lithepose.train.log import Progress
+    from lithepose.train.checkpoints import Progress
 
     seen: dict[str, Any] = {}
 

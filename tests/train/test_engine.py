@@ -27,8 +27,8 @@ from safetensors import safe_open  # noqa: E402
 
 from lithepose import __version__  # noqa: E402
 from lithepose.train import checkpoints, engine  # noqa: E402
-from lithepose.train.batches import Batches  # noqa: E402
 from lithepose.train.checkpoints import kept_weights  # noqa: E402
+from lithepose.train.engine import Batches  # noqa: E402
 from lithepose.train.optimisers import make_optimisers  # noqa: E402
 
 PROGRAM = Path(__file__).with_name("tiny_training.py")

@@ -19,7 +19,7 @@ from lithepose.mocap.noise import DetectorNoise
 from lithepose.mocap.windows import WindowSettings
 from lithepose.synthetic.bodies import random_body
 from lithepose.synthetic.movements import motion
-from lithepose.train.multiview import (
+from lithepose.train.tasks.poseclr import (
     RECORDINGS_APART,
     SCREEN_FOCAL,
     Centres,

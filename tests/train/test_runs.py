@@ -21,10 +21,9 @@ from lithepose.metrics.evaluate import LiftedSequence, evaluate  # noqa: E402
 from lithepose.metrics.protocols import protocol_named  # noqa: E402
 from lithepose.train import runs  # noqa: E402
 from lithepose.train.evaluation import EvaluationSettings  # noqa: E402
-from lithepose.train.fields import check_config  # noqa: E402
 from lithepose.train.recipes import RECIPES, LiftingRecipe  # noqa: E402
 from lithepose.train.runs import evaluate_run, read_trained, train_recipe  # noqa: E402
-from lithepose.train.settings import RunSettings  # noqa: E402
+from lithepose.train.settings import RunSettings, check_config  # noqa: E402
 
 HERE = RunSettings(device="cpu", workers=0, precision="32", tensorboard=False)
 
@@ -142,7 +141,7 @@ def test_a_network_that_is_hardly_trained_is_told_so(
         )
         return evaluate(protocol_named(parts[-1]), [lifted])
 
-    monkeypatch.setattr("lithepose.train.evaluation.lifters.evaluate_lifter", measured)
+    monkeypatch.setattr("lithepose.train.tasks.lifting.evaluate_lifter", measured)
     path = tmp_path / "lifter.safetensors"
     save_weights(path, create_lifter("htnet", layers=1, channels=48, hidden=32))
     settings = EvaluationSettings(protocols=(protocol,))

@@ -8,7 +8,7 @@ import pytest
 from lithepose.datasets.sequences import PoseSequence
 from lithepose.metrics.protocols import PROTOCOLS
 from lithepose.skeletons import SKELETONS
-from lithepose.train.sequences import mirrored, network_sequence, reordered, trial_of_source
+from lithepose.train.windows import mirrored, network_sequence, reordered, trial_of_source
 
 
 def seen_by_coco(keypoints: np.ndarray) -> PoseSequence:

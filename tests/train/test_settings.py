@@ -10,8 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from lithepose.train.fields import fitting, kinds_of
-from lithepose.train.settings import Optimisation, RunSettings, found_device
+from lithepose.train.settings import Optimisation, RunSettings, fitting, found_device, kinds_of
 
 
 def rates(examples: int = 100, **fields: Any) -> list[float]:

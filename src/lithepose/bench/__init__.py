@@ -6,8 +6,7 @@ from lithepose.lazy import attach
 
 if TYPE_CHECKING:
     from lithepose.bench.networks import SIZES, entries
-    from lithepose.bench.questions import QUESTIONS
-    from lithepose.bench.report import write_report
+    from lithepose.bench.report import QUESTIONS, write_report
     from lithepose.bench.rule import measure, views
     from lithepose.bench.run import train_all
 
@@ -17,8 +16,7 @@ __getattr__, __dir__ = attach(
     __name__,
     {
         "networks": "SIZES entries",
-        "questions": "QUESTIONS",
-        "report": "write_report",
+        "report": "QUESTIONS write_report",
         "rule": "measure views",
         "run": "train_all",
     },

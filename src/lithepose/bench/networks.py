@@ -156,18 +156,13 @@ _NO_DROPOUT: dict[str, dict[str, Any]] = {
 
 
 def _of_frames(frames: int, targets: int, lifter: str, settings: Mapping[str, Any]) -> Entry:
-    return Entry(
-        lifter=lifter,
-        settings={"in_channels": CHANNELS, **_NO_DROPOUT[lifter], **settings},
-        frames=frames,
-        targets=targets,
-    )
+    settings = {"in_channels": CHANNELS, **_NO_DROPOUT[lifter], **settings}
+    return Entry(lifter=lifter, settings=settings, frames=frames, targets=targets)
 
 
 def _host(size: Size, family: str) -> Entry:
-    entry = _of_frames(
-        size.frames, size.frames, family, {"frames": size.frames, **size.hosts[family]}
-    )
+    settings = {"frames": size.frames, **size.hosts[family]}
+    entry = _of_frames(size.frames, size.frames, family, settings)
     if family == "mhformer":  # gives all frames, and is scored at the centre
         entry = replace(entry, targets=1, only_centre=True)
     return entry

@@ -1,6 +1,6 @@
 """LitheBench: lifters trained alike on motion capture that anyone can get, and what came of it.
 
-`lithepose.bench.networks` are what is compared, `lithepose.bench.questions` the papers' claims that
+`lithepose.bench.networks` are what is compared, `lithepose.bench.report` the papers' claims that
 the comparison answers. `train_entry` trains one network with one seed and measures it on the test
 subjects; every finished run leaves one small JSON file, so that a broken-off benchmark goes on
 where it was. `lithepose.bench.report` makes the page of results from those files.
@@ -34,9 +34,8 @@ from lithepose.metrics.pose3d import mpjpe, mpjve, p_mpjpe
 from lithepose.mocap.motions import Motions, read_motions
 from lithepose.mocap.noise import DetectorNoise
 from lithepose.mocap.windows import WindowSettings
-from lithepose.train.checkpoints import LAST, kept_weights
+from lithepose.train.checkpoints import LAST, LOG, kept_weights, read_log
 from lithepose.train.engine import run
-from lithepose.train.log import LOG, read_log
 from lithepose.train.poseclr import PoseCLRSettings, encoder_state
 from lithepose.train.settings import Optimisation, RunSettings, found_device
 from lithepose.train.tasks.poseclr import motion_task
@@ -162,8 +161,7 @@ def measure(network: nn.Module, entry: Entry, test: TestViews) -> dict[str, dict
     network.eval()
     result = {}
     for track in TRACKS:
-        lifted = _lift(network, entry, test, track, device)
-        lifted = lifted * test.scale[:, None, None]
+        lifted = _lift(network, entry, test, track, device) * test.scale[:, None, None]
         found, true = lifted[:, LIMBS], test.truth[:, LIMBS]
         ends = [list(LIMBS).index(joint) for joint in ENDS]
         velocity = [
@@ -273,12 +271,10 @@ def train_entry(
     settings = replace(
         settings, chunk=optimisation.batch, workers=0, validate_every=10**9, tensorboard=False
     )
-    encoder = None
-    seconds = 0.0
+    encoder, seconds = None, 0.0
     if entry.pretrained:
-        folder_of_encoder = run_folder / "encoder"
-        encoder = _pretrained(entry, optimisation, train, data, folder_of_encoder, settings)
-        seconds, _ = _logged(folder_of_encoder)
+        encoder = _pretrained(entry, optimisation, train, data, run_folder / "encoder", settings)
+        seconds, _ = _logged(run_folder / "encoder")
         report(f"{name}, seed {seed}: pre-trained in {seconds:.0f} s")
     task = BenchTask(entry, train, encoder=encoder, compiled=settings.compiled)
     for progress in run(task, optimisation, settings, run_folder, described=definition["entry"]):

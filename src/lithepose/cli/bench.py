@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from lithepose.cli.report import failing_clearly, printable
-from lithepose.cli.training import needing_extras
+from lithepose.cli.train import needing_extras
 
 
 @click.command()

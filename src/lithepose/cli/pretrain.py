@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from lithepose.cli.report import failing_clearly, printable
-from lithepose.cli.training import given_settings, needing_extras, run_options
+from lithepose.cli.train import given_settings, needing_extras, run_options
 
 
 @click.command()

@@ -98,11 +98,10 @@ def lift_to_files(
     result = lift_source(source, asked, report)
     result = _with_source(result, source, fingerprint, formats)
     stems = [person_stem(name, person.person).name for person in result.people]
-    silent = [
-        stem + each for stem in stems for each in endings if each not in (*TELLING, PAGE_CLIP)
-    ]
+    silent = [each for each in endings if each not in (*TELLING, PAGE_CLIP)]
     try:
-        note(fingerprint, out, name, silent)  # before the first file
+        # Before the first file, so that a run that is broken off knows its own.
+        note(fingerprint, out, name, [stem + each for stem in stems for each in silent])
         files = write_result(out / name, result.people, formats)
         begin = time.perf_counter()
         files += _write_views(overlay, html, source, result, asked, report)

@@ -26,20 +26,22 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 import torch
 import torch.utils.data
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lithepose.files import atomic_write
-from lithepose.train.batches import Batches, Examples
 from lithepose.train.checkpoints import (
     BEST,
     LAST,
+    LOG,
+    Log,
+    Progress,
     commit_of_code,
     read_header,
     read_tensors,
     refuse_other,
     write_checkpoint,
 )
-from lithepose.train.log import LOG, Log, Progress
 from lithepose.train.optimisers import is_bfloat16_fast, make_optimisers
 from lithepose.train.settings import Optimisation, RunSettings, found_device
 from lithepose.version import __version__
@@ -54,6 +56,62 @@ log = logging.getLogger(__name__)
 WARM_UP = 3  # steps before a step is captured as a CUDA graph
 READ_EVERY = 50  # steps between looks at the loss, each of which waits for the device
 RECIPE = "recipe.json"
+
+
+class Examples(Protocol):
+    """Where training examples come from."""
+
+    def __len__(self) -> int:
+        """Examples of one epoch; an endless source states a nominal number."""
+        ...
+
+    def draw(
+        self, indices: NDArray[np.int64], random: np.random.Generator
+    ) -> dict[str, NDArray[Any]]:
+        """One chunk of a batch: the first axis of every array has the length of `indices`.
+
+        Runs in worker processes: the object must be picklable and needs NumPy only.
+        """
+        ...
+
+
+class Batches(torch.utils.data.Dataset[dict[str, Tensor]]):
+    """A process's share of the batch of step i."""
+
+    def __init__(
+        self, examples: Examples, optimisation: Optimisation, chunk: int, rank: int, world: int
+    ):
+        self.examples, self.seed, self.batch = examples, optimisation.seed, optimisation.batch
+        self.chunk, self.rank, self.world = chunk, rank, world
+        self.epoch, self.order = -1, np.zeros(0, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        """Each array of `Examples.draw` as a tensor: (examples of this process, ...)."""
+        indices = self._indices(step)
+        parts = []
+        for c in range(self.rank, -(-self.batch // self.chunk), self.world):
+            random = np.random.default_rng((self.seed, step, c))
+            parts.append(self.examples.draw(indices[c * self.chunk : (c + 1) * self.chunk], random))
+        if len(parts) == 1:  # which is not copied
+            return {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in parts[0].items()}
+        return {k: torch.from_numpy(np.concatenate([p[k] for p in parts])) for k in parts[0]}
+
+    def _indices(self, step: int) -> NDArray[np.int64]:
+        """The examples of a step's whole batch, which may reach over the end of an epoch."""
+        size, first = len(self.examples), step * self.batch
+        found = []
+        while first < (step + 1) * self.batch:
+            epoch, at = divmod(first, size)
+            if epoch != self.epoch:
+                random = np.random.default_rng((self.seed, epoch))
+                self.epoch, self.order = epoch, random.permutation(size)
+            last = min((step + 1) * self.batch - epoch * size, size)
+            found.append(self.order[at:last])
+            first = epoch * size + last
+        return np.concatenate(found)
 
 
 class Task(Protocol):
@@ -201,21 +259,16 @@ class _Run:
             torch.use_deterministic_algorithms(True)
         self.fabric = _fabric(self.settings)
         self.fabric.launch()
-        self.device, self.rank, self.world = (
-            self.fabric.device,
-            self.fabric.global_rank,
-            self.fabric.world_size,
-        )
+        self.device = self.fabric.device
+        self.rank, self.world = self.fabric.global_rank, self.fabric.world_size
         if self.settings.cuda_graphs and (self.device.type != "cuda" or self.world > 1):
             raise ValueError("cuda_graphs is for one CUDA device: train without it")
         chunks = -(-self.optimisation.batch // self.settings.chunk)
         if chunks < self.world:
             batch = self.optimisation.batch
-            wayout = (
-                f"take chunks of {batch // self.world} at most"
-                if batch >= self.world
-                else f"take {batch} processes at most, or a larger batch"
-            )
+            wayout = f"take {batch} processes at most, or a larger batch"
+            if batch >= self.world:
+                wayout = f"take chunks of {batch // self.world} at most"
             raise ValueError(
                 f"a batch of {batch} is {chunks} chunks of {self.settings.chunk}, fewer than the "
                 f"{self.world} processes: {wayout}"
@@ -242,11 +295,9 @@ class _Run:
         self.commit = commit_of_code()
 
     def _batches(self, start: int) -> torch.utils.data.DataLoader[dict[str, Tensor]]:
-        workers = self.settings.workers
+        workers, chunk = self.settings.workers, self.settings.chunk
         return torch.utils.data.DataLoader(
-            Batches(
-                self.task.examples, self.optimisation, self.settings.chunk, self.rank, self.world
-            ),
+            Batches(self.task.examples, self.optimisation, chunk, self.rank, self.world),
             batch_size=None,
             sampler=range(start, self.steps),
             num_workers=workers,
@@ -516,17 +567,13 @@ def _fabric(settings: RunSettings) -> Fabric:
         nodes = int(os.environ["WORLD_SIZE"]) // devices
     precision = resolved_precision(settings, torch.device(device))
     # Validation runs on one process; the others wait for it.
-    strategy = (
-        DDPStrategy(gradient_as_bucket_view=True, timeout=datetime.timedelta(hours=12))
-        if devices * nodes > 1
-        else "auto"
-    )
+    patient = DDPStrategy(gradient_as_bucket_view=True, timeout=datetime.timedelta(hours=12))
     return Fabric(
         accelerator=kind,
         devices=[int(number)] if number else devices,
         num_nodes=nodes,
         precision="bf16-mixed" if precision == "bf16" else "32-true",
-        strategy=strategy,
+        strategy=patient if devices * nodes > 1 else "auto",
     )
 
 

@@ -20,17 +20,17 @@ import copy
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lithepose.lifters.blocks import JOINTS
-from lithepose.lifters.nanohtnet import ContrastiveHead, NanoHTNet
+from lithepose.lifters.nanohtnet import ContrastiveHead
 from lithepose.lifters.weights import load_into, load_weights, network_of, save_weights
-from lithepose.train.multiview import RECORDINGS_APART
 
+RECORDINGS_APART = 1000  # between the numbers of instants of two recordings
 _EMBEDDED_AT_ONCE = 256  # windows
 
 
@@ -73,29 +73,19 @@ class PoseCLRSettings:
 # --- encoders ---------------------------------------------------------------------------------
 
 
-def _head_of_nanohtnet(lifter: nn.Module, feature_dim: int) -> nn.Module:
-    assert isinstance(lifter, NanoHTNet)
-    return ContrastiveHead(lifter.config.features, lifter.config.kept_frames, feature_dim)
-
-
-def _head_of_joints(lifter: nn.Module, feature_dim: int) -> nn.Sequential:
+def _head_of_joints(config: Any, feature_dim: int) -> nn.Sequential:
     """For tokens (..., 17, C), one per joint."""
-    channels = cast(Any, lifter.config).channels
-    return nn.Sequential(nn.LayerNorm(channels), nn.Linear(channels, feature_dim))
-
-
-def _head_of_htnet(lifter: nn.Module, feature_dim: int) -> nn.Module:
-    return nn.Sequential(*_head_of_joints(lifter, feature_dim), nn.ReLU())
+    return nn.Sequential(nn.LayerNorm(config.channels), nn.Linear(config.channels, feature_dim))
 
 
 # Network -> what takes the place of its `head`: (B, T, 17, 3) becomes (B, T', 17, feature_dim).
 # The heads of nanohtnet, htnet and mixste are the authors', with ReLU at the end of the first two.
-HEADS: dict[str, Callable[[nn.Module, int], nn.Module]] = {
-    "htnet": _head_of_htnet,
+HEADS: dict[str, Callable[[Any, int], nn.Module]] = {
+    "htnet": lambda config, dim: nn.Sequential(*_head_of_joints(config, dim), nn.ReLU()),
     "mixste": _head_of_joints,
     "motionagformer": _head_of_joints,
     "motionbert": _head_of_joints,
-    "nanohtnet": _head_of_nanohtnet,
+    "nanohtnet": lambda config, dim: ContrastiveHead(config.features, config.kept_frames, dim),
 }
 
 
@@ -111,7 +101,7 @@ def contrastive_encoder(lifter: nn.Module, feature_dim: int) -> nn.Module:
             f"there is no contrastive head for {network!r}: pre-train one of {', '.join(HEADS)}, "
             "or add a head to HEADS in lithepose.train.poseclr"
         )
-    lifter.head = HEADS[network](lifter, feature_dim)
+    lifter.head = HEADS[network](lifter.config, feature_dim)
     return lifter
 
 
@@ -201,7 +191,7 @@ class PoseCLR(nn.Module):
 
         Args:
             views: (B, V, F, 17, C) windows of V cameras, the anchor's first.
-            instants: (B,) int32, see `lithepose.train.multiview`.
+            instants: (B,) int32, see `lithepose.train.tasks.poseclr`.
 
         Raises:
             ValueError: there is one view only, or more positives than the bank holds.
@@ -226,9 +216,8 @@ class PoseCLR(nn.Module):
 
     @torch.no_grad()
     def _follow(self) -> None:
-        fast = dict(self.encoder.named_parameters())
         slow = dict(self.slow_encoder.named_buffers())
-        for name, weight in fast.items():
+        for name, weight in self.encoder.named_parameters():
             slow[name].lerp_(weight, 1 - self.settings.momentum)
 
     @torch.no_grad()
@@ -304,11 +293,8 @@ def retrieval(encoder: nn.Module, views: Tensor) -> dict[str, float]:
 def encoder_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Of the state dict of a `PoseCLR`, the encoder's tensors by the lifter's names, without those
     of the contrastive head."""
-    return {
-        name.removeprefix("encoder."): tensor
-        for name, tensor in state.items()
-        if name.startswith("encoder.") and not name.startswith("encoder.head.")
-    }
+    own = {n.removeprefix("encoder."): t for n, t in state.items() if n.startswith("encoder.")}
+    return {name: tensor for name, tensor in own.items() if not name.startswith("head.")}
 
 
 def save_encoder(

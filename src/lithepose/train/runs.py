@@ -18,14 +18,9 @@ from lithepose.lifters import LIFTERS, load_family
 from lithepose.lifters.default import WEIGHTS
 from lithepose.lifters.weights import load_lifter, load_weights, save_weights
 from lithepose.metrics.protocols import protocol_named
-from lithepose.train.checkpoints import BEST, LAST, kept_weights
+from lithepose.train.checkpoints import BEST, LAST, Progress, kept_weights
 from lithepose.train.engine import Task, run
 from lithepose.train.evaluation import EvaluationSettings
-from lithepose.train.evaluation.images import image_tables
-from lithepose.train.evaluation.lifters import lifter_tables
-from lithepose.train.evaluation.synthetic import synthetic_tables
-from lithepose.train.fields import check_config
-from lithepose.train.log import Progress
 from lithepose.train.networks import lifter_of, network_of_recipe
 from lithepose.train.recipes import (
     ImageRecipe,
@@ -38,12 +33,12 @@ from lithepose.train.recipes import (
     recipe_named,
     recipe_of,
 )
-from lithepose.train.settings import RunSettings, found_device
+from lithepose.train.settings import RunSettings, check_config, found_device
 from lithepose.train.tasks import shipped
-from lithepose.train.tasks.images import ImageTask
-from lithepose.train.tasks.lifting import LiftingTask
+from lithepose.train.tasks.images import ImageTask, image_tables
+from lithepose.train.tasks.lifting import LiftingTask, lifter_tables
 from lithepose.train.tasks.poseclr import ENCODER_FILE
-from lithepose.train.tasks.synthetic import SyntheticImageTask
+from lithepose.train.tasks.synthetic import SyntheticImageTask, synthetic_tables
 
 # A batch is drawn in so many parts at least, so that up to as many processes can share it.
 CHUNKS = 8

@@ -24,16 +24,16 @@ from lithepose.detect.heatmaps import (
     transform_points,
 )
 from lithepose.skeletons import SKELETONS
-from lithepose.train.evaluation.images import (
+from lithepose.train.recipes.images import IMAGE_RECIPES
+from lithepose.train.tasks.images import (
     EvalSettings,
+    ImageTask,
     evaluate_images,
     predict,
     score_coco,
     score_mpii,
     write_predictions,
 )
-from lithepose.train.recipes.images import IMAGE_RECIPES
-from lithepose.train.tasks.images import ImageTask
 
 CPU = torch.device("cpu")
 SIZE = (256, 192)

@@ -31,12 +31,11 @@ from lithepose.detect.sizes import POSE_NETWORKS
 from lithepose.skeletons import SKELETONS
 from lithepose.train.checkpoints import BEST, kept_weights
 from lithepose.train.engine import run
-from lithepose.train.evaluation.images import evaluate_images
 from lithepose.train.losses import heatmap_loss
 from lithepose.train.networks import normalised
 from lithepose.train.recipes.images import IMAGE_RECIPES
 from lithepose.train.settings import Optimisation, RunSettings
-from lithepose.train.tasks.images import ImageExamples, ImageTask
+from lithepose.train.tasks.images import ImageExamples, ImageTask, evaluate_images
 
 STILL = {"flip": 0.0, "turn": 0.0, "scale": 0.0, "shift": 0.0, "half_body": 0.0}
 COCO = IMAGE_RECIPES["hevitpose-t-coco"]

@@ -28,11 +28,6 @@ from lithepose.metrics.evaluate import evaluate  # noqa: E402
 from lithepose.metrics.protocols import PROTOCOLS, WINDOWS  # noqa: E402
 from lithepose.skeletons import SKELETONS  # noqa: E402
 from lithepose.train.evaluation import EvaluationSettings  # noqa: E402
-from lithepose.train.evaluation.lifters import (  # noqa: E402
-    evaluate_lifter,
-    lift_sequences,
-    stated_protocol,
-)
 from lithepose.train.losses import (  # noqa: E402
     LOSSES,
     MIXSTE_JOINT_WEIGHTS,
@@ -45,17 +40,22 @@ from lithepose.train.recipes import RECIPES as TABLE  # noqa: E402
 from lithepose.train.recipes import ImageRecipe, LiftingRecipe, changed  # noqa: E402
 from lithepose.train.recipes.lifting import LOSSES as LOSS_NAMES  # noqa: E402
 from lithepose.train.runs import evaluate_run, read_trained, train_recipe  # noqa: E402
-from lithepose.train.sequences import (  # noqa: E402
+from lithepose.train.settings import RunSettings  # noqa: E402
+from lithepose.train.tasks import shipped  # noqa: E402
+from lithepose.train.tasks.lifting import (  # noqa: E402
+    LiftingTask,
+    evaluate_lifter,
+    lift_sequences,
+    stated_protocol,
+)
+from lithepose.train.windows import (  # noqa: E402
     Lens,
     NetworkSequence,
+    SequenceExamples,
     mirrored,
     read_sequences,
     reordered,
 )
-from lithepose.train.settings import RunSettings  # noqa: E402
-from lithepose.train.tasks import shipped  # noqa: E402
-from lithepose.train.tasks.lifting import LiftingTask  # noqa: E402
-from lithepose.train.windows import SequenceExamples  # noqa: E402
 
 RECIPES = {name: found for name, found in TABLE.items() if isinstance(found, LiftingRecipe)}
 SMALL: dict[str, dict[str, Any]] = {
@@ -670,7 +670,7 @@ def test_a_run_of_a_pose_network_is_measured_on_pictures(
         seen.update(settings, name=name)
         return Found()
 
-    monkeypatch.setattr("lithepose.train.evaluation.images.evaluate_images", measured)
+    monkeypatch.setattr("lithepose.train.tasks.images.evaluate_images", measured)
     table = evaluate_run(tmp_path, tmp_path, EvaluationSettings(flip=False))
     assert "Published: PCKh@0.5 87.2 %" in table
     assert table.endswith("| PCKh |\n")

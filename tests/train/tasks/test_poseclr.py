@@ -22,9 +22,8 @@ from lithepose.mocap.device_windows import DeviceWindows  # noqa: E402
 from lithepose.mocap.motions import read_motions  # noqa: E402
 from lithepose.mocap.noise import DetectorNoise  # noqa: E402
 from lithepose.mocap.windows import WindowSettings  # noqa: E402
-from lithepose.train.checkpoints import LAST  # noqa: E402
+from lithepose.train.checkpoints import LAST, Progress  # noqa: E402
 from lithepose.train.engine import run  # noqa: E402
-from lithepose.train.log import Progress  # noqa: E402
 from lithepose.train.poseclr import PoseCLR, PoseCLRSettings, take_over  # noqa: E402
 from lithepose.train.settings import RunSettings  # noqa: E402
 from lithepose.train.tasks import poseclr as pretraining  # noqa: E402

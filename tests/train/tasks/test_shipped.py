@@ -19,7 +19,7 @@ from lithepose.lifters.windows import CHANNELS, LIMBS  # noqa: E402
 from lithepose.mocap.motions import read_motions, without_clips  # noqa: E402
 from lithepose.mocap.windows import WindowSettings  # noqa: E402
 from lithepose.onnx import OnnxModel  # noqa: E402
-from lithepose.train.log import Progress  # noqa: E402
+from lithepose.train.checkpoints import Progress  # noqa: E402
 from lithepose.train.recipes.shipped import DEFAULT, ShippedRecipe  # noqa: E402
 from lithepose.train.runs import follow  # noqa: E402
 from lithepose.train.settings import RunSettings  # noqa: E402

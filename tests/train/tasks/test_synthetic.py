@@ -18,14 +18,13 @@ from lithepose.detect.heatmaps import encode, heatmap_targets
 from lithepose.detect.sizes import create_pose_network
 from lithepose.synthetic.figure_bank import build_bank
 from lithepose.train.evaluation import EvaluationSettings
-from lithepose.train.evaluation import synthetic as synthetic_images
-from lithepose.train.evaluation.synthetic import SyntheticTest
 from lithepose.train.networks import begin_pose_network
 from lithepose.train.recipes import SyntheticRecipe
-from lithepose.train.recipes.synthetic import SYNTHETIC_RECIPES
+from lithepose.train.recipes.images import SYNTHETIC_RECIPES
 from lithepose.train.runs import evaluate_run, read_trained, train_recipe
 from lithepose.train.settings import RunSettings
-from lithepose.train.tasks.synthetic import SyntheticImageTask
+from lithepose.train.tasks import synthetic as synthetic_images
+from lithepose.train.tasks.synthetic import SyntheticImageTask, SyntheticTest
 
 SMALL = replace(
     SYNTHETIC_RECIPES["hevitpose-t-coco-synthetic"],
@@ -161,7 +160,7 @@ def test_a_recipe_is_trained_resumed_and_measured(
         seen.update(told, name=name)
         return SimpleNamespace(as_markdown=lambda: "| AP |\n")
 
-    monkeypatch.setattr("lithepose.train.evaluation.images.evaluate_images", measured)
+    monkeypatch.setattr("lithepose.train.tasks.images.evaluate_images", measured)
     assert "| AP |" in evaluate_run(path, data, EvaluationSettings(protocols=("coco",)))
     assert seen["name"] == "hevitpose-t-coco"
     assert (seen["dataset"], seen["split"], seen["flip"]) == ("coco", "val2017", True)

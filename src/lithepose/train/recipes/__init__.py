@@ -14,10 +14,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from lithepose.train.recipes.base import SAID, Expected, Recipe, changed
-from lithepose.train.recipes.images import IMAGE_RECIPES, ImageRecipe
+from lithepose.train.recipes.images import (
+    IMAGE_RECIPES,
+    SYNTHETIC_RECIPES,
+    ImageRecipe,
+    SyntheticRecipe,
+)
 from lithepose.train.recipes.lifting import LIFTING_RECIPES, LiftingRecipe
 from lithepose.train.recipes.shipped import DEFAULT, ShippedRecipe
-from lithepose.train.recipes.synthetic import SYNTHETIC_RECIPES, SyntheticRecipe
 from lithepose.train.settings import Optimisation
 
 __all__ = [

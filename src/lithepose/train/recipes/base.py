@@ -8,10 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeVar
 
-from lithepose.detect.sizes import POSE_NETWORKS
 from lithepose.metrics.protocols import METRICS
-from lithepose.train.fields import kinds_of, read_changes
-from lithepose.train.settings import Optimisation
+from lithepose.train.settings import Optimisation, kinds_of, read_changes
 
 # What is said of a recipe and does not decide its result: not written down, or a better wording
 # would make it another recipe.
@@ -95,7 +93,7 @@ def changed(recipe: AnyRecipe, changes: Iterable[str]) -> AnyRecipe:
     """A recipe with some of its values replaced.
 
     Args:
-        changes: texts `field=value`, see `lithepose.train.fields.read_changes`; such as
+        changes: texts `field=value`, see `lithepose.train.settings.read_changes`; such as
             `clips.<field>` for how the shipped lifter's windows are drawn. Fields of the network
             are looked at where it is built.
 
@@ -116,10 +114,3 @@ def changed(recipe: AnyRecipe, changes: Iterable[str]) -> AnyRecipe:
         overrides={**recipe.overrides, **found.network},
         optimisation=replace(recipe.optimisation, **found.optimisation),
     )
-
-
-def crop_size(recipe: Recipe) -> tuple[int, int]:
-    """Width and height of the crops that a pose network's recipe trains on, pixels."""
-    config = POSE_NETWORKS[recipe.network].config
-    width, height = recipe.overrides.get("image_size", config.image_size)
-    return int(width), int(height)

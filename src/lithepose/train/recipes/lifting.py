@@ -8,15 +8,15 @@ Source: the papers named in each recipe and their authors' public code.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any, ClassVar
 
 from lithepose.lifters import LIFTERS
 from lithepose.metrics.protocols import METRICS, protocol_named
-from lithepose.train.fields import check_choices
 from lithepose.train.recipes.base import Expected, Recipe
-from lithepose.train.settings import Optimisation
+from lithepose.train.settings import Optimisation, check_choices
 
 # Data set of a lifter's recipe -> the joint set that its networks work in, and its 2D sources.
 # "human36m": VideoPose3D's files. "human36m-image": MotionBERT's file, poses in the scale of the
@@ -128,19 +128,40 @@ class LiftingRecipe(Recipe):
 
 # --- the published settings -------------------------------------------------------------------
 
+_OF_OPTIMISATION = {one.name for one in fields(Optimisation)}
+
+
+def _like(
+    recipe: LiftingRecipe, name: str = "", network: str = "", frames: int = 0, **changes: Any
+) -> LiftingRecipe:
+    """A recipe with other fields, its own or of its optimisation."""
+    how = {key: changes.pop(key) for key in _OF_OPTIMISATION & changes.keys()}
+    changes.setdefault("optimisation", replace(recipe.optimisation, **how))
+    if frames:
+        changes["overrides"] = {"frames": frames, **recipe.overrides}
+    return replace(recipe, name=name, network=network or recipe.network, **changes)
+
+
+_GT: dict[str, Any] = {"keypoints": "gt"}
+_ON_3DHP: dict[str, Any] = {
+    "dataset": "mpi-inf-3dhp",
+    "keypoints": "annotated",
+    "protocol": "mpi-inf-3dhp",
+}
+_ALIKE_ON_3DHP: dict[str, Any] = {
+    **_ON_3DHP,
+    "notes": ("how the authors trained on this data set is not published: as on Human3.6M",),
+}
+_HOT = "Li et al., HoT (arXiv 2311.12028)"
+# In training the authors' pruning breaks ties at random; in tests ours does not.
+_RANDOM_TIES: Mapping[str, Any] = {"random_ties": True}
+_HOSTED: dict[str, Any] = {
+    "overrides": _RANDOM_TIES,
+    "source": f"the host's recipe; {_HOT}, publish no training of it",
+}
+
 # Adam with amsgrad, ×0.95 per epoch and ×0.5 instead after every fifth: the recipe that HTNet,
 # MHFormer and GraphMLP share, at rates and batches of their own.
-_HALVING = Optimisation(
-    optimiser="adam",
-    amsgrad=True,
-    learning_rate=1e-3,
-    schedule="exponential-halving",
-    gamma=0.95,
-    halve_every=5,
-    epochs=20,
-    batch=256,
-    seed=1,
-)
 _HUMAN36M = LiftingRecipe(
     name="",
     network="htnet",
@@ -150,27 +171,72 @@ _HUMAN36M = LiftingRecipe(
     stride=1,
     test_windows="per_frame",
     protocol="human36m",
-    optimisation=_HALVING,
+    optimisation=Optimisation(
+        optimiser="adam",
+        amsgrad=True,
+        learning_rate=1e-3,
+        schedule="exponential-halving",
+        gamma=0.95,
+        halve_every=5,
+        epochs=20,
+        batch=256,
+        seed=1,
+    ),
     source="",
 )
 
-_README = "README of the authors' code"
-_LATER = "tables of later papers"
-_HTNET = replace(
+# Nothing of it could be read in the paper: GraphMLP's, the closest relative.
+_AMPOSE = _like(
+    _HUMAN36M,
+    network="ampose",
+    source="inferred: a reconstruction of AMPose (arXiv 2210.04216), trained as GraphMLP",
+    notes=("not comparable with AMPose's published results",),
+)
+
+# The optimiser is not published: VideoPose3D's, whose epochs, batch, rate and decay it shares.
+_CONVFORMER = _like(
+    _HUMAN36M,
+    protocol="human36m-videopose3d",
+    schedule="exponential",
+    gamma=0.95,
+    epochs=60,
+    batch=1024,
+    source="Diaz-Arias and Shin, ConvFormer (arXiv 2304.02147)",
+    notes=("the optimiser is inferred from VideoPose3D, whose other values the paper has",),
+)
+_ELSEWHERE = (*_CONVFORMER.notes, "2D and schedule on this data set are inferred")
+# Inferred: VideoPose3D's recipe of HumanEva-I.
+_CONVFORMER_HUMANEVA = _like(
+    _CONVFORMER,
+    dataset="humaneva-i",
+    keypoints="detectron_pt_coco",
+    overrides={"joints": 15},
+    protocol="humaneva-i",
+    gamma=0.996,
+    epochs=1000,
+    batch=128,
+    notes=_ELSEWHERE,
+)
+
+_HTNET = _like(
     _HUMAN36M,
     network="htnet",
     protocol="human36m-htnet",
     # The published rows are of 15 epochs; the code's default goes on to 299.
-    optimisation=replace(_HALVING, learning_rate=5e-4, epochs=15, batch=512),
+    learning_rate=5e-4,
+    epochs=15,
+    batch=512,
     source="Cai et al., HTNet (arXiv 2302.09790), the authors' code",
 )
 # Inferred: the code has the rate and not the wiring. As its relative GraphMLP does, the trained
 # network and the refinement go on together on the loss of the refined pose alone; for how long no
 # source tells.
-_HTNET_REFINED = replace(
+_HTNET_REFINED = _like(
     _HTNET,
     refine=True,
-    optimisation=replace(_HTNET.optimisation, learning_rate=1e-5, schedule="constant", epochs=5),
+    learning_rate=1e-5,
+    schedule="constant",
+    epochs=5,
     notes=(
         "start from the weights of the recipe without refinement (--from)",
         "told the true depth of the root: a protocol of its own",
@@ -178,22 +244,24 @@ _HTNET_REFINED = replace(
     ),
 )
 
-_NANOHTNET = replace(
+# The authors' loop ends one epoch before its 20.
+_MHFORMER = _like(
     _HUMAN36M,
-    network="nanohtnet-243-9",
-    optimisation=replace(
-        _HALVING,
-        learning_rate=5e-4,
-        gamma=1.0,
-        epochs=49,  # at most: theirs stops 30 epochs after the best
-        batch=256,
-    ),
-    source="Cai et al., NanoHTNet (arXiv 2501.15763), the authors' code",
+    epochs=19,
+    batch=128,
+    source="Li et al., MHFormer (arXiv 2111.12707), the authors' code",
+)
+_BATCH_OF_81 = ("the batch is that of 81 frames",)
+_TPC_MHFORMER = _like(
+    _MHFORMER,
+    overrides=_RANDOM_TIES,
+    epochs=20,
+    batch=210,
+    source=f"{_HOT}, the authors' code",
 )
 
-_MIXSTE = replace(
+_MIXSTE = _like(
     _HUMAN36M,
-    network="mixste-243",
     windows="padded",
     stride=243,
     test_windows="padded",
@@ -209,50 +277,23 @@ _MIXSTE = replace(
         batch=4,
         seed=1126,
     ),
-    source="Li et al., HoT (arXiv 2311.12028), the authors' code, which trains MixSTE alike",
+    source=f"{_HOT}, the authors' code, which trains MixSTE alike",
 )
-_MIXSTE_AUTHORS = replace(
+_TPC_MIXSTE = _like(_MIXSTE, overrides=_RANDOM_TIES, test_windows="per_frame", protocol="human36m")
+_MIXSTE_AUTHORS = _like(
     _MIXSTE,
     test_windows="last",
     loss="mixste-squared",
     protocol="human36m-mixste",
-    optimisation=replace(_MIXSTE.optimisation, epochs=256, seed=1234),
+    epochs=256,
+    seed=1234,
     source="Zhang et al., MixSTE (arXiv 2203.00859), the authors' code",
     notes=(
         "the authors' training multiplies the gradient by the loss's value",
         "the seed of the weights is not published",
     ),
 )
-
-_MHFORMER = replace(
-    _HUMAN36M,
-    network="mhformer-351",
-    optimisation=replace(_HALVING, epochs=20, batch=128),
-    source="Li et al., MHFormer (arXiv 2111.12707), the authors' code",
-)
-
-# The optimiser is not published: VideoPose3D's, whose epochs, batch, rate and decay it shares.
-_CONVFORMER = replace(
-    _HUMAN36M,
-    network="convformer-243",
-    protocol="human36m-videopose3d",
-    optimisation=replace(_HALVING, schedule="exponential", gamma=0.95, epochs=60, batch=1024),
-    source="Diaz-Arias and Shin, ConvFormer (arXiv 2304.02147)",
-    notes=("the optimiser is inferred from VideoPose3D, whose other values the paper has",),
-)
-
-# In training the authors' pruning breaks ties at random; in tests ours does not.
-_RANDOM_TIES: Mapping[str, Any] = {"random_ties": True}
-
-# Nothing of it could be read in the paper: GraphMLP's, the closest relative.
-_AMPOSE = replace(
-    _HUMAN36M,
-    network="ampose",
-    source="inferred: a reconstruction of AMPose (arXiv 2210.04216), trained as GraphMLP",
-    notes=("not comparable with AMPose's published results",),
-)
-
-_MOTIONBERT = replace(
+_MOTIONBERT = _like(
     _HUMAN36M,
     network="motionbert",
     dataset="human36m-image",
@@ -275,15 +316,20 @@ _MOTIONBERT = replace(
     ),
     source="Zhu et al., MotionBERT (arXiv 2210.06551), the authors' configuration",
 )
-_MOTIONAGFORMER = replace(
+_FINETUNED = ("start from the authors' pre-trained weights, converted (--from)",)
+_WHICH_2D = ("whether that figure's 2D is this one is not told",)
+
+_AGFORMER = _like(
     _MOTIONBERT,
-    network="motionagformer-b",
     protocol="human36m-motionagformer",
-    optimisation=replace(_MOTIONBERT.optimisation, learning_rate=5e-4, epochs=60, batch=16, seed=0),
+    learning_rate=5e-4,
+    epochs=60,
+    batch=16,
     source="Mehraban et al., MotionAGFormer (arXiv 2310.16288), the authors' configuration",
 )
-_MOTIONAGFORMER_3DHP = replace(
-    _MOTIONAGFORMER,
+_AGFORMER_GT = _like(_AGFORMER, keypoints="orthographic")
+_AGFORMER_3DHP = _like(
+    _AGFORMER,
     dataset="mpi-inf-3dhp-image",
     keypoints="annotated",
     windows="inside-rest",
@@ -291,288 +337,145 @@ _MOTIONAGFORMER_3DHP = replace(
     test_windows="per_frame",
     # The loss is theirs of Human3.6M, inferred: no source says that it differs.
     protocol="mpi-inf-3dhp",
-    optimisation=replace(
-        _MOTIONAGFORMER.optimisation,
-        optimiser="adam",
-        amsgrad=True,
-        weight_decay=0.0,
-        epochs=90,
-        seed=1,
-    ),
+    optimiser="adam",
+    amsgrad=True,
+    weight_decay=0.0,
+    epochs=90,
+    seed=1,
     notes=("joints stay in the data set's order, which the graph's edges do not know",),
 )
 
+_NANOHTNET = _like(
+    _HUMAN36M,
+    learning_rate=5e-4,
+    gamma=1.0,
+    epochs=49,  # at most: theirs stops 30 epochs after the best
+    source="Cai et al., NanoHTNet (arXiv 2501.15763), the authors' code",
+)
+_PRETRAINED = ("whether the figure's networks were pre-trained is not told",)
 
-def _results(source: str, *, papers: bool = False, **values: float | None) -> tuple[Expected, ...]:
-    """Published results by metric, millimetres or percent; None where nothing is published."""
+
+_RECIPES = (
+    _like(_AMPOSE, "ampose-cpn"),
+    _like(_AMPOSE, "ampose-gt", **_GT),
+    _like(_CONVFORMER, "convformer-9-cpn", "convformer-9"),
+    _like(_CONVFORMER, "convformer-27-cpn", "convformer-27"),
+    _like(_CONVFORMER, "convformer-81-cpn", "convformer-81"),
+    _like(_CONVFORMER, "convformer-143-cpn", "convformer-143"),
+    _like(_CONVFORMER, "convformer-243-cpn", "convformer-243"),
+    _like(_CONVFORMER, "convformer-143-gt", "convformer-143", **_GT),
+    _like(_CONVFORMER, "convformer-243-gt", "convformer-243", **_GT),
+    _like(_CONVFORMER, "convformer-9-3dhp", "convformer-9", **_ON_3DHP, notes=_ELSEWHERE),
+    _like(_CONVFORMER_HUMANEVA, "convformer-9-humaneva", "convformer-9", frames=9),
+    _like(_CONVFORMER_HUMANEVA, "convformer-27-humaneva", "convformer-27", frames=27),
+    _like(_CONVFORMER_HUMANEVA, "convformer-43-humaneva", "convformer-27", frames=43),
+    _like(_HTNET, "htnet-cpn"),
+    _like(_HTNET_REFINED, "htnet-cpn-refine"),
+    _like(_HTNET, "htnet-gt", **_GT),
+    _like(_HTNET_REFINED, "htnet-gt-refine", **_GT),
+    # 256 is published for 81 frames only.
+    _like(_MHFORMER, "mhformer-27-cpn", "mhformer-27", batch=256, notes=_BATCH_OF_81),
+    _like(_MHFORMER, "mhformer-81-cpn", "mhformer-81", batch=256),
+    _like(_MHFORMER, "mhformer-351-cpn", "mhformer-351"),
+    _like(_MHFORMER, "mhformer-351-gt", "mhformer-351", **_GT),
+    _like(_TPC_MHFORMER, "tpc-mhformer-351-cpn", "tpc-mhformer-351"),
+    _like(_MHFORMER, "mhformer-9-3dhp", "mhformer-27", **_ALIKE_ON_3DHP, frames=9, batch=256),
+    _like(_MIXSTE, "mixste-243-cpn", "mixste-243"),
+    _like(_MIXSTE, "hot-mixste-243-cpn", "hot-mixste-243", overrides=_RANDOM_TIES),
+    _like(_TPC_MIXSTE, "tpc-mixste-243-cpn", "tpc-mixste-243"),
+    # The authors' batch is 1024 frames.
+    _like(_MIXSTE_AUTHORS, "mixste-243-cpn-squared", "mixste-243"),
+    _like(_MIXSTE_AUTHORS, "mixste-81-cpn-squared", "mixste-81", stride=81, batch=12),
+    _like(_MIXSTE_AUTHORS, "mixste-243-gt-squared", "mixste-243", **_GT),
+    _like(_MIXSTE_AUTHORS, "mixste-81-gt-squared", "mixste-81", stride=81, batch=12, **_GT),
+    _like(_MIXSTE_AUTHORS, "mixste-27-3dhp", "mixste-27", **_ALIKE_ON_3DHP, stride=27, batch=37),
+    _like(_MOTIONBERT, "motionbert-sh"),
+    _like(_MOTIONBERT, "motionbert-sh-finetuned", epochs=60, notes=_FINETUNED),
+    _like(_MOTIONBERT, "motionbert-gt", keypoints="orthographic"),
+    # The rate is that of the wide network: theirs for this size is of fine-tuning.
+    _like(_MOTIONBERT, "motionbert-lite-sh", "motionbert-lite"),
+    _like(_MOTIONBERT, "hot-motionbert-243-sh", "hot-motionbert-243", **_HOSTED, notes=_WHICH_2D),
+    _like(_AGFORMER, "motionagformer-xs-sh", "motionagformer-xs", stride=9),
+    _like(_AGFORMER, "motionagformer-s-sh", "motionagformer-s", stride=27),
+    _like(_AGFORMER, "motionagformer-b-sh", "motionagformer-b"),
+    _like(_AGFORMER, "motionagformer-l-sh", "motionagformer-l"),
+    _like(_AGFORMER_GT, "motionagformer-xs-gt", "motionagformer-xs", stride=9),
+    _like(_AGFORMER_GT, "motionagformer-s-gt", "motionagformer-s", stride=27),
+    _like(_AGFORMER_GT, "motionagformer-b-gt", "motionagformer-b"),
+    _like(_AGFORMER_GT, "motionagformer-l-gt", "motionagformer-l"),
+    _like(_AGFORMER, "hot-motionagformer-243-sh", "hot-motionagformer-243", **_HOSTED),
+    _like(_AGFORMER_3DHP, "motionagformer-xs-3dhp", "motionagformer-xs", frames=27),
+    _like(_AGFORMER_3DHP, "motionagformer-s-3dhp", "motionagformer-s", frames=81),
+    _like(_AGFORMER_3DHP, "motionagformer-b-3dhp", "motionagformer-b", frames=81),
+    _like(_AGFORMER_3DHP, "motionagformer-l-3dhp", "motionagformer-l", frames=81),
+    _like(_NANOHTNET, "nanohtnet-27-9-cpn", "nanohtnet-27-9"),
+    _like(_NANOHTNET, "nanohtnet-81-9-cpn", "nanohtnet-81-9"),
+    _like(_NANOHTNET, "nanohtnet-243-9-cpn", "nanohtnet-243-9", notes=_PRETRAINED),
+    _like(_NANOHTNET, "nanohtnet-243-27-cpn", "nanohtnet-243-27", notes=_PRETRAINED),
+)
+
+# --- what is published of them ----------------------------------------------------------------
+
+
+def _printed(source: str, *, papers: bool = False, **values: float) -> tuple[Expected, ...]:
+    """Results by metric, millimetres or percent."""
     return tuple(
         Expected(metric=metric, value=value, source=source, papers=papers)
         for metric, value in values.items()
-        if value is not None
     )
 
 
-def _htnet() -> Iterable[LiftingRecipe]:
-    for keypoints, suffix, plain, refined in (
-        ("cpn_ft_h36m_dbb", "cpn", 48.9, 47.6),
-        ("gt", "gt", 34.0, 31.9),
-    ):
-        yield replace(
-            _HTNET,
-            name=f"htnet-{suffix}",
-            keypoints=keypoints,
-            expected=_results(_README, mpjpe=plain),
-        )
-        yield replace(
-            _HTNET_REFINED,
-            name=f"htnet-{suffix}-refine",
-            keypoints=keypoints,
-            expected=_results(_README, mpjpe=refined),
-        )
-
-
-def _nanohtnet() -> Iterable[LiftingRecipe]:
-    figure = "a figure of the authors' code, which names only the frames that are kept"
-    values = {"nanohtnet-243-9": 44.5, "nanohtnet-243-27": 43.5}
-    for network in ("nanohtnet-27-9", "nanohtnet-81-9", "nanohtnet-243-9", "nanohtnet-243-27"):
-        found = values.get(network)
-        yield replace(
-            _NANOHTNET,
-            name=f"{network}-cpn",
-            network=network,
-            expected=_results(figure, mpjpe=found),
-            notes=("whether the figure's networks were pre-trained is not told",) if found else (),
-        )
-
-
-def _mixste() -> Iterable[LiftingRecipe]:
-    figure = "a figure of the authors' code of HoT"
-    yield replace(_MIXSTE, name="mixste-243-cpn", expected=_results(figure, mpjpe=40.9))
-    yield replace(
-        _MIXSTE,
-        name="hot-mixste-243-cpn",
-        network="hot-mixste-243",
-        overrides=_RANDOM_TIES,
-        expected=_results(figure, mpjpe=41.0),
-    )
-    yield replace(
-        _MIXSTE,
-        name="tpc-mixste-243-cpn",
-        network="tpc-mixste-243",
-        overrides=_RANDOM_TIES,
-        test_windows="per_frame",
-        protocol="human36m",
-        expected=_results(figure, mpjpe=39.9),
-    )
-    for frames, keypoints, suffix, p1, p2 in (
-        (243, "cpn_ft_h36m_dbb", "cpn", 40.9, 32.6),
-        (81, "cpn_ft_h36m_dbb", "cpn", 42.4, None),
-        (243, "gt", "gt", 21.6, None),
-        (81, "gt", "gt", 25.9, None),
-    ):
-        yield replace(
-            _MIXSTE_AUTHORS,
-            name=f"mixste-{frames}-{suffix}-squared",
-            network=f"mixste-{frames}",
-            keypoints=keypoints,
-            stride=frames,
-            # Their batch is 1024 frames.
-            optimisation=replace(_MIXSTE_AUTHORS.optimisation, batch=1024 // frames),
-            expected=_results(_LATER, mpjpe=p1, p_mpjpe=p2),
-        )
-    yield replace(
-        _MIXSTE_AUTHORS,
-        name="mixste-27-3dhp",
-        network="mixste-27",
-        dataset="mpi-inf-3dhp",
-        keypoints="annotated",
-        stride=27,
-        protocol="mpi-inf-3dhp",
-        optimisation=replace(_MIXSTE_AUTHORS.optimisation, batch=1024 // 27),
-        expected=_results(_LATER, mpjpe=54.9, pck=94.4, auc=66.5),
-        notes=("how the authors trained on this data set is not published: as on Human3.6M",),
-    )
-
-
-def _mhformer() -> Iterable[LiftingRecipe]:
-    # The authors' loop ends one epoch before its 20.
-    authors = replace(_MHFORMER.optimisation, epochs=19)
-    for frames, batch, p1, p2 in (
-        (27, 256, None, None),
-        (81, 256, None, None),
-        (351, 128, 43.0, 34.4),
-    ):
-        yield replace(
-            _MHFORMER,
-            name=f"mhformer-{frames}-cpn",
-            network=f"mhformer-{frames}",
-            optimisation=replace(authors, batch=batch),
-            expected=_results(_README, mpjpe=p1, p_mpjpe=p2),
-            # 256 is published for 81 frames only.
-            notes=("the batch is that of 81 frames",) if frames == 27 else (),
-        )
-    yield replace(
-        _MHFORMER,
-        name="mhformer-351-gt",
-        keypoints="gt",
-        optimisation=authors,
-        expected=_results(_LATER, mpjpe=30.5),
-    )
-    yield replace(
-        _MHFORMER,
-        name="tpc-mhformer-351-cpn",
-        network="tpc-mhformer-351",
-        overrides=_RANDOM_TIES,
-        optimisation=replace(_MHFORMER.optimisation, batch=210),
-        source="Li et al., HoT (arXiv 2311.12028), the authors' code",
-    )
-    yield replace(
-        _MHFORMER,
-        name="mhformer-9-3dhp",
-        network="mhformer-27",
-        overrides={"frames": 9},
-        dataset="mpi-inf-3dhp",
-        keypoints="annotated",
-        protocol="mpi-inf-3dhp",
-        optimisation=replace(authors, batch=256),
-        expected=_results(_LATER, mpjpe=58.0, pck=93.8, auc=63.3),
-        notes=("how the authors trained on this data set is not published: as on Human3.6M",),
-    )
-
-
-def _convformer() -> Iterable[LiftingRecipe]:
-    paper = "the paper's tables"
-    for frames, p1, p2, velocity in (
-        (9, 49.4, None, None),
-        (27, 47.7, None, None),
-        (81, 45.0, None, None),
-        (143, 43.7, 34.5, 2.1),
-        (243, 43.2, 34.2, None),
-    ):
-        yield replace(
-            _CONVFORMER,
-            name=f"convformer-{frames}-cpn",
-            network=f"convformer-{frames}",
-            expected=_results(paper, papers=True, mpjpe=p1, p_mpjpe=p2, mpjve=velocity),
-        )
-    for frames, p1, velocity in ((143, 29.9, 1.2), (243, 29.8, None)):
-        yield replace(
-            _CONVFORMER,
-            name=f"convformer-{frames}-gt",
-            network=f"convformer-{frames}",
-            keypoints="gt",
-            expected=_results(paper, papers=True, mpjpe=p1, mpjve=velocity),
-        )
-    yield replace(
-        _CONVFORMER,
-        name="convformer-9-3dhp",
-        network="convformer-9",
-        dataset="mpi-inf-3dhp",
-        keypoints="annotated",
-        protocol="mpi-inf-3dhp",
-        expected=_results(paper, papers=True, pck=96.4, auc=69.8, mpjpe=53.6),
-        notes=(*_CONVFORMER.notes, "2D and schedule on this data set are inferred"),
-    )
-    # The plain mean of the nine cells that the paper prints.
-    for frames, mean in ((9, None), (27, 17.6), (43, 15.3)):
-        yield replace(
-            _CONVFORMER,
-            name=f"convformer-{frames}-humaneva",
-            network="convformer-9" if frames == 9 else "convformer-27",
-            overrides={"frames": frames, "joints": 15},
-            dataset="humaneva-i",
-            keypoints="detectron_pt_coco",
-            protocol="humaneva-i",
-            # Inferred: VideoPose3D's recipe of HumanEva-I.
-            optimisation=replace(_CONVFORMER.optimisation, gamma=0.996, epochs=1000, batch=128),
-            expected=_results(f"{paper}, mean of nine cells", papers=True, p_mpjpe=mean),
-            notes=(*_CONVFORMER.notes, "2D and schedule on this data set are inferred"),
-        )
-
-
-def _image_space() -> Iterable[LiftingRecipe]:
-    yield replace(
-        _MOTIONBERT,
-        name="motionbert-sh",
-        expected=_results(_README, mpjpe=39.2) + _results(_LATER, p_mpjpe=32.9),
-    )
-    yield replace(
-        _MOTIONBERT,
-        name="motionbert-sh-finetuned",
-        optimisation=replace(_MOTIONBERT.optimisation, epochs=60),
-        expected=_results(_README, mpjpe=37.2)
-        + _results("MMPose's table, of the same weights", p_mpjpe=32.2),
-        notes=("start from the authors' pre-trained weights, converted (--from)",),
-    )
-    yield replace(_MOTIONBERT, name="motionbert-gt", keypoints="orthographic")
-    yield replace(
-        _MOTIONBERT,
-        name="motionbert-lite-sh",
-        network="motionbert-lite",
-        # The rate is that of the wide network: theirs for this size is of fine-tuning.
-        expected=_results("a figure of the authors' code of HoT", mpjpe=39.8),
-    )
-    yield replace(
-        _MOTIONBERT,
-        name="hot-motionbert-243-sh",
-        network="hot-motionbert-243",
-        overrides=_RANDOM_TIES,
-        source="the host's recipe; Li et al., HoT (arXiv 2311.12028), publish no training of it",
-        expected=_results("a figure of the authors' code of HoT", mpjpe=39.8),
-        notes=("whether that figure's 2D is this one is not told",),
-    )
-    for size, frames, p1, p2 in (
-        ("xs", 27, None, None),
-        ("s", 81, None, None),
-        ("b", 243, 38.4, None),
-        ("l", 243, 38.4, 32.5),
-    ):
-        yield replace(
-            _MOTIONAGFORMER,
-            name=f"motionagformer-{size}-sh",
-            network=f"motionagformer-{size}",
-            stride=frames // 3,
-            expected=_results("the paper's abstract", papers=True, mpjpe=p1)
-            + _results(_LATER, p_mpjpe=p2),
-        )
-    for size, frames, p1 in (("xs", 27, 28.1), ("s", 81, 26.5), ("b", 243, 19.4), ("l", 243, None)):
-        yield replace(
-            _MOTIONAGFORMER,
-            name=f"motionagformer-{size}-gt",
-            network=f"motionagformer-{size}",
-            keypoints="orthographic",
-            stride=frames // 3,
-            expected=_results(_LATER, mpjpe=p1),
-        )
-    yield replace(
-        _MOTIONAGFORMER,
-        name="hot-motionagformer-243-sh",
-        network="hot-motionagformer-243",
-        overrides=_RANDOM_TIES,
-        source="the host's recipe; Li et al., HoT (arXiv 2311.12028), publish no training of it",
-    )
-    for size, frames, pck, auc, p1 in (
-        ("xs", 27, None, None, 19.2),
-        ("s", 81, 98.3, 84.5, 17.1),
-        ("b", 81, None, 84.2, 18.2),
-        ("l", 81, 98.2, 85.3, 16.2),
-    ):
-        yield replace(
-            _MOTIONAGFORMER_3DHP,
-            name=f"motionagformer-{size}-3dhp",
-            network=f"motionagformer-{size}",
-            overrides={"frames": frames},
-            expected=_results(_LATER, pck=pck, auc=auc, mpjpe=p1),
-        )
-
-
-def _ampose() -> Iterable[LiftingRecipe]:
-    for keypoints, suffix in (("cpn_ft_h36m_dbb", "cpn"), ("gt", "gt")):
-        yield replace(_AMPOSE, name=f"ampose-{suffix}", keypoints=keypoints)
-
-
+_ABSTRACT = partial(_printed, "the paper's abstract", papers=True)
+_PAPER = partial(_printed, "the paper's tables", papers=True)
+# The plain mean of the nine cells that the paper prints.
+_NINE_CELLS = partial(_printed, "the paper's tables, mean of nine cells", papers=True)
+_README = partial(_printed, "README of the authors' code")
+_LATER = partial(_printed, "tables of later papers")
+_MMPOSE = partial(_printed, "MMPose's table, of the same weights")
+_HOT_FIGURE = partial(_printed, "a figure of the authors' code of HoT")
+_FIGURE = "a figure of the authors' code, which names only the frames that are kept"
+_PUBLISHED = {
+    "convformer-9-cpn": _PAPER(mpjpe=49.4),
+    "convformer-27-cpn": _PAPER(mpjpe=47.7),
+    "convformer-81-cpn": _PAPER(mpjpe=45.0),
+    "convformer-143-cpn": _PAPER(mpjpe=43.7, p_mpjpe=34.5, mpjve=2.1),
+    "convformer-243-cpn": _PAPER(mpjpe=43.2, p_mpjpe=34.2),
+    "convformer-143-gt": _PAPER(mpjpe=29.9, mpjve=1.2),
+    "convformer-243-gt": _PAPER(mpjpe=29.8),
+    "convformer-9-3dhp": _PAPER(pck=96.4, auc=69.8, mpjpe=53.6),
+    "convformer-27-humaneva": _NINE_CELLS(p_mpjpe=17.6),
+    "convformer-43-humaneva": _NINE_CELLS(p_mpjpe=15.3),
+    "htnet-cpn": _README(mpjpe=48.9),
+    "htnet-cpn-refine": _README(mpjpe=47.6),
+    "htnet-gt": _README(mpjpe=34.0),
+    "htnet-gt-refine": _README(mpjpe=31.9),
+    "mhformer-351-cpn": _README(mpjpe=43.0, p_mpjpe=34.4),
+    "mhformer-351-gt": _LATER(mpjpe=30.5),
+    "mhformer-9-3dhp": _LATER(mpjpe=58.0, pck=93.8, auc=63.3),
+    "mixste-243-cpn": _HOT_FIGURE(mpjpe=40.9),
+    "hot-mixste-243-cpn": _HOT_FIGURE(mpjpe=41.0),
+    "tpc-mixste-243-cpn": _HOT_FIGURE(mpjpe=39.9),
+    "mixste-243-cpn-squared": _LATER(mpjpe=40.9, p_mpjpe=32.6),
+    "mixste-81-cpn-squared": _LATER(mpjpe=42.4),
+    "mixste-243-gt-squared": _LATER(mpjpe=21.6),
+    "mixste-81-gt-squared": _LATER(mpjpe=25.9),
+    "mixste-27-3dhp": _LATER(mpjpe=54.9, pck=94.4, auc=66.5),
+    "motionbert-sh": _README(mpjpe=39.2) + _LATER(p_mpjpe=32.9),
+    "motionbert-sh-finetuned": _README(mpjpe=37.2) + _MMPOSE(p_mpjpe=32.2),
+    "motionbert-lite-sh": _HOT_FIGURE(mpjpe=39.8),
+    "hot-motionbert-243-sh": _HOT_FIGURE(mpjpe=39.8),
+    "motionagformer-b-sh": _ABSTRACT(mpjpe=38.4),
+    "motionagformer-l-sh": _ABSTRACT(mpjpe=38.4) + _LATER(p_mpjpe=32.5),
+    "motionagformer-xs-gt": _LATER(mpjpe=28.1),
+    "motionagformer-s-gt": _LATER(mpjpe=26.5),
+    "motionagformer-b-gt": _LATER(mpjpe=19.4),
+    "motionagformer-xs-3dhp": _LATER(mpjpe=19.2),
+    "motionagformer-s-3dhp": _LATER(pck=98.3, auc=84.5, mpjpe=17.1),
+    "motionagformer-b-3dhp": _LATER(auc=84.2, mpjpe=18.2),
+    "motionagformer-l-3dhp": _LATER(pck=98.2, auc=85.3, mpjpe=16.2),
+    "nanohtnet-243-9-cpn": _printed(_FIGURE, mpjpe=44.5),
+    "nanohtnet-243-27-cpn": _printed(_FIGURE, mpjpe=43.5),
+}
 LIFTING_RECIPES = {
-    recipe.name: recipe
-    for family in (_ampose, _convformer, _htnet, _mhformer, _mixste, _image_space, _nanohtnet)
-    for recipe in family()
+    recipe.name: replace(recipe, expected=_PUBLISHED.get(recipe.name, ())) for recipe in _RECIPES
 }

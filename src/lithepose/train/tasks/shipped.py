@@ -268,9 +268,8 @@ def finish(recipe: ShippedRecipe, out: Path) -> list[Path]:
     weights, network = out / f"{WEIGHTS}.safetensors", out / f"{WEIGHTS}.onnx"
     save_weights(weights, model, metadata, half=True)
     example = torch.zeros(2, recipe.clips.frames, 17, CHANNELS)
-    example[..., :2] = torch.randn(
-        2, recipe.clips.frames, 17, 2, generator=torch.Generator().manual_seed(1)
-    )
+    generator = torch.Generator().manual_seed(1)
+    example[..., :2] = torch.randn(2, recipe.clips.frames, 17, 2, generator=generator)
     example[..., 2] = 1
     export_onnx(model, network, example, metadata)
     return [weights, network]
