@@ -17,15 +17,14 @@ from lithepose.lifters.default import SHIPPED, SHIPPED_FAMILY, SHIPPED_SETTINGS
 
 
 def test_every_lifter_is_in_the_table_with_its_licence() -> None:
-    lines = table.table()
-    assert [line.name for line in lines] == [SHIPPED, *LIFTERS]
+    assert [row[0] for row in table.rows()] == [SHIPPED, *LIFTERS]
     assert table.LICENCES.keys() == FAMILIES.keys()
     assert LIFTERS.keys() >= table.WITHOUT_WEIGHTS
 
 
 def test_a_line_has_macs_per_clip_and_per_output_frame() -> None:
-    line = next(line for line in table.table() if line.name == "nanohtnet-27-3")
-    assert table.cells(line)[:6] == ("nanohtnet-27-3", "27", "3", "2,365,375", "19.91 M", "6.64 M")
+    row = next(row for row in table.rows() if row[0] == "nanohtnet-27-3")
+    assert row[:6] == ("nanohtnet-27-3", "27", "3", "2,365,375", "19.91 M", "6.64 M")
 
 
 def test_counts_are_shortened_to_three_or_four_digits() -> None:
@@ -37,7 +36,7 @@ def test_a_lifter_without_a_recorded_size_is_listed_without_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(LIFTERS, "new-27", LIFTERS["htnet"])
-    assert table.cells(table.table()[-1])[:6] == ("new-27", "1", "1", "-", "-", "-")
+    assert table.rows()[-1][:6] == ("new-27", "1", "1", "-", "-", "-")
     done = CliRunner().invoke(main, ["models"])
     assert done.exit_code == 0, done.output
     assert "new-27" in done.output
