@@ -25,10 +25,10 @@ STEP_SPREAD_M = 0.012
 HEIGHT_SPREAD_M = 0.03
 # What locked feet are weighed against, as spreads: how far a standing foot moves from frame to
 # frame, from its place, and off the floor; how far the root and the angles of the legs are moved,
-# and their accelerations. Chosen on the validation subjects by the errors of knees and hips: a
-# factor of two in any of them hardly counts.
+# and their accelerations. Chosen on the validation subjects by the errors of knees, hips and root:
+# a factor of two in any of them hardly counts.
 LOCK_STEP_M, LOCK_PLACE_M, LOCK_HEIGHT_M = 0.0005, 0.006, 0.01
-ROOT_SPREAD_M, ROOT_ACCELERATION = 0.3, 3.0  # m/s²
+ROOT_SPREAD_M, ROOT_ACCELERATION = 0.03, 3.0  # m/s²
 ANGLE_SPREAD, ANGLE_ACCELERATION = np.radians(4.0), np.radians(400.0)  # per s²
 # A knee straighter than this counts as bent so far: the smallest change would seem endless.
 LEAST_BEND = 0.12
