@@ -65,7 +65,7 @@ class Recipe:
     @property
     def seen(self) -> tuple[str, str]:
         """The data and what the network is given of them, in words."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not say what its network is given")
 
     def described(self) -> dict[str, Any]:
         """What decides the result, in values that JSON can hold. How it is optimised is not in it:
